@@ -1,0 +1,62 @@
+/**
+ * Every failure has a code, and every code one retry policy and one exit code:
+ * `retry`  it may pass by itself: back off and try again;
+ * `halt`   one part (a partition, a task) stands still and says so until an operator mends it;
+ * `fatal`  the node stops with the sentence and the exit code.
+ */
+export const errorCodes = {
+  FB_INTERNAL: { policy: 'fatal', exitCode: 70, meaning: 'a bug in forebay' },
+  FB_USAGE: { policy: 'fatal', exitCode: 64, meaning: 'the command line is wrong' },
+  FB_CONFIG: { policy: 'fatal', exitCode: 78, meaning: 'the configuration is wrong' },
+  FB_PIPELINE: { policy: 'fatal', exitCode: 78, meaning: 'the pipeline definition is wrong' },
+  FB_TOOL_MISSING: { policy: 'fatal', exitCode: 69, meaning: 'a program this command needs is not installed' },
+  FB_SERVER_START: { policy: 'fatal', exitCode: 69, meaning: 'a server that forebay starts did not come up' },
+  FB_EVENT_LOG_UNREACHABLE: { policy: 'retry', exitCode: 69, meaning: 'the event log does not answer' },
+  FB_TOPIC_MISSING: { policy: 'fatal', exitCode: 78, meaning: 'the topic does not exist' },
+  FB_GRID_UNREACHABLE: { policy: 'retry', exitCode: 69, meaning: 'the grid does not answer' },
+  FB_GRID_SETTINGS: { policy: 'fatal', exitCode: 78, meaning: 'the running grid is not configured as forebay needs it' },
+  FB_DATABASE_UNREACHABLE: { policy: 'retry', exitCode: 69, meaning: 'the database does not answer' },
+  FB_DATABASE_WRONG: { policy: 'fatal', exitCode: 78, meaning: 'the ledger in this database belongs to something else' },
+  FB_CATALOGUE: { policy: 'fatal', exitCode: 78, meaning: 'a table does not fit the pipeline' },
+  FB_SCHEMA: { policy: 'halt', exitCode: 65, meaning: 'the database refuses a whole task: table missing, no permission' },
+  FB_BAD_JOB: { policy: 'halt', exitCode: 65, meaning: 'one job cannot be encoded or written' },
+  FB_BAD_EVENT: { policy: 'halt', exitCode: 65, meaning: 'one event cannot be decoded' },
+  FB_FENCED: { policy: 'retry', exitCode: 75, meaning: 'another node moved a watermark first' },
+  FB_EPOCH_CLOSED: { policy: 'halt', exitCode: 75, meaning: 'the epoch of this node is not the active one' },
+  FB_FINGERPRINT: { policy: 'halt', exitCode: 78, meaning: 'routing, limits or version differ from the active epoch' },
+  FB_RETENTION_PASSED: { policy: 'halt', exitCode: 74, meaning: 'the log no longer holds events that were not yet processed' },
+  FB_IDENTITY: { policy: 'fatal', exitCode: 78, meaning: 'the event log is not the one this ledger was built on' },
+} as const
+
+export type ErrorCode = keyof typeof errorCodes
+export type RetryPolicy = (typeof errorCodes)[ErrorCode]['policy']
+
+/** An error whose message is a sentence for a person: what was wrong, where, and what to do. */
+export class ForebayError extends Error {
+  override readonly name = 'ForebayError'
+  readonly code: ErrorCode
+
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options)
+    this.code = code
+  }
+
+  get policy(): RetryPolicy {
+    return errorCodes[this.code].policy
+  }
+
+  get exitCode(): number {
+    return errorCodes[this.code].exitCode
+  }
+}
+
+/** Whether `error` is a forebay error, of `code` when one is named. */
+export function isForebayError(error: unknown, code?: ErrorCode): error is ForebayError {
+  return error instanceof ForebayError && (code === undefined || error.code === code)
+}
+
+/** One line that tells what `error` says, for logs and dead letters. */
+export function sentenceOf(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0 && !error.message) return sentenceOf(error.errors[0])
+  return error instanceof Error ? error.message || error.name : String(error)
+}

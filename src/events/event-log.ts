@@ -1,0 +1,74 @@
+/**
+ * The event log as forebay sees it: a topic of partitions, each an append-only
+ * sequence of events with strictly increasing, possibly sparse offsets.
+ *
+ * Offsets are bigints. `lastOffset` is the last offset a reader has passed;
+ * `nextOffset` is "resume here". Only `nextOffsetAfter` adds the 1.
+ */
+
+/** One record. `value` is null for a tombstone. Buffers belong to the batch and may be kept. */
+export interface EventRecord {
+  readonly offset: bigint
+  readonly timestampMs: number
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+}
+
+/**
+ * What one poll brought. `events` may be empty while `lastOffset` still moved:
+ * control records, aborted transactions and compaction gaps are passed silently.
+ */
+export interface EventBatch {
+  readonly events: readonly EventRecord[]
+  /** The last offset this batch passes; equal to the cursor's previous one when nothing came. */
+  readonly lastOffset: bigint
+}
+
+/** The offsets a partition holds now: the first available one, and the one the next event will get. */
+export interface PartitionRange {
+  readonly startOffset: bigint
+  readonly endOffset: bigint
+}
+
+/** A reading position in one partition. Closed by its owner; never used by two at once. */
+export interface EventCursor {
+  /**
+   * The next events, strictly after everything returned before, or an empty batch after about `waitMs`.
+   * Throws FB_EVENT_LOG_UNREACHABLE (position kept: poll again) or FB_RETENTION_PASSED when the next offset is gone; it never jumps over events.
+   */
+  poll(waitMs: number): Promise<EventBatch>
+  /** Goes on from `nextOffset`, backwards too; a poll under way returns an empty batch or throws, never events of the old position. */
+  seek(nextOffset: bigint): void
+  close(): Promise<void>
+}
+
+/** What a ledger remembers to recognise the same log again (protocol rule 13). */
+export interface LogIdentity {
+  /** Stable id of the cluster that holds the topic. */
+  readonly cluster: string
+  /** Stable id of the topic when the log gives one, else null. */
+  readonly topicId: string | null
+  readonly partitions: number
+}
+
+export interface EventLog {
+  /** Throws FB_TOPIC_MISSING. */
+  identity(): Promise<LogIdentity>
+  range(partition: number): Promise<PartitionRange>
+  /** The first offset whose timestamp is at or after `timestampMs`, or the end offset. */
+  offsetAt(partition: number, timestampMs: number): Promise<bigint>
+  open(partition: number, nextOffset: bigint): Promise<EventCursor>
+  /** Publishes floors for lag tools; a hint that may fail (it is repeated on a timer). */
+  commit(floors: ReadonlyMap<number, bigint>): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** Where reading resumes after `offset`: the one place that adds 1. */
+export function nextOffsetAfter(offset: bigint): bigint {
+  return offset + 1n
+}
+
+/** The offset just before `nextOffset`: the floor of a log that is to be read from there. */
+export function floorBefore(nextOffset: bigint): bigint {
+  return nextOffset - 1n
+}

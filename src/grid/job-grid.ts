@@ -1,0 +1,40 @@
+/**
+ * The grid as forebay sees it: bounded rings of immutable entries and small maps, shared by all nodes.
+ *
+ * Everything in it is a hint that may be lost at any time (fact 2 of the protocol). A ring may lose entries,
+ * hold one twice, vanish and be created anew with sequences from 0, and overwrite its oldest entries.
+ * A call that fails may have had its effect. Every call ends within a few seconds.
+ */
+
+export interface RingEntries {
+  readonly entries: readonly Buffer[]
+  /** Where to read on: one past the last entry returned, or the `from` of the call when none was. */
+  readonly nextSequence: bigint
+}
+
+export interface RingTail {
+  /** Sequence of the newest entry; -1 when the ring is empty. */
+  readonly sequence: bigint
+  /** The newest entry itself. */
+  readonly entry: Buffer | undefined
+}
+
+export interface JobGrid {
+  /** Adds `entry` behind the tail, overwriting the oldest entry of a full ring; resolves to its sequence once backups have it. */
+  append(ring: string, entry: Buffer): Promise<bigint>
+  /**
+   * Up to `countMax` (at most 1000) entries from `fromSequence` on, waiting up to `waitMs` for the first one.
+   * A sequence older than the head reads from the head; one beyond the tail waits for the next append (so a ring
+   * that was created anew looks like a gap, not like an error). Non-destructive.
+   */
+  read(ring: string, fromSequence: bigint, options: { countMax: number; waitMs: number }): Promise<RingEntries>
+  tail(ring: string): Promise<RingTail>
+  /** Entries the ring can hold. */
+  capacity(ring: string): Promise<number>
+  put(map: string, key: string, value: string): Promise<void>
+  remove(map: string, key: string): Promise<void>
+  entries(map: string): Promise<ReadonlyMap<string, string>>
+  /** Calls back whenever the grid may have lost or regained data: reconnected, a member gone. Returns the unsubscribe. */
+  onDisturbance(listener: () => void): () => void
+  [Symbol.asyncDispose](): Promise<void>
+}

@@ -1,0 +1,191 @@
+/**
+ * A segment: the immutable batch that travels through a queue. All jobs of one partition for one queue whose offsets lie
+ * in (lo, hi], for every task; the jobs of an event are never split over two segments (I6).
+ *
+ * Bytes: `FBS1` · 32 bytes HMAC-SHA256 of the rest · u32 header length · header (JSON) · for each section its u32 offset
+ * deltas, its u32 record time deltas, then its lines. A job is one line of UTF-8 ended by a newline, exactly as its sink wants it, so that a reader
+ * can hand whole sections on without looking at the jobs.
+ */
+import { createHmac, timingSafeEqual } from 'node:crypto'
+import { assert } from '../assert.ts'
+
+/** Who appended a segment: a flag names it, and older ones are ignored (rule 8). */
+export interface Stamp {
+  /** Unique for each time a node becomes owner of the partition. */
+  readonly owner: string
+  /** Counts the repairs this owner has made. */
+  readonly repair: number
+}
+
+export interface SegmentHead extends Stamp {
+  /** Deployment, pipeline, topic and epoch in one string; another scope is foreign. */
+  readonly scope: string
+  readonly partition: number
+  readonly queue: number
+  readonly lo: bigint
+  readonly hi: bigint
+}
+
+/** What a line of a section holds: a job for the sink, or a dead letter as JSON. */
+export type LineKind = 'job' | 'dead'
+
+/** A section while it is being filled. `offsets` (not decreasing) and `timesMs` (record times) hold one entry a line. */
+export interface SectionDraft {
+  readonly task: string
+  readonly kind: LineKind
+  readonly offsets: bigint[]
+  readonly timesMs: number[]
+  text: string
+}
+
+export interface Segment extends SegmentHead {
+  readonly sections: readonly JobLines[]
+  readonly bytes: number
+}
+
+const magic = Buffer.from('FBS1')
+const hmacBytes = 32
+const headerStart = magic.length + hmacBytes + 4
+
+/** The jobs of one task in one segment, as lines; immutable. */
+export class JobLines {
+  readonly task: string
+  readonly kind: LineKind
+  readonly partition: number
+  readonly queue: number
+  /** `count` lines, each ended by a newline. */
+  readonly bytes: Buffer
+  readonly #base: bigint
+  readonly #baseMs: number
+  readonly #deltas: Uint32Array
+  readonly #deltasMs: Uint32Array
+
+  constructor(of: QueueSection, bytes: Buffer, base: { offset: bigint; timeMs: number }, deltas: Uint32Array, deltasMs: Uint32Array) {
+    this.task = of.task
+    this.kind = of.kind
+    this.partition = of.partition
+    this.queue = of.queue
+    this.bytes = bytes
+    this.#base = base.offset
+    this.#baseMs = base.timeMs
+    this.#deltas = deltas
+    this.#deltasMs = deltasMs
+  }
+
+  get count(): number {
+    return this.#deltas.length
+  }
+
+  offset(index: number): bigint {
+    return this.#base + BigInt(this.#deltas[index] ?? 0)
+  }
+
+  /** When the event of line `index` was written to the log, in wall-clock milliseconds. */
+  timeMs(index: number): number {
+    return this.#baseMs + (this.#deltasMs[index] ?? 0)
+  }
+
+  /** Position of line `index` among the lines of its event. */
+  ordinal(index: number): number {
+    let first = index
+    while (first > 0 && this.#deltas[first - 1] === this.#deltas[index]) first--
+    return index - first
+  }
+
+  /** Only the lines of events above `offset`; itself when that is all of them. */
+  after(offset: bigint): JobLines {
+    if (this.count === 0 || this.offset(0) > offset) return this
+    let first = 0
+    while (first < this.count && this.offset(first) <= offset) first++
+    return this.slice(first, this.count)
+  }
+
+  slice(from: number, to: number): JobLines {
+    const start = this.#lineStart(from)
+    const bytes = this.bytes.subarray(start, this.#lineStart(to, start, from))
+    const base = { offset: this.#base, timeMs: this.#baseMs }
+    return new JobLines(this, bytes, base, this.#deltas.subarray(from, to), this.#deltasMs.subarray(from, to))
+  }
+
+  /** The lines without their newlines. */
+  lines(): string[] {
+    const lines = this.bytes.toString('utf8').split('\n')
+    lines.pop()
+    return lines
+  }
+
+  #lineStart(index: number, position = 0, line = 0): number {
+    for (; line < index; line++) position = this.bytes.indexOf(10, position) + 1
+    return position
+  }
+}
+
+interface QueueSection {
+  readonly task: string
+  readonly kind: LineKind
+  readonly partition: number
+  readonly queue: number
+}
+
+interface WireHead extends Omit<SegmentHead, 'lo' | 'hi'> {
+  readonly lo: string
+  readonly hi: string
+  readonly base: string
+  readonly baseMs: number
+  readonly sections: readonly { task: string; kind: LineKind; count: number; bytes: number }[]
+}
+
+/** Serialises once (rule 2). Throws FB_INTERNAL when offsets lie outside (lo, hi]. */
+export function encodeSegment(head: SegmentHead, drafts: readonly SectionDraft[], secret: string): Buffer {
+  const filled = drafts.filter((draft) => draft.offsets.length > 0)
+  const base = filled.reduce((lowest, draft) => (draft.offsets[0]! < lowest ? draft.offsets[0]! : lowest), head.hi)
+  assert(head.hi >= head.lo && (filled.length === 0 || base > head.lo), 'I6: a segment holds offsets of (lo, hi] only')
+  const baseMs = filled.reduce((lowest, draft) => draft.timesMs.reduce((a, b) => (b < a ? b : a), lowest), Infinity)
+  const sections = filled.map((draft) => ({ task: draft.task, kind: draft.kind, count: draft.offsets.length, bytes: Buffer.byteLength(draft.text) }))
+  const wire: WireHead = { ...head, lo: String(head.lo), hi: String(head.hi), base: String(base), baseMs: filled.length === 0 ? 0 : baseMs, sections }
+  const header = Buffer.from(JSON.stringify(wire))
+  const bodyBytes = sections.reduce((sum, section) => sum + section.count * 8 + section.bytes, 0)
+  const bytes = Buffer.allocUnsafe(headerStart + header.length + bodyBytes)
+  magic.copy(bytes)
+  bytes.writeUInt32LE(header.length, headerStart - 4)
+  header.copy(bytes, headerStart)
+  let at = headerStart + header.length
+  for (const draft of filled) {
+    for (const offset of draft.offsets) {
+      assert(offset <= head.hi, 'I6: a segment holds offsets of (lo, hi] only')
+      at = bytes.writeUInt32LE(Number(offset - base), at)
+    }
+    for (const timeMs of draft.timesMs) at = bytes.writeUInt32LE(Math.min(timeMs - baseMs, 0xffffffff), at)
+    at += bytes.write(draft.text, at)
+  }
+  hmacOf(bytes, secret).copy(bytes, magic.length)
+  return bytes
+}
+
+/** The segment in `bytes`, or undefined when it is damaged, was made with another secret or is none of ours. */
+export function decodeSegment(bytes: Buffer, secret: string): Segment | undefined {
+  if (bytes.length < headerStart || !magic.equals(bytes.subarray(0, magic.length))) return undefined
+  if (!timingSafeEqual(hmacOf(bytes, secret), bytes.subarray(magic.length, magic.length + hmacBytes))) return undefined
+  const headerBytes = bytes.readUInt32LE(headerStart - 4)
+  const wire = JSON.parse(bytes.toString('utf8', headerStart, headerStart + headerBytes)) as WireHead
+  const { scope, partition, queue, owner, repair } = wire
+  const base = { offset: BigInt(wire.base), timeMs: wire.baseMs }
+  let at = headerStart + headerBytes
+  const sections = wire.sections.map(({ task, kind, count, bytes: lineBytes }) => {
+    const deltas = readDeltas(bytes, at, count)
+    const deltasMs = readDeltas(bytes, at + count * 4, count)
+    at += count * 8 + lineBytes
+    return new JobLines({ task, kind, partition, queue }, bytes.subarray(at - lineBytes, at), base, deltas, deltasMs)
+  })
+  return { scope, partition, queue, owner, repair, lo: BigInt(wire.lo), hi: BigInt(wire.hi), sections, bytes: bytes.length }
+}
+
+function readDeltas(bytes: Buffer, at: number, count: number): Uint32Array {
+  const deltas = new Uint32Array(count)
+  for (let i = 0; i < count; i++) deltas[i] = bytes.readUInt32LE(at + i * 4)
+  return deltas
+}
+
+function hmacOf(bytes: Buffer, secret: string): Buffer {
+  return createHmac('sha256', secret).update(bytes.subarray(magic.length + hmacBytes)).digest()
+}

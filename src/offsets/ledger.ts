@@ -1,0 +1,113 @@
+/**
+ * The ledger: what has been applied, and the only fence (fact 1 of the protocol).
+ *
+ * A watermark per (task, partition, queue) and a floor per partition. A watermark moves only by compare-and-set in the
+ * transaction that writes the rows, so a job is applied at most once whatever nodes, grid and event log do (I1, I7).
+ */
+
+/** Names one queue of the grid: `queue` counts from 0 within its source partition. */
+export interface QueueId {
+  readonly partition: number
+  readonly queue: number
+}
+
+/** Floor and watermark rows of one partition, as one read saw them. */
+export interface PartitionView {
+  readonly partition: number
+  readonly floor: bigint
+  /** Watermark rows by tracked task, indexed by queue. */
+  readonly rows: ReadonlyMap<string, readonly bigint[]>
+}
+
+/** Every job of `task` in `queue` at or below this offset is applied or dead-lettered. */
+export function effectiveWatermark(view: PartitionView, task: string, queue: number): bigint {
+  const row = view.rows.get(task)?.[queue]
+  return row !== undefined && row > view.floor ? row : view.floor
+}
+
+/** The lowest effective watermark of `queue` over the tracked tasks. */
+export function lowestWatermark(view: PartitionView, queue: number): bigint {
+  let lowest: bigint | undefined
+  for (const task of view.rows.keys()) {
+    const watermark = effectiveWatermark(view, task, queue)
+    if (lowest === undefined || watermark < lowest) lowest = watermark
+  }
+  return lowest ?? view.floor
+}
+
+/** What a partition's owner knew before the watermarks were read (rule 7: this first, the rows afterwards). */
+export interface OwnerCapture {
+  readonly partition: number
+  /** The last offset whose jobs are all sent or buffered. */
+  readonly position: bigint
+  /** `isIdle`: nothing buffered and no append unacknowledged. */
+  readonly queues: readonly { readonly sent: bigint; readonly isIdle: boolean }[]
+}
+
+/**
+ * The floor that `capture` and the watermarks read after it allow (rule 7, I3):
+ * a queue that is idle and applied up to what was sent holds no job up to the position; any other holds the floor at its watermark.
+ */
+export function floorAllowedBy(capture: OwnerCapture, view: PartitionView): bigint {
+  let floor = capture.position
+  capture.queues.forEach(({ sent, isIdle }, queue) => {
+    const watermark = lowestWatermark(view, queue)
+    const isDrained = isIdle && watermark >= sent
+    if (!isDrained && watermark < floor) floor = watermark
+  })
+  return floor > view.floor ? floor : view.floor
+}
+
+/** Moves the watermark of one queue: valid only while it is exactly `from`. */
+export interface Advance extends QueueId {
+  readonly from: bigint
+  readonly to: bigint
+}
+
+/** An event or a job that could not be processed, and why. */
+export interface DeadLetter extends QueueId {
+  readonly offset: bigint
+  /** Position of the job among those its event made for this task; 0 for a whole event or a failed `convert`. */
+  readonly ordinal: number
+  /** Null when the whole event is at fault. */
+  readonly task: string | null
+  readonly error: string
+  /** The event's value (or the job's line), cut to 64 KiB. */
+  readonly payload: Buffer | null
+  readonly isPayloadCut: boolean
+}
+
+/** The open transaction of a flush, handed to the sink that writes into the ledger's database. */
+export interface LedgerTransaction {
+  /** Runs `body` so that its failure leaves the transaction as it was before; rethrows what it threw. */
+  attempt<T>(body: () => Promise<T>): Promise<T>
+  bury(letters: readonly DeadLetter[]): Promise<void>
+}
+
+export interface Flush<Tx extends LedgerTransaction = LedgerTransaction> {
+  readonly task: string
+  /** At most one a queue, each with `to` > `from`. */
+  readonly advances: readonly Advance[]
+  /** Writes rows and dead letters; not called when the advances are fenced. */
+  readonly write: (transaction: Tx) => Promise<void>
+}
+
+/**
+ * One pipeline's ledger within one epoch.
+ *
+ * Failures: FB_DATABASE_UNREACHABLE (outcome unknown: re-read), FB_FENCED (nothing applied: re-read), FB_EPOCH_CLOSED,
+ * FB_BAD_JOB (nothing applied; the data of some job is at fault), FB_SCHEMA (nothing applied; the whole task is refused).
+ */
+export interface Ledger<Tx extends LedgerTransaction = LedgerTransaction> {
+  read(partition: number): Promise<PartitionView>
+  /**
+   * In one transaction reads the partition's rows and raises its floor to what `capture` allows; resolves to the view
+   * afterwards. The floor never goes back.
+   */
+  settle(capture: OwnerCapture): Promise<PartitionView>
+  /**
+   * One transaction: shared lock on the epoch and its check, compare-and-set of every advance, `write`, commit (rule 6).
+   * A compare-and-set holds when the row equals `from`, or when the row is below the floor and the floor equals `from`.
+   */
+  flush(flush: Flush<Tx>): Promise<void>
+}

@@ -1,0 +1,33 @@
+/**
+ * A sink as forebay sees it: where the jobs of one task go, a batch at a time.
+ */
+import type { JobLines } from '../grid/segment.ts'
+import type { LedgerTransaction } from '../offsets/ledger.ts'
+
+/**
+ * `exactly-once`: writes in the ledger's transaction. `at-least-once`: delivered first, then the watermark moves.
+ * `ephemeral`: keeps no watermark and never holds the floor (unless no task of the pipeline is durable).
+ */
+export type Delivery = 'exactly-once' | 'at-least-once' | 'ephemeral'
+
+interface SinkBase<Job> {
+  /** How messages name it, such as `table trades`. */
+  readonly label: string
+  /** The job as one line of text without a newline (and without any character below U+0009). Throws FB_BAD_JOB naming the field. Pure. */
+  encode(job: Job): string
+}
+
+/** Writes inside the flush's transaction. `write` may be called again with fewer jobs when one of them is bad. */
+export interface TransactionalSink<Job = unknown, Tx extends LedgerTransaction = LedgerTransaction> extends SinkBase<Job> {
+  readonly delivery: 'exactly-once'
+  /** `jobs` in the order of their queues; sections of kind `job` only. Throws FB_BAD_JOB, FB_SCHEMA or FB_DATABASE_UNREACHABLE. */
+  write(transaction: Tx, jobs: readonly JobLines[]): Promise<void>
+}
+
+/** Takes jobs outside any transaction. */
+export interface DeliveringSink<Job = unknown> extends SinkBase<Job> {
+  readonly delivery: 'at-least-once' | 'ephemeral'
+  deliver(jobs: readonly JobLines[]): Promise<void>
+}
+
+export type RunningSink<Job = unknown> = TransactionalSink<Job> | DeliveringSink<Job>
