@@ -25,6 +25,7 @@ export const errorCodes = {
   FB_EPOCH_CLOSED: { policy: 'halt', exitCode: 75, meaning: 'the epoch of this node is not the active one' },
   FB_FINGERPRINT: { policy: 'halt', exitCode: 78, meaning: 'routing, limits or version differ from the active epoch' },
   FB_RETENTION_PASSED: { policy: 'halt', exitCode: 74, meaning: 'the log no longer holds events that were not yet processed' },
+  FB_LOG_TRUNCATED: { policy: 'halt', exitCode: 74, meaning: 'the log ends before what was already processed' },
   FB_IDENTITY: { policy: 'fatal', exitCode: 78, meaning: 'the event log is not the one this ledger was built on' },
 } as const
 

@@ -6,7 +6,7 @@ export interface Clock {
   now(): number
   /** Wall-clock milliseconds since 1970, for records that people read. */
   wallMs(): number
-  /** Resolves after `ms`, or early (without throwing) when `signal` aborts. */
+  /** Resolves after `ms` (0: once waiting I/O had its turn), or early (without throwing) when `signal` aborts. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>
 }
 
@@ -22,6 +22,7 @@ export class SystemClock implements Clock {
 
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     if (signal?.aborted) return Promise.resolve()
+    if (ms <= 0) return new Promise((resolve) => setImmediate(resolve))
     return new Promise((resolve) => {
       const done = () => {
         clearTimeout(timer)

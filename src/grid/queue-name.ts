@@ -1,0 +1,27 @@
+import type { QueueId } from '../offsets/ledger.ts'
+
+/** What names and segments of one epoch of one pipeline carry, so that nothing foreign is ever taken (rule 2). */
+export interface Scope {
+  readonly deployment: string
+  readonly pipeline: string
+  readonly topic: string
+  readonly epoch: number
+}
+
+/** The scope in one string: part of ring and map names, and the first field of every segment. */
+export function scopeName(scope: Scope): string {
+  return `${scope.deployment}.${scope.pipeline}.${scope.topic}.e${scope.epoch}`
+}
+
+export function ringName(scope: string, { partition, queue }: QueueId): string {
+  return `forebay.${scope}.p${partition}.q${queue}`
+}
+
+/** The map of level-triggered flags: queue to the stamp of the segment that showed the gap. */
+export function flagMapName(scope: string): string {
+  return `forebay.${scope}.flags`
+}
+
+export function flagKey({ partition, queue }: QueueId): string {
+  return `p${partition}.q${queue}`
+}
