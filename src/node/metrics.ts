@@ -1,0 +1,217 @@
+/**
+ * A node's measurements: what the core reports through `Observer`, kept as plain numbers and told as Prometheus text,
+ * as parts of `GET /status` and as log lines.
+ *
+ * Boundary: the hot path only adds to numbers here; names, units and text are made when somebody asks.
+ * Labels are tasks and partitions; beyond `labelsMax` of them a name counts under `other`, so that memory stays bounded.
+ */
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import type { Logger } from 'pino'
+import { Counter, Gauge, Registry } from 'prom-client'
+import { counterNames, valueNames, type CounterName, type Observer, type ValueName } from '../observer.ts'
+import type { Clock } from '../schedule/clock.ts'
+import { Histogram, type HistogramJson } from './histogram.ts'
+import { registerHistogram } from './prometheus-histogram.ts'
+import type { EventLoopStatus, MemoryStatus, NodeStatus } from './status.ts'
+
+const labelsMax = 1000
+
+export interface NodeMetricsOptions {
+  readonly logger: Logger
+  readonly clock: Clock
+  /** Where the gauges come from when metrics are asked for; left out, there are none. */
+  readonly status?: () => NodeStatus
+}
+
+export class NodeMetrics implements Observer, AsyncDisposable {
+  readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE
+  readonly #logger: Logger
+  readonly #clock: Clock
+  readonly #registry = new Registry()
+  readonly #counts = new Map<CounterName, Map<string, number>>()
+  readonly #values = new Map<ValueName, Map<string, Histogram>>()
+  readonly #latency = new Map<string, Histogram>()
+  readonly #loopDelay = monitorEventLoopDelay({ resolution: 10 })
+  readonly #gauges: NodeGauges
+  #status: (() => NodeStatus) | undefined
+
+  constructor(options: NodeMetricsOptions) {
+    this.#logger = options.logger
+    this.#clock = options.clock
+    this.#status = options.status
+    this.#loopDelay.enable()
+    for (const name of namesOf(counterNames)) this.#registerCounter(name)
+    for (const name of namesOf(valueNames)) {
+      const byLabel = new Map<string, Histogram>()
+      this.#values.set(name, byLabel)
+      registerHistogram(this.#registry, { name: `forebay_${snake(name).replace(/_ms$/, '')}_seconds`, help: valueNames[name], label: 'label', histograms: byLabel })
+    }
+    registerHistogram(this.#registry, {
+      name: 'forebay_commit_latency_seconds',
+      help: 'from the time of the record to the commit of its jobs',
+      label: 'task',
+      histograms: this.#latency,
+    })
+    this.#gauges = new NodeGauges(this.#registry)
+  }
+
+  /** Names where the gauges come from, once the node is put together. */
+  watch(status: () => NodeStatus): void {
+    this.#status = status
+  }
+
+  count(name: CounterName, by: number, label = ''): void {
+    const byLabel = this.#counts.get(name)!
+    const key = boundedLabel(byLabel, label)
+    byLabel.set(key, (byLabel.get(key) ?? 0) + by)
+  }
+
+  value(name: ValueName, value: number, label = ''): void {
+    histogramOf(this.#values.get(name)!, label).record(value)
+  }
+
+  committed(task: string, recordTimeMs: number, count: number): void {
+    histogramOf(this.#latency, task).record(this.#clock.wallMs() - recordTimeMs, count)
+  }
+
+  log(level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Readonly<Record<string, unknown>>): void {
+    this.#logger[level](fields ?? {}, message)
+  }
+
+  /** Total of a counter since start, over all labels or of one. */
+  total(name: CounterName, label?: string): number {
+    const byLabel = this.#counts.get(name)!
+    if (label !== undefined) return byLabel.get(label) ?? 0
+    let sum = 0
+    for (const value of byLabel.values()) sum += value
+    return sum
+  }
+
+  /** Every counter, as the status shows it. */
+  counters(): Record<CounterName, number> {
+    return Object.fromEntries(namesOf(counterNames).map((name) => [name, this.total(name)])) as Record<CounterName, number>
+  }
+
+  /** Percentile of a measured value in its own unit since start; null before the first. */
+  percentile(name: ValueName, percent: number, label = ''): number | null {
+    return this.#values.get(name)!.get(label)?.percentile(percent) ?? null
+  }
+
+  /** Latencies from record time to commit, by task. */
+  latency(): Record<string, HistogramJson> {
+    return Object.fromEntries([...this.#latency].map(([task, histogram]) => [task, histogram.toJSON()]))
+  }
+
+  eventLoop(): EventLoopStatus {
+    // The monitor measures its own 10 ms interval, so what exceeds that is the delay.
+    const delayMs = (nanoseconds: number) => Math.max(0, Math.round(nanoseconds / 1e5) / 10 - 10)
+    return { delayP99Ms: delayMs(this.#loopDelay.percentile(99)), delayMaxMs: delayMs(this.#loopDelay.max) }
+  }
+
+  memory(): MemoryStatus {
+    const { rss, heapUsed, external } = process.memoryUsage()
+    return { rssBytes: rss, heapUsedBytes: heapUsed, externalBytes: external }
+  }
+
+  /** All metrics in the Prometheus text format. */
+  async text(): Promise<string> {
+    this.#gauges.set({ status: this.#status?.(), memory: this.memory(), eventLoop: this.eventLoop() })
+    return this.#registry.metrics()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#loopDelay.disable()
+    this.#registry.clear()
+    return Promise.resolve()
+  }
+
+  #registerCounter(name: CounterName): void {
+    const byLabel = new Map<string, number>()
+    this.#counts.set(name, byLabel)
+    new Counter({
+      name: `forebay_${snake(name)}_total`,
+      help: counterNames[name],
+      labelNames: ['label'],
+      registers: [this.#registry],
+      collect() {
+        this.reset()
+        if (byLabel.size === 0) this.inc({ label: '' }, 0)
+        for (const [label, value] of byLabel) this.inc({ label }, value)
+      },
+    })
+  }
+}
+
+interface GaugeSource {
+  readonly status: NodeStatus | undefined
+  readonly memory: MemoryStatus
+  readonly eventLoop: EventLoopStatus
+}
+
+/** The gauges, set afresh for each answer so that what a node no longer owns disappears. */
+class NodeGauges {
+  readonly #registry: Registry
+  readonly #gauges = new Map<string, Gauge>()
+
+  constructor(registry: Registry) {
+    this.#registry = registry
+  }
+
+  set({ status, memory, eventLoop }: GaugeSource): void {
+    for (const gauge of this.#gauges.values()) gauge.reset()
+    this.#put('resident_memory_bytes', 'memory of the process', memory.rssBytes)
+    this.#put('heap_used_bytes', 'JavaScript heap in use', memory.heapUsedBytes)
+    this.#put('external_memory_bytes', 'memory outside the JavaScript heap', memory.externalBytes)
+    this.#put('event_loop_delay_p99_seconds', 'how late timers came since start, p99', eventLoop.delayP99Ms / 1000)
+    this.#put('event_loop_delay_max_seconds', 'longest stall of the event loop since start', eventLoop.delayMaxMs / 1000)
+    if (!status) return
+    this.#put('ready', '1 when the node is ready', status.isReady ? 1 : 0)
+    this.#put('members', 'live nodes as this one sees them', status.members.length)
+    for (const { partition, floor, position, lagEvents, haltedReason } of status.partitions) {
+      const labels = { partition: String(partition) }
+      this.#put('partition_floor', 'everything at or below this offset is applied', Number(floor), labels)
+      this.#put('partition_position', 'last offset read', Number(position), labels)
+      this.#put('partition_halted', '1 when the partition stands still', haltedReason === null ? 0 : 1, labels)
+      if (lagEvents !== null) this.#put('partition_lag_events', 'events in the log above the floor', lagEvents, labels)
+    }
+    for (const { partition, queue, pendingJobs, windowUsed } of status.queues) {
+      const labels = { partition: String(partition), queue: String(queue) }
+      this.#put('queue_pending_jobs', 'jobs received and not yet applied', pendingJobs, labels)
+      if (windowUsed !== undefined) this.#put('queue_window_used_ratio', 'share of the window in use', windowUsed, labels)
+    }
+    for (const { task, blockedReason } of status.tasks) this.#put('task_blocked', '1 when the task stands still', blockedReason === null ? 0 : 1, { task })
+    for (const { channel, clients, keys, dropped } of status.channels) {
+      this.#put('websocket_clients', 'connected WebSocket clients', clients, { channel })
+      this.#put('websocket_keys', 'keys with a latest value', keys, { channel })
+      this.#put('websocket_clients_dropped', 'clients dropped since start because they were too slow', dropped, { channel })
+    }
+  }
+
+  #put(name: string, help: string, value: number, labels: Record<string, string> = {}): void {
+    let gauge = this.#gauges.get(name)
+    if (!gauge) {
+      gauge = new Gauge({ name: `forebay_${name}`, help, labelNames: Object.keys(labels), registers: [this.#registry] })
+      this.#gauges.set(name, gauge)
+    }
+    gauge.set(labels, value)
+  }
+}
+
+function histogramOf(byLabel: Map<string, Histogram>, label: string): Histogram {
+  const key = boundedLabel(byLabel, label)
+  let histogram = byLabel.get(key)
+  if (!histogram) byLabel.set(key, (histogram = new Histogram()))
+  return histogram
+}
+
+function boundedLabel(byLabel: ReadonlyMap<string, unknown>, label: string): string {
+  return byLabel.size < labelsMax || byLabel.has(label) ? label : 'other'
+}
+
+function namesOf<Name extends string>(names: Readonly<Record<Name, string>>): Name[] {
+  return Object.keys(names) as Name[]
+}
+
+function snake(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+}

@@ -1,0 +1,25 @@
+import { counterNames, type CounterName } from '../../src/observer.ts'
+import { Histogram } from '../../src/node/histogram.ts'
+import type { NodeStatus, PartitionStatus } from '../../src/node/status.ts'
+
+/** A status with something in every part; its partitions may be changed. */
+export function nodeStatus(): NodeStatus & { partitions: PartitionStatus[] } {
+  return {
+    node: 'node-1',
+    version: '0.1.0',
+    pipeline: 'stock-ticks',
+    epoch: 1,
+    startedAtMs: 0,
+    isReady: true,
+    reasons: [],
+    members: [{ node: 'node-1', isSelf: true }],
+    partitions: [{ partition: 2, floor: '88', position: '99', endOffset: '101', lagEvents: 12, haltedReason: 'retention passed' }],
+    queues: [{ partition: 2, queue: 0, received: '99', applied: { storeTrade: '88' }, pendingJobs: 11, windowUsed: 0.25 }],
+    tasks: [{ task: 'storeTrade', everyMs: 15, rows: 88, tickSlipP99Ms: 1, flushP99Ms: 4, lastError: null, blockedReason: 'table trades is missing' }],
+    channels: [{ channel: 'prices', keys: 3, clients: 1, dropped: 0 }],
+    counters: Object.fromEntries(Object.keys(counterNames).map((name) => [name, 0])) as Record<CounterName, number>,
+    latency: { storeTrade: new Histogram().toJSON() },
+    memory: { rssBytes: 1048576, heapUsedBytes: 1048576, externalBytes: 0 },
+    eventLoop: { delayP99Ms: 1, delayMaxMs: 2 },
+  }
+}
