@@ -1,0 +1,243 @@
+/**
+ * A reading position in one partition of a Kafka topic.
+ *
+ * Job: a loop of its own fetches from the partition's leader over connections of its own, at most one batch ahead of
+ * what `poll` has handed out, so that the next batch is there while one is worked on, and no other partition waits.
+ * Boundary: the caller polls and seeks; Kafka answers fetches that name an explicit offset.
+ *
+ * States: *fetching* (the buffer is empty); *full* (a batch waits for `poll`; the loop sleeps); *failed* (the last
+ * fetch threw; the loop tries again after a short, bounded pause and `poll` tells why once its wait is over);
+ * *closed*. A seek empties the buffer and starts a new generation; what an older generation fetched is thrown away.
+ *
+ * Invariants: batches of one generation join without a gap or an overlap (`#fetchOffset` is always one after the last
+ * batch taken in); a fetch below the log's start is an error of the broker, never a jump (I11).
+ */
+import type { Cluster, Kafka } from 'kafkajs'
+import { assert } from '../assert.ts'
+import { ForebayError } from '../errors.ts'
+import { type EventBatch, type EventCursor, floorBefore, nextOffsetAfter } from './event-log.ts'
+import { clusterOf, releaseCluster } from './kafka-cluster.ts'
+import { kafkaErrorType, kafkaUnreachable } from './kafka-error.ts'
+import { eventsOf, type FetchedPartition } from './kafka-fetched.ts'
+
+/** How long a broker may hold a fetch that finds nothing. */
+const fetchWaitMs = 100
+/** After a small batch the next fetch starts no sooner than this, or a trickle of events would cost a request each. */
+const smallFetchIntervalMs = 4
+const smallBatchEvents = 64
+const retryFirstMs = 50
+const retryLastMs = 500
+const readCommitted = 1
+
+export interface KafkaCursorOptions {
+  readonly kafka: Kafka
+  readonly brokers: readonly string[]
+  readonly topic: string
+  readonly partition: number
+  readonly nextOffset: bigint
+  /** Most bytes of one fetch. One larger record batch still comes whole. */
+  readonly fetchBytesMax: number
+  readonly onClose: () => void
+}
+
+export class KafkaCursor implements EventCursor {
+  readonly #options: KafkaCursorOptions
+  readonly #running: Promise<void>
+  /** The next offset to ask for: one after the buffered batch, or after what was handed out. */
+  #fetchOffset: bigint
+  /** The last offset that `poll` handed out, or one before where `seek` went. */
+  #lastOffset: bigint
+  #buffered: EventBatch | null = null
+  #failure: ForebayError | null = null
+  #generation = 0
+  #isClosed = false
+  #cluster: Cluster | null = null
+  /** Ends the wait of the poll under way. */
+  #wakePoll: (() => void) | null = null
+  /** Ends the sleep of the fetch loop. */
+  #wakeLoop: (() => void) | null = null
+
+  constructor(options: KafkaCursorOptions) {
+    assert(options.nextOffset >= 0n, 'a cursor starts at offset 0 or above')
+    this.#options = options
+    this.#fetchOffset = options.nextOffset
+    this.#lastOffset = floorBefore(options.nextOffset)
+    this.#running = this.#run()
+  }
+
+  async poll(waitMs: number): Promise<EventBatch> {
+    assert(!this.#isClosed, 'a closed cursor is not polled')
+    assert(this.#wakePoll === null, 'one poll at a time')
+    const generation = this.#generation
+    if (this.#buffered === null && !this.#isHalted()) await this.#waitForBatch(waitMs)
+    if (generation !== this.#generation) return this.#nothing()
+    const batch = this.#buffered
+    if (batch !== null) {
+      this.#buffered = null
+      this.#lastOffset = batch.lastOffset
+      this.#wakeLoop?.()
+      return batch
+    }
+    if (this.#failure !== null && !this.#isClosed) throw this.#failure
+    return this.#nothing()
+  }
+
+  seek(nextOffset: bigint): void {
+    assert(nextOffset >= 0n, 'a seek goes to offset 0 or above')
+    this.#generation++
+    this.#fetchOffset = nextOffset
+    this.#lastOffset = floorBefore(nextOffset)
+    this.#buffered = null
+    // Another position may well be inside the log; a broker that is away stays away.
+    if (this.#isHalted()) this.#failure = null
+    this.#wakePoll?.()
+    this.#wakeLoop?.()
+  }
+
+  async close(): Promise<void> {
+    if (!this.#isClosed) {
+      this.#isClosed = true
+      this.#buffered = null
+      this.#wakePoll?.()
+      this.#wakeLoop?.()
+      this.#releaseCluster()
+      this.#options.onClose()
+    }
+    await this.#running
+  }
+
+  #nothing(): EventBatch {
+    return { events: [], lastOffset: this.#lastOffset }
+  }
+
+  #isHalted(): boolean {
+    return this.#failure !== null && this.#failure.policy === 'halt'
+  }
+
+  #waitForBatch(waitMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        clearTimeout(timer)
+        this.#wakePoll = null
+        resolve()
+      }
+      const timer = setTimeout(wake, waitMs)
+      this.#wakePoll = wake
+    })
+  }
+
+  #sleep(ms: number | null): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        clearTimeout(timer)
+        this.#wakeLoop = null
+        resolve()
+      }
+      const timer = ms === null ? undefined : setTimeout(wake, ms)
+      this.#wakeLoop = wake
+    })
+  }
+
+  async #run(): Promise<void> {
+    let retryMs = retryFirstMs
+    while (!this.#isClosed) {
+      if (this.#buffered !== null) {
+        await this.#sleep(null)
+        continue
+      }
+      const generation = this.#generation
+      const startedAt = performance.now()
+      try {
+        const batch = await this.#fetch(this.#fetchOffset)
+        retryMs = retryFirstMs
+        if (generation !== this.#generation || this.#isClosed) continue
+        this.#take(batch)
+        const pauseMs = smallFetchIntervalMs - (performance.now() - startedAt)
+        if (batch.events.length < smallBatchEvents && pauseMs > 0) await this.#sleep(pauseMs)
+      } catch (error) {
+        this.#releaseCluster()
+        const failure = await this.#explain(error)
+        if (generation !== this.#generation || this.#isClosed) continue
+        this.#failure = failure
+        if (failure.policy === 'halt') this.#wakePoll?.()
+        await this.#sleep(retryMs)
+        retryMs = Math.min(retryMs * 2, retryLastMs)
+      }
+    }
+    this.#releaseCluster()
+  }
+
+  #take(batch: EventBatch): void {
+    this.#failure = null
+    if (batch.lastOffset < this.#fetchOffset) return
+    const first = batch.events[0]
+    assert(first === undefined || first.offset >= this.#fetchOffset, 'a batch begins at the fetched offset or above')
+    this.#fetchOffset = nextOffsetAfter(batch.lastOffset)
+    this.#buffered = batch
+    this.#wakePoll?.()
+  }
+
+  async #fetch(nextOffset: bigint): Promise<EventBatch> {
+    const { topic, partition, fetchBytesMax } = this.#options
+    const cluster = await this.#connected()
+    const nodeId = Object.keys(cluster.findLeaderForPartitions(topic, [partition]))[0]
+    if (nodeId === undefined) throw new Error(`topic ${topic} has no partition ${partition}`)
+    const broker = await cluster.findBroker({ nodeId })
+    const response: { responses: { partitions: FetchedPartition[] }[] } = await broker.fetch({
+      isolationLevel: readCommitted,
+      maxWaitTime: fetchWaitMs,
+      minBytes: 1,
+      maxBytes: fetchBytesMax,
+      topics: [{ topic, partitions: [{ partition, fetchOffset: nextOffset.toString(), maxBytes: fetchBytesMax }] }],
+    })
+    const fetched = response.responses[0]?.partitions[0]
+    // A broker that throttles a client answers without any partition.
+    return fetched === undefined ? { events: [], lastOffset: floorBefore(nextOffset) } : eventsOf(fetched, nextOffset)
+  }
+
+  async #connected(): Promise<Cluster> {
+    if (this.#cluster !== null) return this.#cluster
+    const cluster = clusterOf(this.#options.kafka)
+    this.#cluster = cluster
+    await cluster.connect()
+    await cluster.addTargetTopic(this.#options.topic)
+    return cluster
+  }
+
+  #releaseCluster(): void {
+    const cluster = this.#cluster
+    this.#cluster = null
+    if (cluster !== null) void releaseCluster(cluster)
+  }
+
+  /** Out of range means that the events are gone: nothing may be skipped silently. Everything else may pass by itself. */
+  async #explain(error: unknown): Promise<ForebayError> {
+    const { topic, partition, brokers } = this.#options
+    const doing = `reading partition ${partition} of topic ${topic}`
+    if (kafkaErrorType(error) !== 'OFFSET_OUT_OF_RANGE') return kafkaUnreachable(error, doing, brokers)
+    const nextOffset = this.#fetchOffset
+    try {
+      const startOffset = await this.#startOffset()
+      return new ForebayError('FB_RETENTION_PASSED', outOfRange(topic, partition, nextOffset, startOffset), { cause: error })
+    } catch (rangeError) {
+      return kafkaUnreachable(rangeError, doing, brokers)
+    }
+  }
+
+  async #startOffset(): Promise<bigint> {
+    const { topic, partition } = this.#options
+    const cluster = await this.#connected()
+    const [found] = await cluster.fetchTopicsOffset([{ topic, partitions: [{ partition }], fromBeginning: true }])
+    const offset = found?.partitions[0]?.offset
+    if (offset === undefined) throw new Error(`topic ${topic} has no partition ${partition}`)
+    return BigInt(offset)
+  }
+}
+
+function outOfRange(topic: string, partition: number, nextOffset: bigint, startOffset: bigint): string {
+  const where = `partition ${partition} of topic ${topic}`
+  if (nextOffset < startOffset) {
+    return `${where} begins at offset ${startOffset}, but offset ${nextOffset} was to be read next: retention deleted events that were not yet processed; lengthen the topic's retention and reset the pipeline`
+  }
+  return `${where} ends before offset ${nextOffset}, which was to be read next: the topic was truncated or created anew; reset the pipeline`
+}

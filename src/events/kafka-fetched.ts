@@ -1,0 +1,96 @@
+import type { EventBatch, EventRecord } from './event-log.ts'
+import { floorBefore } from './event-log.ts'
+
+/** What kafkajs decodes of one partition in a fetch response, as far as it is used here. */
+export interface FetchedPartition {
+  readonly partition: number
+  readonly highWatermark: string
+  readonly lastStableOffset: string
+  /** The first offset of the log; kafkajs spells `logStartOffset` so. */
+  readonly lastStartOffset?: string
+  readonly abortedTransactions: readonly AbortedTransaction[] | null
+  readonly messages: readonly FetchedMessage[]
+}
+
+export interface AbortedTransaction {
+  readonly producerId: string
+  readonly firstOffset: string
+}
+
+export interface FetchedMessage {
+  readonly offset: string
+  readonly timestamp: string
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+  readonly isControlRecord?: boolean
+  /** The record batch the message came in; one object shared by all its messages. */
+  readonly batchContext?: FetchedBatchContext
+}
+
+export interface FetchedBatchContext {
+  readonly firstOffset: string
+  readonly lastOffsetDelta: number
+  readonly producerId: string
+  readonly inTransaction: boolean
+}
+
+const abortMarker = 0
+
+/**
+ * The events of a fetch from `nextOffset`, in order, without control records and without those of aborted
+ * transactions; `lastOffset` also passes everything that was left out, and a compacted end of a record batch.
+ */
+export function eventsOf(fetched: FetchedPartition, nextOffset: bigint): EventBatch {
+  const aborted = new AbortedProducers(fetched.abortedTransactions ?? [])
+  const events: EventRecord[] = []
+  let lastOffset = floorBefore(nextOffset)
+  let context: FetchedBatchContext | undefined
+  let isDropped = false
+  for (const message of fetched.messages) {
+    const offset = BigInt(message.offset)
+    const next = message.batchContext
+    if (next === undefined) {
+      if (offset > lastOffset) lastOffset = offset
+      isDropped = false
+    } else if (next !== context) {
+      context = next
+      const batchLast = BigInt(next.firstOffset) + BigInt(next.lastOffsetDelta)
+      if (batchLast > lastOffset) lastOffset = batchLast
+      isDropped = aborted.drops(next, batchLast, message)
+    }
+    // A broker answers with whole record batches: the first may begin below what was asked.
+    if (isDropped || message.isControlRecord === true || offset < nextOffset) continue
+    events.push({ offset, timestampMs: Number(message.timestamp), key: message.key, value: message.value })
+  }
+  return { events, lastOffset }
+}
+
+/** Which producers are inside an aborted transaction while the record batches of one response are passed in order. */
+class AbortedProducers {
+  readonly #ahead: { producerId: string; firstOffset: bigint }[]
+  readonly #inside = new Set<string>()
+
+  constructor(transactions: readonly AbortedTransaction[]) {
+    this.#ahead = transactions
+      .map(({ producerId, firstOffset }) => ({ producerId, firstOffset: BigInt(firstOffset) }))
+      // The broker lists them by their end; they are entered by their beginning.
+      .sort((a, b) => (a.firstOffset < b.firstOffset ? -1 : a.firstOffset > b.firstOffset ? 1 : 0))
+  }
+
+  drops(context: FetchedBatchContext, batchLast: bigint, first: FetchedMessage): boolean {
+    for (let head = this.#ahead[0]; head !== undefined && head.firstOffset <= batchLast; head = this.#ahead[0]) {
+      this.#inside.add(head.producerId)
+      this.#ahead.shift()
+    }
+    if (first.isControlRecord === true) {
+      if (controlTypeOf(first) === abortMarker) this.#inside.delete(context.producerId)
+      return true
+    }
+    return context.inTransaction && this.#inside.has(context.producerId)
+  }
+}
+
+/** A control record's key is two int16: a version and the type (0 abort, 1 commit). */
+function controlTypeOf(message: FetchedMessage): number | null {
+  return message.key !== null && message.key.length >= 4 ? message.key.readInt16BE(2) : null
+}
