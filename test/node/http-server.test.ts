@@ -1,0 +1,215 @@
+import { createHash } from 'node:crypto'
+import { request } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { createServer } from 'node:net'
+import { afterEach, describe, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
+import { HttpServer, type HttpServerOptions } from '../../src/node/http-server.ts'
+import { nodeStatus } from './node-status.ts'
+
+const open: AsyncDisposable[] = []
+afterEach(async () => {
+  for (const one of open.splice(0).reverse()) await one[Symbol.asyncDispose]()
+})
+
+async function listen(options: Partial<HttpServerOptions> = {}): Promise<HttpServer> {
+  const server = await HttpServer.listen({
+    port: 0,
+    status: nodeStatus,
+    fatalReason: () => undefined,
+    metrics: { contentType: 'text/plain; version=0.0.4', text: () => Promise.resolve('forebay_ready 1\n') },
+    channels: () => new Map([['prices', { attach: (socket: WebSocket) => socket.send('attached') }]]),
+    observer: { log: () => undefined },
+    ...options,
+  })
+  open.push(server)
+  return server
+}
+
+/** fetch refuses to set Host, so ask with plain HTTP. */
+function statusOf(url: string, headers: Record<string, string>): Promise<number> {
+  return new Promise((resolve, reject) => {
+    request(url, { headers }, (response) => {
+      response.resume()
+      resolve(response.statusCode ?? 0)
+    })
+      .on('error', reject)
+      .end()
+  })
+}
+
+/** The first message, or the status with which the upgrade was refused. */
+function connect(url: string, options: { origin?: string; headers?: Record<string, string> } = {}): Promise<{ socket: WebSocket; first?: string; refused?: number }> {
+  return new Promise((resolve) => {
+    const socket = new WebSocket(url.replace('http', 'ws'), options)
+    socket.on('message', (data) => resolve({ socket, first: String(data) }))
+    socket.on('unexpected-response', (_request, response) => {
+      response.resume()
+      socket.on('error', () => undefined)
+      resolve({ socket, refused: response.statusCode ?? 0 })
+    })
+  })
+}
+
+describe('HttpServer', () => {
+  it('serves the status as JSON', async () => {
+    const server = await listen()
+    expect(await (await fetch(`${server.url}/status`)).json()).toEqual(JSON.parse(JSON.stringify(nodeStatus())))
+  })
+
+  it('serves the metrics with their content type', async () => {
+    const server = await listen()
+    const response = await fetch(`${server.url}/metrics`)
+    expect(response.headers.get('content-type')).toContain('version=0.0.4')
+    expect(await response.text()).toBe('forebay_ready 1\n')
+  })
+
+  it('is ready only while the status says so, and says why not', async () => {
+    let status = nodeStatus()
+    const server = await listen({ status: () => status })
+    expect((await fetch(`${server.url}/readyz`)).status).toBe(200)
+    status = { ...status, isReady: false, reasons: ['the ledger does not answer'] }
+    const response = await fetch(`${server.url}/readyz`)
+    expect(response.status).toBe(503)
+    expect(await response.json()).toEqual({ isReady: false, reasons: ['the ledger does not answer'] })
+  })
+
+  it('is healthy while merely not ready, and neither healthy nor ready after a fatal stop', async () => {
+    let reason: string | undefined
+    const server = await listen({ fatalReason: () => reason, status: () => ({ ...nodeStatus(), isReady: reason !== undefined }) })
+    expect((await fetch(`${server.url}/healthz`)).status).toBe(200)
+    reason = 'wrong database'
+    expect((await fetch(`${server.url}/healthz`)).status).toBe(503)
+    expect((await fetch(`${server.url}/readyz`)).status).toBe(503)
+  })
+
+  it('serves a page whose policy admits its own script and style and nothing else', async () => {
+    const server = await listen()
+    const response = await fetch(server.url)
+    const page = await response.text()
+    const policy = response.headers.get('content-security-policy') ?? ''
+    for (const tag of ['script', 'style']) {
+      const [, text] = new RegExp(`<${tag}>([\\s\\S]*)</${tag}>`).exec(page) ?? []
+      expect(policy).toContain(`${tag}-src 'sha256-${createHash('sha256').update(text!).digest('base64')}'`)
+    }
+    expect(policy).toContain("default-src 'none'")
+    expect(policy).not.toContain('unsafe')
+    expect(policy).not.toContain('upgrade-insecure-requests')
+    expect(page).not.toMatch(/(src|href)="https?:/)
+  })
+
+  it('serves a script that is valid JavaScript', async () => {
+    const server = await listen()
+    const [, script] = /<script>([\s\S]*)<\/script>/.exec(await (await fetch(server.url)).text()) ?? []
+    expect(() => new Function(script!)).not.toThrow()
+  })
+
+  it('answers unknown paths with 404 and a sentence', async () => {
+    const server = await listen()
+    const response = await fetch(`${server.url}/nothing`)
+    expect(response.status).toBe(404)
+    expect(await response.json()).toMatchObject({ message: expect.stringContaining('/status') })
+  })
+
+  it('hides why a request failed but logs it', async () => {
+    const logged: unknown[] = []
+    const server = await listen({
+      status: () => {
+        throw new Error('secret detail')
+      },
+      observer: { log: (...parts) => void logged.push(parts) },
+    })
+    const response = await fetch(`${server.url}/status`)
+    expect(response.status).toBe(500)
+    expect(await response.text()).not.toContain('secret detail')
+    expect(logged).toHaveLength(1)
+  })
+
+  it('refuses a foreign Host against DNS rebinding, yet lets probes and scrapers in', async () => {
+    const server = await listen({ allowedHosts: ['forebay.example'] })
+    const { port } = new URL(server.url)
+    expect(await statusOf(`${server.url}/status`, { host: `evil.example:${port}` })).toBe(421)
+    expect(await statusOf(server.url, { host: 'evil.example' })).toBe(421)
+    expect(await statusOf(`${server.url}/status`, { host: `localhost:${port}` })).toBe(200)
+    expect(await statusOf(`${server.url}/status`, { host: '10.1.2.3' })).toBe(200)
+    expect(await statusOf(`${server.url}/status`, { host: 'forebay.example' })).toBe(200)
+    expect(await statusOf(`${server.url}/healthz`, { host: 'node-1' })).toBe(200)
+    expect(await statusOf(`${server.url}/metrics`, { host: 'node-1' })).toBe(200)
+  })
+
+  it('limits requests a minute', async () => {
+    const server = await listen({ requestsPerMinuteMax: 2 })
+    const statuses = []
+    for (let i = 0; i < 3; i++) statuses.push((await fetch(`${server.url}/healthz`)).status)
+    expect(statuses).toEqual([200, 200, 429])
+  })
+
+  it('says which address is taken', async () => {
+    const blocker = createServer().listen(0, '127.0.0.1')
+    await new Promise((resolve) => blocker.once('listening', resolve))
+    const { port } = blocker.address() as AddressInfo
+    await expect(listen({ port })).rejects.toMatchObject({ code: 'FB_CONFIG', message: expect.stringContaining(String(port)) })
+    await new Promise((resolve) => blocker.close(resolve))
+  })
+})
+
+describe('WebSocket of HttpServer', () => {
+  it('hands a client to its channel', async () => {
+    const server = await listen()
+    const { first } = await connect(`${server.url}/ws/prices`)
+    expect(first).toBe('attached')
+    expect(server.clients).toBe(1)
+  })
+
+  it('answers an unknown channel with 404 and a plain request with 426', async () => {
+    const server = await listen()
+    expect((await connect(`${server.url}/ws/trades`)).refused).toBe(404)
+    expect((await fetch(`${server.url}/ws/trades`)).status).toBe(404)
+    expect((await fetch(`${server.url}/ws/prices`)).status).toBe(426)
+  })
+
+  it('refuses pages of foreign origins and foreign Hosts', async () => {
+    const server = await listen()
+    const url = `${server.url}/ws/prices`
+    expect((await connect(url, { origin: 'https://evil.example' })).refused).toBe(403)
+    expect((await connect(url, { origin: 'null' })).refused).toBe(403)
+    expect((await connect(url, { headers: { host: 'evil.example' } })).refused).toBe(421)
+    expect((await connect(url, { origin: 'http://localhost:3000' })).first).toBe('attached')
+    expect((await connect(url, { origin: server.url })).first).toBe('attached')
+  })
+
+  it('admits no more than clientsMax clients, and one more when one has left', async () => {
+    const server = await listen({ clientsMax: 1 })
+    const { socket } = await connect(`${server.url}/ws/prices`)
+    expect((await connect(`${server.url}/ws/prices`)).refused).toBe(503)
+    socket.close()
+    await expect.poll(() => server.clients).toBe(0)
+    expect((await connect(`${server.url}/ws/prices`)).first).toBe('attached')
+  })
+
+  it('closes a client that sends more than a few bytes', async () => {
+    const server = await listen()
+    const { socket } = await connect(`${server.url}/ws/prices`)
+    const closed = new Promise<number>((resolve) => socket.on('close', resolve))
+    socket.send('x'.repeat(10_000))
+    expect(await closed).toBe(1009)
+  })
+
+  it('drops a client that answers no ping and keeps one that does', async () => {
+    const server = await listen({ pingIntervalMs: 50 })
+    await connect(`${server.url}/ws/prices`)
+    const silent = new WebSocket(`${server.url.replace('http', 'ws')}/ws/prices`, { autoPong: false })
+    const code = await new Promise<number>((resolve) => silent.on('close', resolve))
+    expect(code).toBe(1006)
+    await expect.poll(() => server.clients).toBe(1)
+  })
+
+  it('closes its clients with a reason when it stops', async () => {
+    const server = await listen()
+    const { socket } = await connect(`${server.url}/ws/prices`)
+    const closed = new Promise<string>((resolve) => socket.on('close', (code, reason) => resolve(`${code} ${String(reason)}`)))
+    open.splice(0)
+    await server[Symbol.asyncDispose]()
+    expect(await closed).toBe('1001 the node stops')
+  })
+})
