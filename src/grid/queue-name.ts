@@ -1,4 +1,5 @@
 import type { QueueId } from '../offsets/ledger.ts'
+import type { Stamp } from './segment.ts'
 
 /** What names and segments of one epoch of one pipeline carry, so that nothing foreign is ever taken (rule 2). */
 export interface Scope {
@@ -24,4 +25,9 @@ export function flagMapName(scope: string): string {
 
 export function flagKey({ partition, queue }: QueueId): string {
   return `p${partition}.q${queue}`
+}
+
+/** How a flag names the segment that showed a gap (rule 8). */
+export function stampText({ owner, repair }: Stamp): string {
+  return `${owner}/${repair}`
 }

@@ -1,0 +1,227 @@
+/**
+ * Reads one queue and hands its jobs to the tasks' inboxes, once and in order (rule 5).
+ *
+ * Its memory is `received` and the inboxes. It is *blank* until it has read the watermarks, then *following* the ring.
+ * `forget` makes it blank again: after a gap, a fenced or failed flush, or when the watermarks turn out to be behind its
+ * memory. Nothing is lost by that, since a ring is read without taking from it.
+ *
+ * A gap is first answered by forgetting, for the floor may have moved past this memory; what is still a gap then is
+ * *suspect*: the segment is dropped, since in ring order the repair queues behind it, and the queue's flag is raised, again
+ * on every pass, until the gap closes.
+ *
+ * Holds I1 and I4 together with the compare-and-set, and I10: it reads no further than a window of segments.
+ */
+import { isForebayError } from '../errors.ts'
+import type { JobGrid } from '../grid/job-grid.ts'
+import { flagKey, flagMapName, ringName, stampText } from '../grid/queue-name.ts'
+import { decodeSegment } from '../grid/segment.ts'
+import type { Segment } from '../grid/segment.ts'
+import type { Observer } from '../observer.ts'
+import { effectiveWatermark, lowestWatermark } from '../offsets/ledger.ts'
+import type { Ledger, QueueId } from '../offsets/ledger.ts'
+import { Backoff } from '../schedule/backoff.ts'
+import type { Clock } from '../schedule/clock.ts'
+import { TaskInbox } from './task-inbox.ts'
+
+export interface QueueReaderPorts {
+  readonly grid: JobGrid
+  readonly ledger: Ledger
+  readonly clock: Clock
+  readonly observer: Observer
+}
+
+export interface QueueReaderOptions extends QueueId {
+  readonly scope: string
+  readonly secret: string
+  readonly trackedTasks: readonly string[]
+  readonly untrackedTasks: readonly string[]
+  readonly windowSegmentsMax: number
+  /** Called after jobs were added to the inboxes. */
+  readonly onJobs: (reader: QueueReader) => void
+}
+
+const readEntriesMax = 64
+const readWaitMs = 200
+const heldWaitMs = 5
+/** How long an idle reader trusts its memory: a failover of the database may have lost what it flushed. */
+const verifyMs = 1000
+const flagIntervalMs = 200
+
+export class QueueReader {
+  readonly #ports: QueueReaderPorts
+  readonly #options: QueueReaderOptions
+  readonly #ring: string
+  /** Empty while blank. */
+  #inboxes = new Map<string, TaskInbox>()
+  #isBlank = true
+  #received = -1n
+  #sequence = 0n
+  /** Names this memory: what a flush learned of an older one is void. */
+  #memory = 0
+  #isSuspect = false
+  #gapStamp: string | undefined
+  #flaggedMs = -Infinity
+  #verifiedMs = -Infinity
+
+  constructor(ports: QueueReaderPorts, options: QueueReaderOptions) {
+    this.#ports = ports
+    this.#options = options
+    this.#ring = ringName(options.scope, options)
+  }
+
+  get id(): QueueId {
+    return { partition: this.#options.partition, queue: this.#options.queue }
+  }
+
+  get received(): bigint {
+    return this.#received
+  }
+
+  get memory(): number {
+    return this.#memory
+  }
+
+  /** Undefined while the reader is blank. */
+  inbox(task: string): TaskInbox | undefined {
+    return this.#inboxes.get(task)
+  }
+
+  /** Drops all memory; the watermarks and the ring are read again. */
+  forget(): void {
+    if (this.#isBlank) return
+    this.#ports.observer.count('forgets', 1)
+    this.#isBlank = true
+    this.#memory++
+    this.#inboxes = new Map()
+  }
+
+  /** A flush of `task` up to `to` is committed; void when `memory` is not the present one. */
+  settle(task: string, to: bigint, memory: number): void {
+    if (memory === this.#memory) this.#inboxes.get(task)?.settle(to)
+  }
+
+  /** Throws what no waiting mends. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, observer } = this.#ports
+    const backoff = new Backoff()
+    while (!signal.aborted) {
+      try {
+        if (this.#isBlank) await this.#remember()
+        else if (this.#isHolding()) await clock.sleep(heldWaitMs, signal)
+        else await this.#pass(signal)
+        backoff.reset()
+      } catch (error) {
+        if (!isForebayError(error) || error.policy !== 'retry') throw error
+        observer.log('debug', `queue ${flagKey(this.id)}: ${error.message}`, { code: error.code })
+        await clock.sleep(backoff.next(), signal)
+      }
+    }
+  }
+
+  async #remember(): Promise<void> {
+    const { partition, queue, trackedTasks, untrackedTasks } = this.#options
+    const memory = this.#memory
+    const view = await this.#ports.ledger.read(partition)
+    if (memory !== this.#memory) return
+    const lowest = lowestWatermark(view, queue)
+    this.#received = lowest
+    this.#sequence = 0n
+    this.#inboxes = new Map()
+    for (const task of trackedTasks) this.#inboxes.set(task, new TaskInbox(task, effectiveWatermark(view, task, queue)))
+    for (const task of untrackedTasks) this.#inboxes.set(task, new TaskInbox(task, lowest))
+    this.#gapStamp = undefined
+    this.#verifiedMs = this.#ports.clock.now()
+    this.#isBlank = false
+  }
+
+  /** More than a window waits for its flush: two writers, or a task that is far behind. */
+  #isHolding(): boolean {
+    for (const inbox of this.#inboxes.values()) if (inbox.intervals > this.#options.windowSegmentsMax) return true
+    return false
+  }
+
+  #isIdle(): boolean {
+    for (const inbox of this.#inboxes.values()) if (inbox.intervals > 0) return false
+    return true
+  }
+
+  async #pass(signal: AbortSignal): Promise<void> {
+    const memory = this.#memory
+    const read = await this.#ports.grid.read(this.#ring, this.#sequence, { countMax: readEntriesMax, waitMs: readWaitMs })
+    if (signal.aborted || memory !== this.#memory) return
+    // The cursor always moves on: waiting at a gap for a repair that queues behind it would never end.
+    this.#sequence = read.nextSequence
+    if (read.entries.length > 0) this.#judge(this.#decode(read.entries))
+    if (this.#isBlank) return
+    await this.#raiseFlag()
+    if (this.#isIdle() && this.#ports.clock.now() - this.#verifiedMs >= verifyMs) await this.#verify()
+  }
+
+  #decode(entries: readonly Buffer[]): Segment[] {
+    const { scope, secret, partition, queue } = this.#options
+    const segments: Segment[] = []
+    for (const entry of entries) {
+      const segment = decodeSegment(entry, secret)
+      const isOurs = segment !== undefined && segment.scope === scope && segment.partition === partition && segment.queue === queue
+      if (isOurs) segments.push(segment)
+      else this.#ports.observer.count('foreign', 1)
+    }
+    return segments
+  }
+
+  /** Takes what one read brought, in the order of `lo`. */
+  #judge(segments: readonly Segment[]): void {
+    const { observer } = this.#ports
+    const gapped = new Set<Segment>()
+    let isNew = false
+    for (const segment of segments.toSorted((a, b) => (a.lo < b.lo ? -1 : a.lo > b.lo ? 1 : 0))) {
+      if (segment.lo > this.#received) {
+        observer.count('gaps', 1)
+        if (!this.#isSuspect) {
+          this.#isSuspect = true
+          return this.forget()
+        }
+        gapped.add(segment)
+      } else if (segment.hi <= this.#received) {
+        observer.count('skips', 1)
+        // A heartbeat that brings nothing new while nothing is in flight: the owner waits for what this memory holds applied.
+        if (segment.lo === segment.hi && this.#isIdle()) this.#verifiedMs = -Infinity
+      } else {
+        this.#accept(segment)
+        isNew = true
+      }
+    }
+    // The one that was appended last is the likeliest to be of the present owner, who ignores all other stamps.
+    const newest = segments.findLast((segment) => gapped.has(segment))
+    if (newest !== undefined) this.#gapStamp = stampText(newest)
+    if (isNew) this.#options.onJobs(this)
+  }
+
+  #accept(segment: Segment): void {
+    if (segment.lo < this.#received) this.#ports.observer.count('overlaps', 1)
+    for (const inbox of this.#inboxes.values()) inbox.push(segment, this.#received)
+    this.#received = segment.hi
+    this.#isSuspect = false
+    this.#gapStamp = undefined
+  }
+
+  async #raiseFlag(): Promise<void> {
+    const { clock, grid, observer } = this.#ports
+    if (this.#gapStamp === undefined || clock.now() - this.#flaggedMs < flagIntervalMs) return
+    this.#flaggedMs = clock.now()
+    observer.count('flags', 1)
+    await grid.put(flagMapName(this.#options.scope), flagKey(this.id), this.#gapStamp)
+  }
+
+  /** An idle reader compares its memory with the watermarks; behind it, the database forgot a commit. */
+  async #verify(): Promise<void> {
+    const memory = this.#memory
+    const view = await this.#ports.ledger.read(this.#options.partition)
+    if (memory !== this.#memory || !this.#isIdle()) return
+    this.#verifiedMs = this.#ports.clock.now()
+    for (const task of this.#options.trackedTasks) {
+      const inbox = this.#inboxes.get(task)
+      if (inbox !== undefined && effectiveWatermark(view, task, this.#options.queue) < inbox.applied) return this.forget()
+    }
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * What one task of one queue still has to flush, in order: a chain of intervals (applied, hi], each with the jobs of one
+ * segment. An interval without jobs for the task is kept too, since its watermark must advance all the same (rule 6).
+ * State only; no I/O, no clock.
+ */
+import type { JobLines, Segment } from '../grid/segment.ts'
+
+interface Interval {
+  readonly hi: bigint
+  /** Sections of this task that hold lines. */
+  readonly sections: readonly JobLines[]
+}
+
+/** Part of an inbox taken for a flush; it stays in the inbox until `settle`. */
+export interface InboxBatch {
+  readonly from: bigint
+  readonly to: bigint
+  readonly sections: readonly JobLines[]
+  readonly rows: number
+}
+
+export class TaskInbox {
+  readonly task: string
+  #applied: bigint
+  #intervals: Interval[] = []
+  #rows = 0
+  #bytes = 0
+
+  constructor(task: string, applied: bigint) {
+    this.task = task
+    this.#applied = applied
+  }
+
+  /** Every job up to here is applied, as far as this node knows. */
+  get applied(): bigint {
+    return this.#applied
+  }
+
+  get intervals(): number {
+    return this.#intervals.length
+  }
+
+  get rows(): number {
+    return this.#rows
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Takes this task's part of `segment`, leaving out what lies at or below `received`. */
+  push(segment: Segment, received: bigint): void {
+    if (segment.hi <= this.#applied) return
+    const above = received > this.#applied ? received : this.#applied
+    const own = segment.sections.filter((section) => section.task === this.task)
+    const sections = own.map((section) => section.after(above)).filter((section) => section.count > 0)
+    this.#intervals.push({ hi: segment.hi, sections })
+    this.#count(sections, 1)
+  }
+
+  /** The oldest intervals, whole ones, until `rowsMax` lines are reached; undefined when nothing waits. */
+  take(rowsMax: number): InboxBatch | undefined {
+    const sections: JobLines[] = []
+    let rows = 0
+    let to = this.#applied
+    for (const interval of this.#intervals) {
+      if (rows > 0 && rows >= rowsMax) break
+      for (const section of interval.sections) {
+        sections.push(section)
+        rows += section.count
+      }
+      to = interval.hi
+    }
+    return to > this.#applied ? { from: this.#applied, to, sections, rows } : undefined
+  }
+
+  /** What lies at or below `to` is applied. */
+  settle(to: bigint): void {
+    let done = 0
+    while (done < this.#intervals.length && this.#intervals[done]!.hi <= to) this.#count(this.#intervals[done++]!.sections, -1)
+    if (done > 0) this.#intervals.splice(0, done)
+    if (to > this.#applied) this.#applied = to
+  }
+
+  #count(sections: readonly JobLines[], sign: 1 | -1): void {
+    for (const section of sections) {
+      this.#rows += sign * section.count
+      this.#bytes += sign * section.bytes.length
+    }
+  }
+}

@@ -1,0 +1,256 @@
+/**
+ * Flushes one task on one node: at its cadence, or earlier when enough waits (rules 6, 10, 15).
+ *
+ * One flush at a time, over all queues the node reads. It *runs* as long as flushes succeed; after a failure that may pass
+ * it *waits* and tries again; it is *blocked* while the database refuses the task as a whole (a missing table, no
+ * permission), which makes no dead letters and ends by itself once mended.
+ *
+ * A flush whose outcome is unknown, and one that was fenced, makes the readers it took from forget (I1, I7).
+ */
+import { isForebayError, sentenceOf } from '../errors.ts'
+import type { JobLines } from '../grid/segment.ts'
+import type { DeadLine } from '../ingest/converter.ts'
+import type { Observer } from '../observer.ts'
+import type { DeadLetter, Flush, Ledger } from '../offsets/ledger.ts'
+import { Backoff } from '../schedule/backoff.ts'
+import type { Clock } from '../schedule/clock.ts'
+import { Ticker } from '../schedule/ticker.ts'
+import type { RunningSink } from '../sinks/sink.ts'
+import { writeIsolating } from './isolate.ts'
+import type { QueueReader } from './queue-reader.ts'
+import type { InboxBatch } from './task-inbox.ts'
+
+export interface TaskRunnerPorts {
+  readonly ledger: Ledger
+  readonly clock: Clock
+  readonly observer: Observer
+}
+
+export interface TaskRunnerOptions {
+  readonly task: string
+  readonly everyMs: number
+  /** Jobs that make a flush early, and about the most that one flush takes. */
+  readonly rowsMax: number
+  /** Bytes of jobs that make a flush early. */
+  readonly bytesMax: number
+  /** Segments of one queue that make a flush early: half its window. */
+  readonly intervalsMax: number
+  /** Has watermarks (a durable sink, or no task of the pipeline has one). */
+  readonly isTracked: boolean
+  readonly sink: RunningSink
+}
+
+interface Taken extends InboxBatch {
+  readonly reader: QueueReader
+  readonly memory: number
+}
+
+/** How long intervals without a job for the task wait to be advanced with the next flush. */
+const emptyAdvanceMs = 100
+const blockedWaitMs = 1000
+
+export class TaskRunner {
+  readonly #ports: TaskRunnerPorts
+  readonly #options: TaskRunnerOptions
+  readonly #ticker: Ticker
+  readonly #readers = new Set<QueueReader>()
+  readonly #backoff = new Backoff()
+  #emptySinceMs: number | undefined
+  #isIsolating = false
+  #lastError: string | undefined
+  #isBlocked = false
+
+  constructor(ports: TaskRunnerPorts, options: TaskRunnerOptions) {
+    this.#ports = ports
+    this.#options = options
+    this.#ticker = new Ticker(ports.clock, options.everyMs)
+  }
+
+  get options(): TaskRunnerOptions {
+    return this.#options
+  }
+
+  /** The last failure while it lasts, for people. */
+  get lastError(): string | undefined {
+    return this.#lastError
+  }
+
+  get isBlocked(): boolean {
+    return this.#isBlocked
+  }
+
+  attach(reader: QueueReader): void {
+    this.#readers.add(reader)
+  }
+
+  detach(reader: QueueReader): void {
+    this.#readers.delete(reader)
+  }
+
+  /** Looks whether enough waits for an early flush; readers call it when they bring jobs. */
+  notice(reader: QueueReader): void {
+    const { rowsMax, bytesMax, intervalsMax, task } = this.#options
+    const inbox = reader.inbox(task)
+    if (inbox === undefined) return
+    if (inbox.intervals >= intervalsMax || inbox.rows >= rowsMax || inbox.bytes >= bytesMax) return this.#ticker.wake()
+    let rows = 0
+    let bytes = 0
+    for (const other of this.#readers) {
+      rows += other.inbox(task)?.rows ?? 0
+      bytes += other.inbox(task)?.bytes ?? 0
+    }
+    if (rows >= rowsMax || bytes >= bytesMax) this.#ticker.wake()
+  }
+
+  /** Throws FB_EPOCH_CLOSED and what no waiting mends. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const lateMs = await this.#ticker.next(signal)
+      if (lateMs !== undefined) this.#ports.observer.value('tickSlipMs', lateMs, this.#options.task)
+      if (!signal.aborted) await this.flush(signal)
+    }
+  }
+
+  /** Flushes what waits now, once. */
+  async flush(signal: AbortSignal): Promise<void> {
+    const taken = this.#take()
+    if (taken.length === 0) return
+    const startedMs = this.#ports.clock.now()
+    try {
+      await this.#apply(taken)
+    } catch (error) {
+      return this.#failed(error, taken, signal)
+    }
+    this.#isIsolating = false
+    this.#isBlocked = false
+    this.#lastError = undefined
+    this.#backoff.reset()
+    this.#settled(taken, this.#ports.clock.now() - startedMs)
+  }
+
+  #take(): Taken[] {
+    const { task, rowsMax } = this.#options
+    const taken: Taken[] = []
+    let rows = 0
+    for (const reader of this.#readers) {
+      const batch = reader.inbox(task)?.take(rowsMax - rows)
+      if (batch === undefined) continue
+      taken.push({ ...batch, reader, memory: reader.memory })
+      rows += batch.rows
+      if (rows >= rowsMax) break
+    }
+    this.#rotate(taken)
+    if (rows > 0 || taken.length === 0) {
+      this.#emptySinceMs = undefined
+      return taken
+    }
+    const now = this.#ports.clock.now()
+    this.#emptySinceMs ??= now
+    const isDue = now - this.#emptySinceMs >= emptyAdvanceMs || taken.some(({ reader }) => this.#isHalfFull(reader))
+    return isDue ? taken : []
+  }
+
+  #isHalfFull(reader: QueueReader): boolean {
+    return (reader.inbox(this.#options.task)?.intervals ?? 0) >= this.#options.intervalsMax
+  }
+
+  /** When one flush could not take from every queue, the next begins with the others. */
+  #rotate(taken: readonly Taken[]): void {
+    if (taken.length === this.#readers.size) return
+    for (const { reader } of taken) {
+      this.#readers.delete(reader)
+      this.#readers.add(reader)
+    }
+  }
+
+  async #apply(taken: readonly Taken[]): Promise<void> {
+    const { task, sink, isTracked } = this.#options
+    const sections = taken.flatMap((batch) => batch.sections)
+    const jobs = sections.filter((section) => section.kind === 'job')
+    const letters = sections.filter((section) => section.kind === 'dead').flatMap(deadLettersOf)
+    if (sink.delivery !== 'exactly-once' && jobs.length > 0) await sink.deliver(jobs)
+    if (!isTracked) return
+    const advances = taken.map(({ reader, from, to }) => ({ ...reader.id, from, to }))
+    const write: Flush['write'] = async (transaction) => {
+      const buried = [...letters]
+      if (sink.delivery === 'exactly-once' && jobs.length > 0) {
+        if (this.#isIsolating) buried.push(...(await writeIsolating(sink, transaction, jobs)))
+        else await sink.write(transaction, jobs)
+      }
+      if (buried.length > 0) await transaction.bury(buried)
+      this.#buried = buried.length
+    }
+    await this.#ports.ledger.flush({ task, advances, write })
+  }
+
+  /** Dead letters of the flush under way. */
+  #buried = 0
+
+  #settled(taken: readonly Taken[], flushMs: number): void {
+    const { observer } = this.#ports
+    const { task } = this.#options
+    let rows = 0
+    for (const { reader, to, memory, sections } of taken) {
+      for (const section of sections) {
+        if (section.kind !== 'job') continue
+        rows += section.count
+        reportCommitted(observer, section)
+      }
+      reader.settle(task, to, memory)
+    }
+    this.#emptySinceMs = undefined
+    observer.count('flushes', 1, task)
+    observer.count('rows', rows, task)
+    if (this.#buried > 0) observer.count('deadLetters', this.#buried, task)
+    this.#buried = 0
+    if (rows > 0) observer.value('flushMs', flushMs, task)
+  }
+
+  async #failed(error: unknown, taken: readonly Taken[], signal: AbortSignal): Promise<void> {
+    const { observer, clock } = this.#ports
+    const { task, sink } = this.#options
+    this.#buried = 0
+    if (!isForebayError(error) || error.policy === 'fatal' || error.code === 'FB_EPOCH_CLOSED') throw error
+    if (error.code === 'FB_FENCED') {
+      observer.count('fences', 1, task)
+      for (const { reader } of taken) reader.forget()
+      return
+    }
+    observer.count('flushErrors', 1, task)
+    if (error.code === 'FB_BAD_JOB' && !this.#isIsolating && sink.delivery === 'exactly-once') {
+      this.#isIsolating = true
+      return this.flush(signal)
+    }
+    const isNews = this.#lastError !== error.message
+    this.#lastError = sentenceOf(error)
+    this.#isBlocked = error.policy === 'halt'
+    if (isNews) observer.log(this.#isBlocked ? 'error' : 'warn', `task ${task}, ${sink.label}: ${error.message}`, { code: error.code })
+    if (error.policy === 'retry') for (const { reader } of taken) reader.forget()
+    await clock.sleep(this.#isBlocked ? blockedWaitMs : this.#backoff.next(), signal)
+  }
+}
+
+function reportCommitted(observer: Observer, section: JobLines): void {
+  let first = 0
+  for (let i = 1; i <= section.count; i++) {
+    if (i < section.count && section.timeMs(i) === section.timeMs(first)) continue
+    observer.committed(section.task, section.timeMs(first), i - first)
+    first = i
+  }
+}
+
+function deadLettersOf(section: JobLines): DeadLetter[] {
+  return section.lines().map((line, index) => {
+    const { task, error, payload, cut } = JSON.parse(line) as DeadLine
+    return {
+      partition: section.partition,
+      queue: section.queue,
+      offset: section.offset(index),
+      ordinal: 0,
+      task,
+      error,
+      payload: payload === null ? null : Buffer.from(payload, 'base64'),
+      isPayloadCut: cut,
+    }
+  })
+}
