@@ -1,0 +1,218 @@
+/**
+ * The ledger in Postgres: the fence of the protocol (fact 1).
+ *
+ * It owns the schema `forebay` and the transaction of a flush. A flush is open while `Flush.write` runs and ends in COMMIT, in
+ * ROLLBACK, or in an unknown outcome when the connection breaks at COMMIT; the ledger itself remembers nothing in between.
+ * Holds I1 and I7: rows are written only after every watermark moved by compare-and-set, under the shared lock of the active
+ * epoch. Holds I5: floors are written only upwards, under the row's lock and that same lock.
+ */
+import pg from 'pg'
+import { assert, must } from '../assert.ts'
+import { ForebayError } from '../errors.ts'
+import { epochLock, openEpoch } from './epochs.ts'
+import type { Opening } from './epochs.ts'
+import { floorAllowedBy } from './ledger.ts'
+import type { Advance, Flush, Ledger, OwnerCapture, PartitionView } from './ledger.ts'
+import type { PostgresPool } from './postgres-pool.ts'
+import { PostgresTransaction } from './postgres-transaction.ts'
+import { createSchema } from './schema.ts'
+
+export interface PostgresLedgerOptions extends Opening {
+  /** Stays the caller's: the ledger never ends it. */
+  readonly pool: PostgresPool
+  /** `off` commits before the disk has it: a crash of Postgres may forget the last flushes, and their jobs are made again. */
+  readonly synchronousCommit: 'on' | 'off'
+}
+
+interface Opened {
+  readonly deployment: string
+  readonly epoch: number
+  readonly reset: number
+  readonly warnings: readonly string[]
+}
+
+interface WatermarkRow {
+  readonly task: string
+  readonly queue: number
+  readonly applied: string
+}
+
+// The rows are locked in their order first, so that two nodes with overlapping queues never wait for each other in a circle. The
+// update sees a row that another flush moved meanwhile in its new state, and then leaves it alone.
+const compareAndSet = {
+  name: 'forebay-compare-and-set',
+  text: `with x as materialized (
+      select * from unnest($3::int[], $4::int[], $5::bigint[], $6::bigint[]) as x (partition, queue, was, becomes)
+    ), locked as materialized (
+      select w.partition, w.queue from forebay.watermarks w
+      where w.pipeline = $1 and w.task = $2 and (w.partition, w.queue) in (select x.partition, x.queue from x)
+      order by w.partition, w.queue for no key update
+    )
+    update forebay.watermarks w set applied = x.becomes
+    from locked l join x using (partition, queue) join forebay.floors f on f.pipeline = $1 and f.partition = l.partition
+    where w.pipeline = $1 and w.task = $2 and w.partition = l.partition and w.queue = l.queue
+      and (w.applied = x.was or (w.applied < x.was and f.floor = x.was))`,
+}
+
+const readPartition = {
+  name: 'forebay-read-partition',
+  text: `select f.floor, w.task, w.queue, w.applied from forebay.floors f left join forebay.watermarks w
+    on w.pipeline = f.pipeline and w.partition = f.partition and w.task = any($3::text[])
+    where f.pipeline = $1 and f.partition = $2`,
+}
+
+/**
+ * Makes the schema if need be, and joins or opens the pipeline's epoch.
+ * Throws FB_DATABASE_WRONG, FB_IDENTITY, FB_FINGERPRINT, FB_DATABASE_UNREACHABLE, or FB_SCHEMA without the right to create the schema.
+ */
+export async function openPostgresLedger(options: PostgresLedgerOptions): Promise<PostgresLedger> {
+  const opened = await options.pool.use(`opening the ledger of pipeline "${options.pipeline}"`, async (client) => {
+    const deployment = await createSchema(client)
+    return { deployment, ...(await openEpoch(client, options)) }
+  })
+  return new PostgresLedger(options, opened)
+}
+
+export class PostgresLedger implements Ledger<PostgresTransaction> {
+  /** Id of this database's ledger: part of the scope of a segment. */
+  readonly deployment: string
+  readonly epoch: number
+  readonly reset: number
+  /** What opening found worth telling. */
+  readonly warnings: readonly string[]
+  readonly #options: PostgresLedgerOptions
+  readonly #begin: string
+  readonly #pipelineLiteral: string
+
+  constructor(options: PostgresLedgerOptions, opened: Opened) {
+    this.deployment = opened.deployment
+    this.epoch = opened.epoch
+    this.reset = opened.reset
+    this.warnings = opened.warnings
+    this.#options = options
+    this.#pipelineLiteral = pg.escapeLiteral(options.pipeline)
+    // One round trip; each statement has its own snapshot, so the epoch is read after the lock is held. Deferred constraints are
+    // checked at once: a bad row must not come to light at COMMIT, where nobody could tell which job it was.
+    this.#begin = [
+      'begin isolation level read committed read write',
+      ...(options.synchronousCommit === 'off' ? ['set local synchronous_commit = off'] : []),
+      'set constraints all immediate',
+      `select pg_advisory_xact_lock_shared(${epochLock(options.pipeline)})`,
+      `select epoch, version from forebay.epochs where pipeline = ${this.#pipelineLiteral} order by epoch desc limit 1`,
+    ].join(';')
+  }
+
+  async read(partition: number): Promise<PartitionView> {
+    const { pool, pipeline, fingerprint } = this.#options
+    const { rows } = await pool.use(`reading the watermarks of partition ${partition}`, (client) =>
+      client.query<{ floor: string } & WatermarkRow>({ ...readPartition, values: [pipeline, partition, fingerprint.tasks] }),
+    )
+    return this.#viewOf(partition, rows[0]?.floor, rows)
+  }
+
+  async settle(capture: OwnerCapture): Promise<PartitionView> {
+    const { pool } = this.#options
+    const { partition } = capture
+    assert(Number.isInteger(partition), 'a partition is a whole number')
+    return pool.use(`settling the floor of partition ${partition}`, async (client) => {
+      const where = `where pipeline = ${this.#pipelineLiteral} and partition = ${partition}`
+      // The rows are read by a statement of its own, after the floor's row is locked.
+      const results = await this.#startTransaction(
+        client,
+        `select floor from forebay.floors ${where} for update; select task, queue, applied from forebay.watermarks ${where}`,
+      )
+      const [floors, watermarks] = results.slice(-2) as [pg.QueryResult<{ floor: string }>, pg.QueryResult<WatermarkRow>]
+      const view = this.#viewOf(partition, floors.rows[0]?.floor, watermarks.rows)
+      const floor = floorAllowedBy(capture, view)
+      assert(floor >= view.floor, 'I5: a floor never goes back')
+      const write = floor > view.floor ? `update forebay.floors set floor = ${floor} ${where};` : ''
+      await client.query(`${write} commit`)
+      return { ...view, floor }
+    })
+  }
+
+  async flush(flush: Flush<PostgresTransaction>): Promise<void> {
+    const { pool, pipeline, topic, fingerprint } = this.#options
+    assert(fingerprint.tasks.includes(flush.task), `task ${flush.task} has watermarks`)
+    assert(flush.advances.every(({ from, to }) => to > from), 'I5: a watermark never goes back')
+    const doing = `flushing task ${flush.task}`
+    await pool.use(doing, async (client) => {
+      await this.#startTransaction(client)
+      await this.#advance(client, flush)
+      const transaction = new PostgresTransaction(client, { pipeline, epoch: this.epoch, topic }, doing)
+      try {
+        await flush.write(transaction)
+      } finally {
+        transaction.close()
+      }
+      const committed = await client.query('commit')
+      // A transaction whose failed statement was swallowed answers COMMIT with ROLLBACK, and no error.
+      assert(committed.command === 'COMMIT', 'I7: a sink lets the failure of a statement through')
+    })
+  }
+
+  /** Dead letters of this pipeline so far. */
+  async deadLetterCount(): Promise<number> {
+    const { pool, pipeline } = this.#options
+    const { rows } = await pool.use('counting dead letters', (client) =>
+      client.query<{ count: string }>('select count(*) from forebay.dead_letters where pipeline = $1', [pipeline]),
+    )
+    return Number(rows[0]?.count)
+  }
+
+  /** BEGIN, the shared lock of the epoch and its check, then `more`; throws FB_EPOCH_CLOSED. */
+  async #startTransaction(client: pg.ClientBase, more?: string): Promise<pg.QueryResult[]> {
+    const results = (await client.query(more === undefined ? this.#begin : `${this.#begin};${more}`)) as unknown as pg.QueryResult[]
+    const checks = more === undefined ? results.length - 1 : results.length - 3
+    const active = must(results[checks]?.rows[0] as { epoch: number; version: string } | undefined, 'the active epoch')
+    if (active.epoch !== this.epoch) {
+      const { pipeline, fingerprint } = this.#options
+      throw new ForebayError(
+        'FB_EPOCH_CLOSED',
+        `Pipeline "${pipeline}" is at epoch ${active.epoch} (version ${active.version}), this node at epoch ${this.epoch} (version ${fingerprint.version}); restart it with the new version.`,
+      )
+    }
+    return results
+  }
+
+  async #advance(client: pg.ClientBase, { task, advances }: Flush<PostgresTransaction>): Promise<void> {
+    if (advances.length === 0) return
+    const { rowCount } = await client.query({ ...compareAndSet, values: [this.#options.pipeline, task, ...columnsOf(advances)] })
+    if (rowCount === advances.length) return
+    throw new ForebayError(
+      'FB_FENCED',
+      `Another node moved ${advances.length - (rowCount ?? 0)} of the ${advances.length} watermarks of task ${task} first; nothing was written.`,
+    )
+  }
+
+  #viewOf(partition: number, floor: string | undefined, found: readonly WatermarkRow[]): PartitionView {
+    const { pipeline, fingerprint } = this.#options
+    if (floor === undefined) {
+      throw new ForebayError('FB_DATABASE_WRONG', `The ledger of pipeline "${pipeline}" has no partition ${partition}; was the schema forebay emptied while nodes ran? Restart them.`)
+    }
+    const rows = new Map<string, bigint[]>(fingerprint.tasks.map((task) => [task, new Array<bigint>(fingerprint.queues).fill(-1n)]))
+    for (const { task, queue, applied } of found) {
+      const watermarks = rows.get(task)
+      if (watermarks !== undefined && queue < fingerprint.queues) watermarks[queue] = BigInt(applied)
+    }
+    return { partition, floor: BigInt(floor), rows }
+  }
+}
+
+function columnsOf(advances: readonly Advance[]): unknown[] {
+  return [
+    advances.map(({ partition }) => partition),
+    advances.map(({ queue }) => queue),
+    advances.map(({ from }) => String(from)),
+    advances.map(({ to }) => String(to)),
+  ]
+}
+
+/** The floors of a pipeline, by partition; empty when the pipeline never started here. */
+export async function readFloors(client: pg.ClientBase, pipeline: string): Promise<Map<number, bigint>> {
+  const { rows } = await client.query<{ partition: number; floor: string }>(
+    'select partition, floor from forebay.floors where pipeline = $1 order by partition',
+    [pipeline],
+  )
+  return new Map(rows.map(({ partition, floor }) => [partition, BigInt(floor)]))
+}

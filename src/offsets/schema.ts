@@ -1,0 +1,109 @@
+/**
+ * The tables of the ledger, all in the schema `forebay`. Everything else in the database belongs to the user.
+ */
+import type pg from 'pg'
+import { ForebayError } from '../errors.ts'
+
+/** Version of the tables below; a ledger of a higher one was made by a newer forebay and is left alone. */
+export const schemaVersion = 1
+
+/** Any number that nobody else is likely to lock. */
+const schemaLock = '7020656002910148722'
+
+// Watermarks and floors are updated many times a second and have few rows: room on each page keeps the updates
+// on it, and vacuum comes early.
+const hotTable = `with (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
+  autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 100000)`
+
+const tables = `
+create schema if not exists forebay;
+create table forebay.deployment (
+  is_only boolean primary key default true check (is_only),
+  id uuid not null default gen_random_uuid(),
+  schema_version int not null,
+  created_at timestamptz not null default now()
+);
+insert into forebay.deployment (schema_version) values (${schemaVersion});
+create table forebay.pipelines (
+  name text primary key,
+  cluster text not null,
+  topic text not null,
+  topic_id text,
+  partitions int not null check (partitions > 0),
+  created_at timestamptz not null default now()
+);
+create table forebay.epochs (
+  pipeline text not null references forebay.pipelines (name),
+  epoch int not null check (epoch > 0),
+  reset int not null default 0,
+  version text not null,
+  fingerprint jsonb not null,
+  file_hash text,
+  cut jsonb,
+  opened_at timestamptz not null default now(),
+  primary key (pipeline, epoch)
+);
+create table forebay.floors (
+  pipeline text not null,
+  partition int not null,
+  floor bigint not null check (floor >= -1),
+  primary key (pipeline, partition)
+) ${hotTable};
+create table forebay.watermarks (
+  pipeline text not null,
+  task text not null,
+  partition int not null,
+  queue int not null,
+  applied bigint not null check (applied >= -1),
+  primary key (pipeline, task, partition, queue)
+) ${hotTable};
+create table forebay.dead_letters (
+  id bigint generated always as identity primary key,
+  pipeline text not null,
+  epoch int not null,
+  topic text not null,
+  partition int not null,
+  queue int not null,
+  "offset" bigint not null,
+  ordinal int not null,
+  task text,
+  error text not null,
+  payload bytea,
+  is_payload_cut boolean not null,
+  created_at timestamptz not null default now()
+);
+create unique index dead_letters_once on forebay.dead_letters (pipeline, topic, partition, "offset", coalesce(task, ''), ordinal);
+comment on table forebay.watermarks is 'Every job of the task in the queue at or below "applied" (or the floor of the partition, if that is higher) is applied or dead-lettered.';
+comment on table forebay.floors is 'Every job of the partition at or below "floor" is applied or dead-lettered.';
+comment on table forebay.dead_letters is 'Events and jobs that could not be processed; task is null when it is the whole event.';
+`
+
+/**
+ * Makes the tables when they are missing and returns the deployment's id; two nodes may do it at once.
+ * Throws FB_DATABASE_WRONG when the tables are of a newer forebay.
+ */
+export async function createSchema(client: pg.ClientBase): Promise<string> {
+  if (!(await isCreated(client))) {
+    await client.query(`begin; select pg_advisory_xact_lock(${schemaLock})`)
+    // Looked at again under the lock: another node may have been faster.
+    if (!(await isCreated(client))) await client.query(tables)
+    await client.query('commit')
+  }
+  const { rows } = await client.query<{ id: string; schema_version: number }>('select id, schema_version from forebay.deployment')
+  const [deployment] = rows
+  if (deployment === undefined) {
+    throw new ForebayError('FB_DATABASE_WRONG', 'The table forebay.deployment of this database is empty; restore it, or drop the schema forebay to begin anew.')
+  }
+  if (deployment.schema_version > schemaVersion) {
+    throw new ForebayError(
+      'FB_DATABASE_WRONG',
+      `The schema forebay of this database has version ${deployment.schema_version}, this forebay knows versions up to ${schemaVersion}; start the newer forebay that made it.`,
+    )
+  }
+  return deployment.id
+}
+
+async function isCreated(client: pg.ClientBase): Promise<boolean> {
+  const { rows } = await client.query<{ isCreated: boolean }>(`select to_regclass('forebay.deployment') is not null as "isCreated"`)
+  return rows[0]?.isCreated === true
+}
