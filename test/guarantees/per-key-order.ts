@@ -1,0 +1,23 @@
+/** I4: per key, what is applied has strictly increasing (offset, ordinal). */
+import { demand } from './violation.ts'
+
+interface Place {
+  readonly offset: number
+  readonly ordinal: number
+}
+
+export class PerKeyOrder {
+  readonly #last = new Map<string, Place>()
+
+  /** Returns what puts the order back when the store loses the commit. */
+  apply(key: string, offset: number, ordinal: number): () => void {
+    const last = this.#last.get(key)
+    const isLater = last === undefined || offset > last.offset || (offset === last.offset && ordinal > last.ordinal)
+    demand(isLater, 'I4', () => `key ${key}: (${offset}, ${ordinal}) was applied after (${last?.offset}, ${last?.ordinal})`)
+    this.#last.set(key, { offset, ordinal })
+    return () => {
+      if (last === undefined) this.#last.delete(key)
+      else this.#last.set(key, last)
+    }
+  }
+}

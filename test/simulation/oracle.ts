@@ -1,0 +1,204 @@
+/**
+ * The independent checker of a simulation: it knows what every event must become from the description the event was made
+ * of, watches what is committed, and speaks up at the first step that breaks an invariant. From `src` it uses the segment
+ * codec, to look into segments, and nothing else.
+ */
+import { decodeSegment } from '../../src/grid/segment.ts'
+import type { JobLines } from '../../src/grid/segment.ts'
+import type { Advance, DeadLetter } from '../../src/offsets/ledger.ts'
+import { AtMostOnce } from '../guarantees/at-most-once.ts'
+import { NoCommittedGap } from '../guarantees/no-committed-gap.ts'
+import { PerKeyOrder } from '../guarantees/per-key-order.ts'
+import { Violation, demand } from '../guarantees/violation.ts'
+import { lineOf, outcomesOf } from './workload.ts'
+import type { Outcome, SimEvent, SimTask } from './workload.ts'
+
+export interface OracleOptions {
+  readonly tasks: readonly SimTask[]
+  /** Routing is configuration, not under test here: which queue a key goes to. */
+  readonly queueOfKey: (key: string) => number
+  readonly secret: string
+  /** The version that each scope's segments must be made by; undefined for a foreign scope. */
+  readonly versionOf: (scope: string) => string | undefined
+  /** A segment holds no more lines bytes than this. */
+  readonly linesBytesMax: number
+}
+
+export interface Committed {
+  readonly task: string
+  readonly advances: readonly Advance[]
+  readonly jobs: readonly JobLines[]
+  readonly letters: readonly DeadLetter[]
+  /** Of the epoch that the transaction belongs to. */
+  readonly version: string
+  readonly isActive: boolean
+}
+
+interface ExpectedEvent {
+  readonly event: SimEvent
+  readonly outcomes: readonly Outcome[]
+}
+
+export class Oracle {
+  readonly #options: OracleOptions
+  readonly #outcomes = new Map<string, Outcome>()
+  readonly #events: ExpectedEvent[][] = []
+  readonly #once = new AtMostOnce()
+  readonly #order = new PerKeyOrder()
+  readonly #watermarks = new NoCommittedGap('I2', (id) => this.#once.has(id))
+  readonly #floors = new NoCommittedGap('I3', (id) => this.#once.has(id))
+  readonly #highestFloor: number[] = []
+  readonly #texts = new Map<string, string>()
+  committedJobs = 0
+  deadLetters = 0
+
+  constructor(options: OracleOptions) {
+    this.#options = options
+  }
+
+  get expectedCount(): number {
+    return this.#outcomes.size
+  }
+
+  get appliedCount(): number {
+    return this.#once.count
+  }
+
+  /** A new event of the log. */
+  expect(event: SimEvent): void {
+    const outcomes = outcomesOf(event, this.#options.tasks, this.#options.queueOfKey)
+    const events = (this.#events[event.partition] ??= [])
+    events.push({ event, outcomes })
+    for (const outcome of outcomes) {
+      this.#outcomes.set(outcome.id, outcome)
+      this.#watermarks.expect(laneOf(outcome), outcome.offset, outcome.id)
+      this.#floors.expect(`p${outcome.partition}`, outcome.offset, outcome.id)
+    }
+  }
+
+  isRefused(line: string): boolean {
+    return this.#outcomes.get(line.slice(0, line.indexOf(' ')))?.isRefused ?? false
+  }
+
+  /** A commit took effect. Returns what takes it back. */
+  committed(commit: Committed): () => void {
+    const { task, advances, jobs, letters } = commit
+    demand(commit.isActive, 'I7', () => `task ${task} committed in a closed epoch`)
+    const undos: (() => void)[] = []
+    for (const section of jobs) this.#applySection(section, commit, undos)
+    for (const letter of letters) this.#applyLetter(letter, commit, undos)
+    for (const { partition, queue, to } of advances) this.#watermarks.advance(`${task}/${partition}/${queue}`, Number(to))
+    return () => {
+      for (const undo of undos.reverse()) undo()
+    }
+  }
+
+  #applySection(section: JobLines, { task, advances, version }: Committed, undos: (() => void)[]): void {
+    const { partition, queue } = section
+    const advance = advances.find((of) => of.partition === partition && of.queue === queue)
+    demand(section.task === task && section.kind === 'job' && advance !== undefined, 'I7', () => `rows of ${section.task} ${partition}/${queue} without an advance`)
+    section.lines().forEach((line, index) => {
+      const id = line.slice(0, line.indexOf(' '))
+      const outcome = this.#outcomes.get(id)
+      demand(outcome !== undefined && !outcome.isDead && !outcome.isRefused && outcome.task === task, 'I6', () => `row ${line} of task ${task} was never asked for`)
+      demand(line === this.#lineOf(outcome, version), 'I8', () => `row ${line} was committed in an epoch of version ${version}`)
+      demand(outcome.queue === queue && Number(section.offset(index)) === outcome.offset, 'I6', () => `row ${line} travelled as offset ${section.offset(index)} of queue ${queue}`)
+      this.#apply(outcome, advance, undos)
+      undos.push(this.#order.apply(`${task}/${partition}/${outcome.key}`, outcome.offset, outcome.ordinal))
+    })
+  }
+
+  #applyLetter(letter: DeadLetter, { task, advances }: Committed, undos: (() => void)[]): void {
+    const { partition, queue } = letter
+    const advance = advances.find((of) => of.partition === partition && of.queue === queue)
+    demand(advance !== undefined, 'I7', () => `a dead letter of ${partition}/${queue} without an advance`)
+    const named = `${letter.task ?? 'null'}/${partition}/${letter.offset}`
+    const outcome = this.#outcomes.get(`${named}/dead`) ?? this.#outcomes.get(`${named}/${letter.ordinal}`)
+    demand(outcome !== undefined && (outcome.isDead || outcome.isRefused), 'I6', () => `dead letter ${named}/${letter.ordinal} (${letter.error}) for something sound`)
+    demand(outcome.task === task && outcome.queue === queue && outcome.ordinal === letter.ordinal, 'I6', () => `dead letter ${outcome.id} was written by task ${task} of queue ${queue}`)
+    this.#apply(outcome, advance, undos)
+    this.deadLetters++
+  }
+
+  #apply(outcome: Outcome, advance: Advance, undos: (() => void)[]): void {
+    this.#once.apply(outcome.id)
+    undos.push(() => this.#once.forget(outcome.id))
+    demand(outcome.offset <= Number(advance.to), 'I2', () => `${outcome.id} was applied above its watermark ${advance.to}`)
+    this.committedJobs++
+  }
+
+  delivered(task: string, jobs: readonly JobLines[]): void {
+    for (const section of jobs) {
+      demand(section.task === task && section.kind === 'job', 'I6', () => `task ${task} was handed ${section.kind} lines of ${section.task}`)
+    }
+  }
+
+  floorRaised(partition: number, floor: number): void {
+    this.#floors.advance(`p${partition}`, floor)
+    this.#highestFloor[partition] = Math.max(this.#highestFloor[partition] ?? -1, floor)
+  }
+
+  /** I5: the log was told that `nextOffset` is where reading may resume. */
+  floorPublished(partition: number, nextOffset: number): void {
+    demand(nextOffset - 1 <= Math.max(this.#highestFloor[partition] ?? -1, -1) + 0, 'I5', () => `offset ${nextOffset} of partition ${partition} was published, the floor never passed ${this.#highestFloor[partition]}`)
+  }
+
+  /** Commits were forgotten. */
+  rewound(): void {
+    this.#watermarks.forget()
+    this.#floors.forget()
+  }
+
+  /** I6, I9 and part of I10, for what an owner appends. */
+  appended(bytes: Buffer): void {
+    const segment = decodeSegment(bytes, this.#options.secret)
+    if (segment === undefined) throw new Violation('I6', 'an owner appended bytes that are no segment')
+    const version = this.#options.versionOf(segment.scope)
+    demand(version !== undefined, 'I6', () => `an owner appended a segment of scope ${segment.scope}`)
+    const { partition, queue, lo, hi } = segment
+    const name = `${segment.scope} ${partition}/${queue} (${lo}, ${hi}]`
+    const found = segment.sections.flatMap((section) => section.lines().map((line, i) => (section.kind === 'dead' ? `${section.task} dead ${section.offset(i)}` : `${section.task} ${line}`)))
+    const text = found.join('\n')
+    const known = this.#texts.get(name)
+    if (known !== undefined) demand(known === text, 'I9', () => `segment ${name} was made twice, differently`)
+    else {
+      const expected = this.#expectedLines(partition, queue, Number(lo), Number(hi), version)
+      demand(expected === found.sort().join('\n'), 'I6', () => `segment ${name} holds\n${found.join('\n')}\ninstead of\n${expected}`)
+      this.#texts.set(name, text)
+    }
+    const lineBytes = segment.sections.reduce((sum, section) => sum + section.bytes.length, 0)
+    demand(lineBytes <= this.#options.linesBytesMax, 'I10', () => `segment ${name} has ${lineBytes} bytes of lines`)
+  }
+
+  #expectedLines(partition: number, queue: number, lo: number, hi: number, version: string): string {
+    const { tasks } = this.#options
+    const lines: string[] = []
+    for (const { event, outcomes } of this.#events[partition] ?? []) {
+      if (event.offset <= lo || event.offset > hi) continue
+      for (const outcome of outcomes) {
+        if (outcome.queue === queue) lines.push(outcome.isDead ? `${outcome.task} dead ${outcome.offset}` : `${outcome.task} ${lineOf(outcome.id, event.fill, version)}`)
+      }
+      if (event.isUndecodable || event.hasBadKey || this.#options.queueOfKey(`k${event.key}`) !== queue) continue
+      tasks.forEach((task, i) => {
+        for (let ordinal = 0; !task.isTracked && ordinal < event.jobs[i]!; ordinal++) lines.push(`${task.name} ${lineOf(`${task.name}/${partition}/${event.offset}/${ordinal}`, event.fill, version)}`)
+      })
+    }
+    return lines.sort().join('\n')
+  }
+
+  #lineOf(outcome: Outcome, version: string): string {
+    const events = this.#events[outcome.partition]!
+    const found = events.find(({ event }) => event.offset === outcome.offset)!
+    return lineOf(outcome.id, found.event.fill, version)
+  }
+
+  /** The last check: everything up to `floor` is there, once. */
+  complete(partition: number, floor: number): void {
+    const missing = this.#floors.missing(`p${partition}`, floor)
+    if (missing !== undefined) throw new Violation('I3', `partition ${partition} is done, but ${missing} is not applied`)
+  }
+}
+
+function laneOf(outcome: Outcome): string {
+  return `${outcome.task}/${outcome.partition}/${outcome.queue}`
+}

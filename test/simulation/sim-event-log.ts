@@ -1,0 +1,173 @@
+/**
+ * The event log of a simulation: partitions with sparse offsets, control records (at the end too), retention that moves the
+ * start, and cursors that seek while a poll is under way.
+ */
+import { ForebayError } from '../../src/errors.ts'
+import { floorBefore } from '../../src/events/event-log.ts'
+import type { EventBatch, EventCursor, EventLog, EventRecord, LogIdentity, PartitionRange } from '../../src/events/event-log.ts'
+import { demand } from '../guarantees/violation.ts'
+import type { Oracle } from './oracle.ts'
+import type { Random } from './random.ts'
+import { drawEvent, encodeEvent } from './workload.ts'
+import type { SimTask } from './workload.ts'
+import type { Wire } from './wire.ts'
+
+interface TopicPartition {
+  readonly records: EventRecord[]
+  startOffset: bigint
+  endOffset: bigint
+}
+
+/** The topic itself: what all nodes see. */
+export class SimTopic {
+  readonly partitions: TopicPartition[]
+  /** Changes with every new record, so that waiting polls look again. */
+  readonly #random: Random
+  readonly #tasks: readonly SimTask[]
+  readonly #keys: number
+  readonly #oracle: Oracle
+
+  constructor(options: { random: Random; partitions: number; keys: number; tasks: readonly SimTask[]; oracle: Oracle; firstOffset: number }) {
+    this.#random = options.random
+    this.#tasks = options.tasks
+    this.#keys = options.keys
+    this.#oracle = options.oracle
+    const first = BigInt(options.firstOffset)
+    this.partitions = Array.from({ length: options.partitions }, () => ({ records: [], startOffset: first, endOffset: first }))
+  }
+
+  /** Appends an event, now and then behind a hole or before a control record. */
+  produce(partition: number, nowMs: number): void {
+    const random = this.#random
+    const log = this.partitions[partition]!
+    if (random.chance(0.25)) log.endOffset += BigInt(random.int(1, 3))
+    const event = drawEvent(random, { partition, offset: Number(log.endOffset) }, this.#keys, this.#tasks)
+    this.#oracle.expect(event)
+    log.records.push({ offset: log.endOffset, timestampMs: 1_700_000_000_000 + nowMs, key: Buffer.from(`k${event.key}`), value: encodeEvent(event) })
+    log.endOffset += 1n
+    if (random.chance(0.15)) log.endOffset += 1n
+  }
+
+  /** Moves the start up to `startOffset`. */
+  expire(partition: number, startOffset: bigint): boolean {
+    const log = this.partitions[partition]!
+    if (startOffset <= log.startOffset || startOffset > log.endOffset) return false
+    log.startOffset = startOffset
+    return true
+  }
+
+  /** Up to `count` records from `nextOffset` on, and the last offset they pass. */
+  read(partition: number, nextOffset: bigint, count: number): EventBatch {
+    const log = this.partitions[partition]!
+    let first = log.records.length
+    while (first > 0 && log.records[first - 1]!.offset >= nextOffset) first--
+    const events = log.records.slice(first, first + count)
+    const following = log.records[first + events.length]
+    const last = events.at(-1)?.offset ?? floorBefore(nextOffset)
+    // A batch may end with its last event, or pass what follows it without being an event.
+    const passed = following === undefined ? log.endOffset - 1n : following.offset - 1n
+    const isLate = events.length > 0 && this.#random.chance(0.4)
+    return { events, lastOffset: isLate || passed < last ? last : passed }
+  }
+}
+
+/** The topic as one node sees it. */
+export class SimEventLog implements EventLog {
+  readonly #topic: SimTopic
+  readonly #wire: Wire
+  readonly #onCommit: (floors: ReadonlyMap<number, bigint>) => void
+
+  constructor(topic: SimTopic, wire: Wire, onCommit: (floors: ReadonlyMap<number, bigint>) => void) {
+    this.#topic = topic
+    this.#wire = wire
+    this.#onCommit = onCommit
+  }
+
+  identity(): Promise<LogIdentity> {
+    return this.#wire.call('log', 'identity', () => ({ cluster: 'sim', topicId: 'sim', partitions: this.#topic.partitions.length }))
+  }
+
+  range(partition: number): Promise<PartitionRange> {
+    return this.#wire.call('log', `range p${partition}`, () => {
+      const { startOffset, endOffset } = this.#topic.partitions[partition]!
+      return { startOffset, endOffset }
+    })
+  }
+
+  offsetAt(partition: number, timestampMs: number): Promise<bigint> {
+    return this.#wire.call('log', `offsetAt p${partition}`, () => {
+      const { records, endOffset } = this.#topic.partitions[partition]!
+      return records.find((record) => record.timestampMs >= timestampMs)?.offset ?? endOffset
+    })
+  }
+
+  open(partition: number, nextOffset: bigint): Promise<EventCursor> {
+    return this.#wire.call('log', `open p${partition} ${nextOffset}`, () => new SimCursor(this.#topic, this.#wire, partition, nextOffset))
+  }
+
+  commit(floors: ReadonlyMap<number, bigint>): Promise<void> {
+    return this.#wire.call('log', 'commit', () => this.#onCommit(floors))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+class SimCursor implements EventCursor {
+  readonly #topic: SimTopic
+  readonly #wire: Wire
+  readonly #partition: number
+  #next: bigint
+  #generation = 0
+  #isPolling = false
+  #isClosed = false
+
+  constructor(topic: SimTopic, wire: Wire, partition: number, nextOffset: bigint) {
+    this.#topic = topic
+    this.#wire = wire
+    this.#partition = partition
+    this.#next = nextOffset
+  }
+
+  async poll(waitMs: number): Promise<EventBatch> {
+    demand(!this.#isPolling && !this.#isClosed, 'port', () => 'two polls of one cursor at once, or a poll of a closed one')
+    this.#isPolling = true
+    const generation = this.#generation
+    const log = this.#topic.partitions[this.#partition]!
+    const { faults, scheduler } = this.#wire
+    const empty = (): EventBatch => ({ events: [], lastOffset: floorBefore(this.#next) })
+    try {
+      const batch = await this.#wire.call('log', `poll p${this.#partition}`, () => this.#take(generation, faults.random.int(1, 6)), {
+        dueMs: scheduler.nowMs + Math.max(1, waitMs),
+        isReady: () => log.endOffset > this.#next || generation !== this.#generation || this.#next < log.startOffset || this.#isClosed,
+      })
+      if (generation === this.#generation) {
+        this.#next = batch.lastOffset + 1n
+        return batch
+      }
+      // The batch was on its way when the cursor was told to go elsewhere.
+      if (batch.events.length > 0) faults.count('staleBatch')
+      return empty()
+    } finally {
+      this.#isPolling = false
+    }
+  }
+
+  #take(generation: number, count: number): EventBatch {
+    const log = this.#topic.partitions[this.#partition]!
+    if (generation !== this.#generation) return { events: [], lastOffset: floorBefore(this.#next) }
+    if (this.#next < log.startOffset) {
+      throw new ForebayError('FB_RETENTION_PASSED', `partition ${this.#partition}: offset ${this.#next} is gone, the log begins at ${log.startOffset}`)
+    }
+    if (log.endOffset <= this.#next) return { events: [], lastOffset: floorBefore(this.#next) }
+    return this.#topic.read(this.#partition, this.#next, count)
+  }
+
+  seek(nextOffset: bigint): void {
+    this.#generation++
+    this.#next = nextOffset
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+  }
+}

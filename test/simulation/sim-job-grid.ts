@@ -1,0 +1,138 @@
+/**
+ * The grid of a simulation: rings with a capacity that overwrite their oldest entries, and maps. It may lose, duplicate or
+ * recreate anything at any time; the world decides when.
+ */
+import type { JobGrid, RingEntries, RingTail } from '../../src/grid/job-grid.ts'
+import type { Oracle } from './oracle.ts'
+import type { Wire } from './wire.ts'
+
+export interface Ring {
+  entries: Buffer[]
+  /** Sequence of the first entry. */
+  head: number
+}
+
+/** The grid itself: what all nodes see. */
+export class SimGrid {
+  readonly rings = new Map<string, Ring>()
+  readonly maps = new Map<string, Map<string, string>>()
+  readonly capacity: number
+  /** Per node. */
+  readonly listeners = new Map<number, Set<() => void>>()
+  readonly oracle: Oracle
+  overwrites = 0
+
+  constructor(capacity: number, oracle: Oracle) {
+    this.capacity = capacity
+    this.oracle = oracle
+  }
+
+  ring(name: string): Ring {
+    let ring = this.rings.get(name)
+    if (ring === undefined) this.rings.set(name, (ring = { entries: [], head: 0 }))
+    return ring
+  }
+
+  append(name: string, entry: Buffer): number {
+    const ring = this.ring(name)
+    ring.entries.push(entry)
+    if (ring.entries.length > this.capacity) {
+      ring.entries.shift()
+      ring.head++
+      this.overwrites++
+    }
+    return ring.head + ring.entries.length - 1
+  }
+
+  map(name: string): Map<string, string> {
+    let map = this.maps.get(name)
+    if (map === undefined) this.maps.set(name, (map = new Map()))
+    return map
+  }
+
+  disturb(): void {
+    for (const listeners of this.listeners.values()) for (const listener of listeners) listener()
+  }
+}
+
+/** The grid as one node sees it. */
+export class SimJobGrid implements JobGrid {
+  readonly #grid: SimGrid
+  readonly #wire: Wire
+
+  constructor(grid: SimGrid, wire: Wire) {
+    this.#grid = grid
+    this.#wire = wire
+  }
+
+  append(name: string, entry: Buffer): Promise<bigint> {
+    const effect = () => {
+      this.#grid.oracle.appended(entry)
+      return BigInt(this.#grid.append(name, entry))
+    }
+    return this.#wire.call('grid', `append ${shortName(name)}`, effect, { canLinger: true })
+  }
+
+  read(name: string, fromSequence: bigint, { countMax, waitMs }: { countMax: number; waitMs: number }): Promise<RingEntries> {
+    const { scheduler, faults } = this.#wire
+    let from = Number(fromSequence)
+    const look = () => {
+      const ring = this.#grid.ring(name)
+      const tail = ring.head + ring.entries.length
+      if (from > tail) {
+        // A ring that was made anew: the position is clamped to its end, and waits there.
+        faults.count('clamp')
+        from = tail
+      }
+      return tail > from
+    }
+    const effect = (): RingEntries => {
+      if (!look()) return { entries: [], nextSequence: fromSequence }
+      const ring = this.#grid.ring(name)
+      const first = Math.max(from, ring.head)
+      // Sometimes not everything: a reader is promised one entry only.
+      const count = faults.random.chance(0.3) ? faults.random.int(1, 3) : countMax
+      const entries = ring.entries.slice(first - ring.head, first - ring.head + Math.min(count, countMax))
+      return { entries, nextSequence: BigInt(first + entries.length) }
+    }
+    const isReady = look
+    return this.#wire.call('grid', `read ${shortName(name)} ${fromSequence}`, effect, { dueMs: scheduler.nowMs + Math.max(1, waitMs), isReady })
+  }
+
+  tail(name: string): Promise<RingTail> {
+    return this.#wire.call('grid', `tail ${shortName(name)}`, () => {
+      const ring = this.#grid.ring(name)
+      return { sequence: BigInt(ring.entries.length === 0 ? -1 : ring.head + ring.entries.length - 1), entry: ring.entries.at(-1) }
+    })
+  }
+
+  capacity(): Promise<number> {
+    return this.#wire.call('grid', 'capacity', () => this.#grid.capacity)
+  }
+
+  put(map: string, key: string, value: string): Promise<void> {
+    return this.#wire.call('grid', `put ${shortName(map)} ${key}`, () => void this.#grid.map(map).set(key, value), { canLinger: true })
+  }
+
+  remove(map: string, key: string): Promise<void> {
+    return this.#wire.call('grid', `remove ${shortName(map)} ${key}`, () => void this.#grid.map(map).delete(key), { canLinger: true })
+  }
+
+  entries(map: string): Promise<ReadonlyMap<string, string>> {
+    return this.#wire.call('grid', `entries ${shortName(map)}`, () => new Map(this.#grid.map(map)))
+  }
+
+  onDisturbance(listener: () => void): () => void {
+    const { node } = this.#wire
+    const listeners = this.#grid.listeners.get(node) ?? new Set()
+    this.#grid.listeners.set(node, listeners)
+    listeners.add(listener)
+    return () => void listeners.delete(listener)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+function shortName(name: string): string {
+  return name.split('.').slice(-3).join('.')
+}
