@@ -140,7 +140,7 @@ export class Oracle {
 
   /** I5: the log was told that `nextOffset` is where reading may resume. */
   floorPublished(partition: number, nextOffset: number): void {
-    demand(nextOffset - 1 <= Math.max(this.#highestFloor[partition] ?? -1, -1) + 0, 'I5', () => `offset ${nextOffset} of partition ${partition} was published, the floor never passed ${this.#highestFloor[partition]}`)
+    demand(nextOffset - 1 <= (this.#highestFloor[partition] ?? -1), 'I5', () => `offset ${nextOffset} of partition ${partition} was published, the floor never passed ${this.#highestFloor[partition]}`)
   }
 
   /** Commits were forgotten. */

@@ -5,7 +5,7 @@
 import { ForebayError } from '../../src/errors.ts'
 import type { ErrorCode } from '../../src/errors.ts'
 import { Violation } from '../guarantees/violation.ts'
-import type { Faults } from './faults.ts'
+import type { FaultName, Faults } from './faults.ts'
 import type { PortName, Scheduler } from './scheduler.ts'
 
 /** Every port promises that a call ends within a few seconds. */
@@ -72,7 +72,7 @@ export class Wire {
       return fail()
     }
     const rates = faults.of(port)
-    if (rates.before > 0 && faults.hits(`${port}Before`, rates.before)) {
+    if (rates.before > 0 && faults.hits(`${port}Before` as FaultName, rates.before)) {
       if (options.canLinger && faults.hits('lingering', 0.3)) this.#linger(label, effect)
       return fail()
     }
@@ -83,8 +83,8 @@ export class Wire {
       if (!(error instanceof ForebayError)) throw error
       return reject(error)
     }
-    if (rates.after > 0 && faults.hits(`${port}After`, rates.after)) return fail()
-    if (rates.late > 0 && faults.hits(`${port}Late`, rates.late)) {
+    if (rates.after > 0 && faults.hits(`${port}After` as FaultName, rates.after)) return fail()
+    if (rates.late > 0 && faults.hits(`${port}Late` as FaultName, rates.late)) {
       const dueMs = scheduler.nowMs + faults.lateMs()
       const answer = options.arrive ?? (<V>(v: V) => v)
       scheduler.add({ label: `${this.name} ${label} answers late`, node: this.node, port, dueMs, deadlineMs: dueMs + callMs, settle: () => resolve(answer(value)) })

@@ -1,0 +1,229 @@
+/** Makes trouble: what happens to nodes and servers between two steps of a schedule, and the end of all of it. */
+import { Wire } from './wire.ts'
+import { happenings } from './faults.ts'
+import type { Faults, Happening } from './faults.ts'
+import type { Random } from './random.ts'
+import type { PortName, Scheduler } from './scheduler.ts'
+import type { Ring } from './sim-job-grid.ts'
+import { SimNode } from './sim-node.ts'
+import type { SimWorld } from './sim-node.ts'
+
+export interface NemesisOptions {
+  readonly world: SimWorld
+  readonly random: Random
+  readonly faults: Faults
+  readonly scheduler: Scheduler
+  /** Converter version of each epoch; grows with an upgrade. */
+  readonly versions: string[]
+}
+
+export class Nemesis {
+  readonly #of: NemesisOptions
+  /** By slot; undefined while down. */
+  readonly #nodes: (SimNode | undefined)[]
+  #incarnations = 0
+  #retainedPast = false
+
+  constructor(options: NemesisOptions) {
+    this.#of = options
+    this.#nodes = Array.from({ length: options.world.sizes.nodes }, () => undefined)
+  }
+
+  begin(): void {
+    this.#nodes.forEach((_, slot) => this.#start(slot))
+    this.#assignAll()
+  }
+
+  /** Lets each happening happen by its chance. */
+  act(): void {
+    const { faults, random } = this.#of
+    for (const happening of happenings) {
+      if (random.chance(faults.chanceOf(happening)) && this.#make(happening)) {
+        faults.count(happening)
+        this.#of.scheduler.note(happening)
+      }
+    }
+  }
+
+  /** All faults end; every node runs, in the newest version. */
+  heal(): void {
+    const { faults, world, scheduler } = this.#of
+    faults.isQuiet = true
+    world.database.refusedTask = undefined
+    scheduler.note('heal')
+    this.#nodes.forEach((node, slot) => {
+      if (node !== undefined && node.epoch !== world.database.epoch) this.#crash(slot)
+      if (this.#nodes[slot] === undefined) this.#start(slot)
+      const gate = scheduler.gates.get(this.#nodes[slot]!.wire.node)!
+      gate.isPaused = false
+      gate.speed = 1
+      gate.cutPorts.clear()
+    })
+    this.#assignAll()
+  }
+
+  stop(): void {
+    this.#nodes.forEach((node) => node?.crash())
+  }
+
+  #start(slot: number): void {
+    const { world, scheduler, faults, versions } = this.#of
+    const node = this.#incarnations++
+    scheduler.gates.set(node, { isPaused: false, speed: 1, cutPorts: new Set() })
+    const { epoch } = world.database
+    this.#nodes[slot] = new SimNode(world, new Wire(node, `n${slot}.${node}`, scheduler, faults), epoch, versions[epoch - 1]!)
+  }
+
+  #crash(slot: number): void {
+    this.#nodes[slot]?.crash()
+    this.#nodes[slot] = undefined
+  }
+
+  #assignAll(): void {
+    const { sizes } = this.#of.world
+    for (let partition = 0; partition < sizes.partitions; partition++) {
+      this.#assignPartition(partition)
+      for (let queue = 0; queue < sizes.queues; queue++) this.#assignQueue(partition, queue)
+    }
+  }
+
+  #live(): SimNode[] {
+    return this.#nodes.filter((node) => node !== undefined)
+  }
+
+  #assignPartition(partition: number): void {
+    const live = this.#live()
+    if (live.length === 0) return
+    const chosen = this.#of.random.pick(live)
+    chosen.own(partition)
+    for (const other of live) if (other !== chosen && other.owners.has(partition)) this.#later(other, () => void (chosen.wire.isSevered || other.disown(partition)))
+  }
+
+  #assignQueue(partition: number, queue: number): void {
+    const live = this.#live()
+    if (live.length === 0) return
+    const chosen = this.#of.random.pick(live)
+    chosen.serve(partition, queue)
+    for (const other of live) if (other !== chosen && other.readers.has(`${partition}/${queue}`)) this.#later(other, () => void (chosen.wire.isSevered || other.unserve(partition, queue)))
+  }
+
+  /** A node learns late that something is no longer its own: until then there are two owners. */
+  #later(node: SimNode, what: () => void): void {
+    const { scheduler, faults } = this.#of
+    if (faults.isQuiet) return what()
+    const dueMs = scheduler.nowMs + faults.lateMs()
+    scheduler.add({ label: `${node.wire.name} learns what it lost`, node: node.wire.node, port: 'world', dueMs, deadlineMs: dueMs, settle: what })
+  }
+
+  #make(happening: Happening): boolean {
+    const { random, world, scheduler } = this.#of
+    const { grid, database, topic, sizes } = world
+    const gate = () => scheduler.gates.get(random.pick(this.#live()).wire.node)!
+    const live = this.#live()
+    if (live.length === 0 && happening !== 'crash') return false
+    switch (happening) {
+      case 'crash': {
+        const slot = random.int(0, this.#nodes.length - 1)
+        if (this.#nodes[slot] === undefined) this.#start(slot)
+        else this.#crash(slot)
+        this.#assignAll()
+        return true
+      }
+      case 'pause':
+        return ((of) => (of.isPaused = !of.isPaused, true))(gate())
+      case 'slow':
+        return ((of) => (of.speed = of.speed < 1 ? 1 : 0.05 + random.next() * 0.4, true))(gate())
+      case 'cutPort': {
+        const { cutPorts } = gate()
+        if (cutPorts.size > 0) cutPorts.clear()
+        else for (const port of random.pick<PortName[]>([['log'], ['grid'], ['ledger', 'sink']])) cutPorts.add(port)
+        return true
+      }
+      case 'failover':
+        return database.failover(random.int(1, 4)) > 0
+      case 'schemaTrouble':
+        database.refusedTask = database.refusedTask === undefined ? random.pick(sizes.tasks).name : undefined
+        return true
+      case 'upgrade':
+        return this.#upgrade()
+      case 'retention':
+        return ((p) => topic.expire(p, database.partitions[p]!.floor + 1n))(random.int(0, sizes.partitions - 1))
+      case 'retentionPast': {
+        if (this.#retainedPast) return false
+        const partition = random.int(0, sizes.partitions - 1)
+        this.#retainedPast = topic.expire(partition, database.partitions[partition]!.floor + BigInt(random.int(2, 8)))
+        return this.#retainedPast
+      }
+      case 'falseDeath':
+        if (random.chance(0.5)) this.#assignPartition(random.int(0, sizes.partitions - 1))
+        else this.#assignQueue(random.int(0, sizes.partitions - 1), random.int(0, sizes.queues - 1))
+        return true
+      case 'gridLoss':
+        grid.rings.clear()
+        grid.maps.clear()
+        grid.disturb()
+        return true
+      case 'mapLoss':
+        grid.maps.clear()
+        return true
+      case 'mapEntryLoss': {
+        const map = random.pick([...grid.maps.values(), new Map<string, string>()])
+        const [key] = map.keys()
+        return key !== undefined && map.delete(key)
+      }
+      case 'disturbance':
+        grid.disturb()
+        return true
+      default:
+        return this.#makeRing(happening)
+    }
+  }
+
+  #makeRing(happening: Happening): boolean {
+    const { random, world } = this.#of
+    const names = [...world.grid.rings.keys()]
+    if (names.length === 0) return false
+    const name = random.pick(names)
+    const ring: Ring = world.grid.rings.get(name)!
+    const { entries } = ring
+    if (entries.length === 0) return false
+    switch (happening) {
+      case 'ringLoss':
+        return world.grid.rings.delete(name)
+      case 'tailLoss':
+        entries.splice(-random.int(1, 3))
+        return true
+      case 'headLoss':
+        return ((count) => (entries.splice(0, count), (ring.head += count), true))(random.int(1, entries.length))
+      case 'entryLoss':
+        entries.splice(random.int(0, entries.length - 1), 1)
+        return true
+      case 'duplicate':
+        world.grid.append(name, random.pick(entries))
+        return true
+      case 'foreignEntry':
+        world.grid.append(name, Buffer.from(random.chance(0.5) ? 'nothing of ours' : Buffer.concat([entries[0]!, Buffer.from('!')])))
+        return true
+      case 'overwrite':
+        for (let i = 0; i < world.grid.capacity; i++) world.grid.append(name, Buffer.from('a flood of another writer'))
+        return true
+      default:
+        return false
+    }
+  }
+
+  /** A node of another converter comes: it opens an epoch, and the old nodes follow in their own time. */
+  #upgrade(): boolean {
+    const { world, versions, random } = this.#of
+    const version = `v${versions.length + 1}`
+    if (versions.length >= 4 || !world.database.openEpoch(version)) return false
+    versions.push(version)
+    this.#nodes.forEach((_, slot) => {
+      if (slot > 0 && random.chance(0.5)) return
+      this.#crash(slot)
+      this.#start(slot)
+    })
+    this.#assignAll()
+    return true
+  }
+}

@@ -1,0 +1,41 @@
+/** How large one schedule is: small enough that windows fill, segments are cut and rings overwrite. */
+import type { Random } from './random.ts'
+import { drawTasks } from './workload.ts'
+import type { SimTask } from './workload.ts'
+
+export interface SimSizes {
+  readonly nodes: number
+  readonly partitions: number
+  readonly queues: number
+  readonly keys: number
+  readonly tasks: readonly SimTask[]
+  readonly windowSegmentsMax: number
+  readonly linesBytesMax: number
+  readonly lingerMs: number
+  readonly capacity: number
+  readonly firstOffset: number
+  readonly firstEvents: number
+  /** Chance of a new event per step while faults happen. */
+  readonly produceRate: number
+  readonly faultySteps: number
+}
+
+export function drawSizes(random: Random): SimSizes {
+  const windowSegmentsMax = random.int(2, 6)
+  return {
+    nodes: random.int(2, 3),
+    partitions: random.int(1, 2),
+    queues: random.int(1, 3),
+    keys: random.int(2, 8),
+    tasks: drawTasks(random),
+    windowSegmentsMax,
+    linesBytesMax: random.int(900, 1500),
+    lingerMs: random.int(2, 40),
+    capacity: 2 * windowSegmentsMax + 16,
+    // Offsets of one digit beside those of two and three: compared as strings they would be out of order.
+    firstOffset: random.pick([0, 0, 5, 95]),
+    firstEvents: random.int(3, 25),
+    produceRate: 0.02 + random.next() * 0.08,
+    faultySteps: random.int(450, 900),
+  }
+}
