@@ -59,8 +59,10 @@ export class JobLines {
   readonly #baseMs: number
   readonly #deltas: Uint32Array
   readonly #deltasMs: Uint32Array
+  /** Ordinal of the first line: above 0 when a slice begins within an event. */
+  readonly #firstOrdinal: number
 
-  constructor(of: QueueSection, bytes: Buffer, base: { offset: bigint; timeMs: number }, deltas: Uint32Array, deltasMs: Uint32Array) {
+  constructor(of: QueueSection, bytes: Buffer, base: { offset: bigint; timeMs: number }, deltas: Uint32Array, deltasMs: Uint32Array, firstOrdinal = 0) {
     this.task = of.task
     this.kind = of.kind
     this.partition = of.partition
@@ -70,6 +72,7 @@ export class JobLines {
     this.#baseMs = base.timeMs
     this.#deltas = deltas
     this.#deltasMs = deltasMs
+    this.#firstOrdinal = firstOrdinal
   }
 
   get count(): number {
@@ -89,7 +92,7 @@ export class JobLines {
   ordinal(index: number): number {
     let first = index
     while (first > 0 && this.#deltas[first - 1] === this.#deltas[index]) first--
-    return index - first
+    return first === 0 ? index + this.#firstOrdinal : index - first
   }
 
   /** Only the lines of events above `offset`; itself when that is all of them. */
@@ -104,7 +107,7 @@ export class JobLines {
     const start = this.#lineStart(from)
     const bytes = this.bytes.subarray(start, this.#lineStart(to, start, from))
     const base = { offset: this.#base, timeMs: this.#baseMs }
-    return new JobLines(this, bytes, base, this.#deltas.subarray(from, to), this.#deltasMs.subarray(from, to))
+    return new JobLines(this, bytes, base, this.#deltas.subarray(from, to), this.#deltasMs.subarray(from, to), this.ordinal(from))
   }
 
   /** The lines without their newlines. */
