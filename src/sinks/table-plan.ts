@@ -1,0 +1,76 @@
+/**
+ * A table definition worked out: the order of the columns in a line, and what becomes of each. Pure.
+ */
+import pg from 'pg'
+import { ForebayError } from '../errors.ts'
+import type { BaseColumnType, ColumnType, MergeMode, PostgresTableDefinition } from './postgres-table-definition.ts'
+
+export interface PlannedColumn {
+  readonly name: string
+  readonly type: BaseColumnType
+  readonly isNullable: boolean
+  /** Key columns come first in a line. */
+  readonly isKey: boolean
+  /** How a column that is no key is merged; of no meaning in a table without a key. */
+  readonly merge: MergeMode
+}
+
+export interface TablePlan {
+  /** Null: found by the connection's search_path. */
+  readonly schema: string | null
+  readonly table: string
+  readonly columns: readonly PlannedColumn[]
+  /** Empty: plain inserts. */
+  readonly key: readonly string[]
+}
+
+const baseTypes: readonly BaseColumnType[] = ['int', 'bigint', 'text', 'boolean', 'double', 'numeric', 'timestamptz', 'json']
+const keyTypes: readonly BaseColumnType[] = ['int', 'bigint', 'text', 'boolean', 'timestamptz']
+const typesByMode: Readonly<Record<MergeMode, readonly BaseColumnType[]>> = {
+  first: baseTypes,
+  last: baseTypes,
+  min: ['int', 'bigint', 'text', 'double', 'numeric', 'timestamptz'],
+  max: ['int', 'bigint', 'text', 'double', 'numeric', 'timestamptz'],
+  add: ['int', 'bigint', 'double', 'numeric'],
+}
+
+/** Throws FB_PIPELINE when the definition contradicts itself. */
+export function planTable(definition: PostgresTableDefinition): TablePlan {
+  const { table: name, columns, upsertOn = [], merge = {} } = definition
+  const fail = (what: string): never => {
+    throw new ForebayError('FB_PIPELINE', `postgresTable("${name}"): ${what}.`)
+  }
+  const parts = name.split('.')
+  const [schema, table] = parts.length === 1 ? [null, parts[0]] : [parts[0] ?? '', parts[1]]
+  if (!table || schema === '' || parts.length > 2) return fail('the name is to be a table or schema.table')
+  const names = Object.keys(columns)
+  if (names.length === 0) fail('it needs at least one column')
+  if (definition.upsertOn !== undefined && upsertOn.length === 0) fail('upsertOn needs at least one column; leave it out for plain inserts')
+  if (definition.merge !== undefined && upsertOn.length === 0) fail('merge needs upsertOn: name the key columns')
+  if (new Set(upsertOn).size < upsertOn.length) fail('upsertOn names a column twice')
+  for (const column of upsertOn) if (!names.includes(column)) fail(`upsertOn names "${column}", which is no column; the columns are ${names.join(', ')}`)
+  for (const column of Object.keys(merge)) {
+    if (!names.includes(column)) fail(`merge names "${column}", which is no column; the columns are ${names.join(', ')}`)
+    if (upsertOn.includes(column)) fail(`merge names "${column}", which is a key; leave it out of merge`)
+  }
+  const ordered = [...upsertOn, ...names.filter((column) => !upsertOn.includes(column))]
+  const planned = ordered.map((column) => planColumn(column, columns[column]!, { isKey: upsertOn.includes(column), merge: merge[column] ?? 'last' }, fail))
+  return { schema, table, columns: planned, key: upsertOn }
+}
+
+function planColumn(name: string, declared: ColumnType, { isKey, merge }: { isKey: boolean; merge: MergeMode }, fail: (what: string) => never): PlannedColumn {
+  const isNullable = declared.endsWith('?')
+  const type = (isNullable ? declared.slice(0, -1) : declared) as BaseColumnType
+  if (!baseTypes.includes(type)) fail(`column "${name}" has the type "${declared}"; the types are ${baseTypes.join(', ')}, each with ? when it may be null`)
+  if (isKey && isNullable) fail(`key column "${name}" must not be nullable; take the ? away`)
+  if (isKey && !keyTypes.includes(type)) fail(`key column "${name}" is ${type}; a key is one of ${keyTypes.join(', ')}`)
+  const types = typesByMode[merge] as readonly BaseColumnType[] | undefined
+  if (types === undefined) return fail(`merge mode "${merge}" of column "${name}" is none of ${Object.keys(typesByMode).join(', ')}`)
+  if (!types.includes(type)) fail(`merge mode "${merge}" of column "${name}" does not fit its type ${type}; it fits ${types.join(', ')}`)
+  return { name, type, isNullable, isKey, merge }
+}
+
+/** The table as SQL names it. */
+export function quotedTable({ schema, table }: { schema: string | null; table: string }): string {
+  return schema === null ? pg.escapeIdentifier(table) : `${pg.escapeIdentifier(schema)}.${pg.escapeIdentifier(table)}`
+}
