@@ -21,6 +21,8 @@ export class Nemesis {
   readonly #of: NemesisOptions
   /** By slot; undefined while down. */
   readonly #nodes: (SimNode | undefined)[]
+  /** Whom each partition (`p0`) and queue (`0/1`) belongs to now. */
+  readonly #assigned = new Map<string, SimNode>()
   #incarnations = 0
   #retainedPast = false
 
@@ -95,20 +97,27 @@ export class Nemesis {
     const live = this.#live()
     if (live.length === 0) return
     const chosen = this.#of.random.pick(live)
+    this.#assigned.set(`p${partition}`, chosen)
     chosen.own(partition)
-    for (const other of live) if (other !== chosen && other.owners.has(partition)) this.#later(other, () => void (chosen.wire.isSevered || other.disown(partition)))
+    for (const other of live) if (other !== chosen && other.owners.has(partition)) this.#later(other, `p${partition}`, () => other.disown(partition))
   }
 
   #assignQueue(partition: number, queue: number): void {
     const live = this.#live()
     if (live.length === 0) return
     const chosen = this.#of.random.pick(live)
+    const name = `${partition}/${queue}`
+    this.#assigned.set(name, chosen)
     chosen.serve(partition, queue)
-    for (const other of live) if (other !== chosen && other.readers.has(`${partition}/${queue}`)) this.#later(other, () => void (chosen.wire.isSevered || other.unserve(partition, queue)))
+    for (const other of live) if (other !== chosen && other.readers.has(name)) this.#later(other, name, () => other.unserve(partition, queue))
   }
 
   /** A node learns late that something is no longer its own: until then there are two owners. */
-  #later(node: SimNode, what: () => void): void {
+  #later(node: SimNode, name: string, lose: () => void): void {
+    const what = () => {
+      // It may have been given back meanwhile.
+      if (this.#assigned.get(name) !== node) lose()
+    }
     const { scheduler, faults } = this.#of
     if (faults.isQuiet) return what()
     const dueMs = scheduler.nowMs + faults.lateMs()

@@ -3,13 +3,15 @@ import { isForebayError } from '../../src/errors.ts'
 import { Converter, sectionsOf } from '../../src/ingest/converter.ts'
 import type { ConvertingTask } from '../../src/ingest/converter.ts'
 import { PartitionOwner } from '../../src/ingest/partition-owner.ts'
+import type { Ledger } from '../../src/offsets/ledger.ts'
 import type { Observer } from '../../src/observer.ts'
+import type { RunningSink } from '../../src/sinks/sink.ts'
 import { QueueReader } from '../../src/work/queue-reader.ts'
+import { TaskRunner } from '../../src/work/task-runner.ts'
 import { SimClock } from './sim-clock.ts'
 import type { SimDatabase } from './sim-database.ts'
 import { SimEventLog } from './sim-event-log.ts'
 import type { SimTopic } from './sim-event-log.ts'
-import { SimFlusher } from './sim-flusher.ts'
 import { SimJobGrid } from './sim-job-grid.ts'
 import type { SimGrid } from './sim-job-grid.ts'
 import { SimLedger, encodeJob, simEphemeralSink, simSink } from './sim-ledger.ts'
@@ -38,6 +40,7 @@ export class SimNode {
   readonly epoch: number
   readonly owners = new Map<number, { owner: PartitionOwner | undefined; stop: AbortController }>()
   readonly readers = new Map<string, { reader: QueueReader; stop: AbortController }>()
+  readonly runners: TaskRunner[] = []
   readonly #world: SimWorld
   readonly #version: string
   readonly #clock: SimClock
@@ -60,9 +63,15 @@ export class SimNode {
     this.#ledger = new SimLedger(world.database, wire, epoch)
     for (const task of world.sizes.tasks) {
       const sink = task.isTracked ? simSink(world.database, wire, task.name) : simEphemeralSink(world.database, wire, task.name)
-      const ports = { clock: this.#clock, ledger: this.#ledger, observer: world.observer, sink }
-      const flusher = new SimFlusher(ports, task, () => [...this.readers.values()].map(({ reader }) => reader))
-      flusher.run(this.#stop.signal).catch(world.onDeath)
+      const runner = new TaskRunner(
+        { clock: this.#clock, ledger: this.#ledger as Ledger, observer: world.observer },
+        {
+          task: task.name, everyMs: task.everyMs, rowsMax: task.rowsMax ?? 1000, bytesMax: task.bytesMax ?? 100_000,
+          intervalsMax: Math.max(1, Math.floor(world.sizes.windowSegmentsMax / 2)), isTracked: task.isTracked, sink: sink as RunningSink,
+        },
+      )
+      this.runners.push(runner)
+      this.#run(runner).catch(world.onDeath)
     }
     this.#publish().catch(world.onDeath)
   }
@@ -87,16 +96,29 @@ export class SimNode {
     const stop = new AbortController()
     const reader = new QueueReader(
       { grid: this.#grid, ledger: this.#ledger, clock: this.#clock, observer },
-      { partition, queue, scope: scopeOf(this.epoch), secret, trackedTasks: names(true), untrackedTasks: names(false), windowSegmentsMax: sizes.windowSegmentsMax, onJobs: () => undefined },
+      { partition, queue, scope: scopeOf(this.epoch), secret, trackedTasks: names(true), untrackedTasks: names(false), windowSegmentsMax: sizes.windowSegmentsMax, onJobs: (from) => this.runners.forEach((runner) => runner.notice(from)) },
     )
     this.readers.set(name, { reader, stop })
+    for (const runner of this.runners) runner.attach(reader)
     reader.run(stop.signal).catch(this.#world.onDeath)
   }
 
   unserve(partition: number, queue: number): void {
     const name = `${partition}/${queue}`
-    this.readers.get(name)?.stop.abort()
+    const found = this.readers.get(name)
+    if (found === undefined) return
+    found.stop.abort()
+    for (const runner of this.runners) runner.detach(found.reader)
     this.readers.delete(name)
+  }
+
+  /** Until its epoch is closed. */
+  async #run(runner: TaskRunner): Promise<void> {
+    try {
+      await runner.run(this.#stop.signal)
+    } catch (error) {
+      if (!isForebayError(error, 'FB_EPOCH_CLOSED')) throw error
+    }
   }
 
   /** Lives of an owner, one after the other, until its partition is given away. */
