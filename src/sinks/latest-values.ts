@@ -1,0 +1,60 @@
+/**
+ * The newest value of every key. Pure: no time, no I/O.
+ *
+ * Invariant: within a partition a value is only ever replaced by one of a higher offset. A key belongs to one partition;
+ * should two partitions speak about it all the same, the later record time decides, then the higher partition. A seed
+ * (offset -1) is older than any live value. Bounded by `keysMax`: further keys are not taken.
+ */
+export interface LatestValue {
+  readonly partition: number
+  /** -1 for a value that came from no event. */
+  readonly offset: bigint
+  /** When the event was written, in wall-clock milliseconds. */
+  readonly timeMs: number
+  /** The value as JSON text. */
+  readonly json: string
+}
+
+export type Verdict = 'taken' | 'older' | 'full'
+
+export class LatestValues {
+  readonly #values = new Map<string, LatestValue>()
+  readonly #keysMax: number
+
+  constructor(keysMax: number) {
+    this.#keysMax = keysMax
+  }
+
+  get size(): number {
+    return this.#values.size
+  }
+
+  get(key: string): LatestValue | undefined {
+    return this.#values.get(key)
+  }
+
+  keys(): IterableIterator<string> {
+    return this.#values.keys()
+  }
+
+  entries(): IterableIterator<[string, LatestValue]> {
+    return this.#values.entries()
+  }
+
+  /** Keeps `value` when it is newer than what is held. */
+  apply(key: string, value: LatestValue): Verdict {
+    const held = this.#values.get(key)
+    if (held ? !isNewer(value, held) : this.#values.size >= this.#keysMax) return held ? 'older' : 'full'
+    this.#values.set(key, value)
+    return 'taken'
+  }
+}
+
+export type LatestPosition = Pick<LatestValue, 'partition' | 'offset' | 'timeMs'>
+
+/** Whether `a` replaces `b`. The same position is not newer than itself. */
+export function isNewer(a: LatestPosition, b: LatestPosition): boolean {
+  if (a.offset < 0n || b.offset < 0n) return b.offset < 0n && a.offset >= 0n
+  if (a.partition === b.partition) return a.offset > b.offset
+  return a.timeMs === b.timeMs ? a.partition > b.partition : a.timeMs > b.timeMs
+}

@@ -1,0 +1,114 @@
+/**
+ * How latest values travel: lines of jobs, entries of the fan-out ring, values of the grid's snapshot map.
+ */
+import type { JobLines } from '../grid/segment.ts'
+import { isNewer, type LatestValue } from './latest-values.ts'
+
+/** [partition, offset, record time, value as JSON text] */
+type WireValue = readonly [number, string, number, string]
+
+/** The newest value of each key among `jobs`, whose lines are `["key",value]`. */
+export function newestOf(jobs: readonly JobLines[]): Map<string, LatestValue> {
+  const newest = new Map<string, Found>()
+  // From the end: the first line met of a key is the newest of its section, the others need no look.
+  for (let section = jobs.length - 1; section >= 0; section--) findNewest(jobs[section]!, newest)
+  const values = new Map<string, LatestValue>()
+  for (const [key, { lines, index, json }] of newest) values.set(key, { ...positionOf(lines, index), json: unshared(json) })
+  return values
+}
+
+interface Found {
+  lines: JobLines
+  index: number
+  json: string
+}
+
+function findNewest(lines: JobLines, newest: Map<string, Found>): void {
+  const text = lines.bytes.toString('utf8')
+  let end = text.length - 1
+  for (let index = lines.count - 1; index >= 0; index--) {
+    const start = end === 0 ? 0 : text.lastIndexOf('\n', end - 1) + 1
+    const keyEnd = endOfKey(text, start + 1)
+    const rawKey = text.slice(start + 2, keyEnd)
+    const key = rawKey.includes('\\') ? (JSON.parse(`"${rawKey}"`) as string) : rawKey
+    const found = newest.get(key)
+    if (!found) newest.set(unshared(key), { lines, index, json: text.slice(keyEnd + 2, end - 1) })
+    else if (found.lines !== lines && isNewer(positionOf(lines, index), positionOf(found.lines, found.index))) {
+      Object.assign(found, { lines, index, json: text.slice(keyEnd + 2, end - 1) })
+    }
+    end = start - 1
+  }
+}
+
+/** Index of the quote that ends the JSON string opened at `open`. */
+function endOfKey(text: string, open: number): number {
+  let at = open + 1
+  while (text.charCodeAt(at) !== 34) at += text.charCodeAt(at) === 92 ? 2 : 1
+  return at
+}
+
+function positionOf(lines: JobLines, index: number) {
+  return { partition: lines.partition, offset: lines.offset(index), timeMs: lines.timeMs(index) }
+}
+
+/** A copy: a slice would keep the text of the whole batch in memory for as long as the value lives. */
+function unshared(text: string): string {
+  return Buffer.from(text).toString('utf8')
+}
+
+export function encodeLatest(value: LatestValue): string {
+  return JSON.stringify([value.partition, String(value.offset), value.timeMs, value.json] satisfies WireValue)
+}
+
+/** Undefined when `text` is damaged. */
+export function decodeLatest(text: string): LatestValue | undefined {
+  return fromWire(parsed(text))
+}
+
+/** Ring entries of at most about `entryBytesMax` that hold all `values`. */
+export function encodeFanout(values: Iterable<readonly [string, LatestValue]>, entryBytesMax: number): Buffer[] {
+  const entries: Buffer[] = []
+  let parts: string[] = []
+  let bytes = 0
+  for (const [key, value] of values) {
+    const part = `[${JSON.stringify(key)},${encodeLatest(value)}]`
+    bytes += Buffer.byteLength(part) + 1
+    if (bytes > entryBytesMax && parts.length > 0) {
+      entries.push(Buffer.from(`[${parts.join(',')}]`))
+      parts = []
+      bytes = Buffer.byteLength(part) + 1
+    }
+    parts.push(part)
+  }
+  if (parts.length > 0) entries.push(Buffer.from(`[${parts.join(',')}]`))
+  return entries
+}
+
+/** The values of a ring entry, or undefined when it is damaged. */
+export function decodeFanout(entry: Buffer): [string, LatestValue][] | undefined {
+  const wire = parsed(entry.toString('utf8'))
+  if (!Array.isArray(wire)) return undefined
+  const values: [string, LatestValue][] = []
+  for (const pair of wire as unknown[]) {
+    const value = Array.isArray(pair) ? fromWire(pair[1]) : undefined
+    if (!value || !Array.isArray(pair) || typeof pair[0] !== 'string') return undefined
+    values.push([pair[0], value])
+  }
+  return values
+}
+
+function fromWire(wire: unknown): LatestValue | undefined {
+  if (!Array.isArray(wire)) return undefined
+  const [partition, offset, timeMs, json] = wire as unknown[]
+  if (typeof partition !== 'number' || typeof timeMs !== 'number') return undefined
+  if (typeof offset !== 'string' || !/^-?\d{1,19}$/.test(offset) || typeof json !== 'string') return undefined
+  return { partition, offset: BigInt(offset), timeMs, json }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
