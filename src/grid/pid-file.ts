@@ -73,8 +73,8 @@ function startTimeFromProc(pid: number): string | undefined {
 
 function startTimeFromPs(pid: number): string | undefined {
   try {
-    const options = { encoding: 'utf8', env: { ...process.env, LC_ALL: 'C', TZ: 'UTC' }, stdio: ['ignore', 'pipe', 'ignore'], timeout: 5000 } as const
-    const line = execFileSync('ps', ['-o', 'stat=,lstart=', '-p', String(pid)], options).trim()
+    const env = { ...process.env, LC_ALL: 'C', TZ: 'UTC' }
+    const line = execFileSync('ps', ['-o', 'stat=,lstart=', '-p', String(pid)], { encoding: 'utf8', env, stdio: ['ignore', 'pipe', 'ignore'], timeout: 5000 }).trim()
     const [, state, startTime] = /^(\S+)\s+(.+)$/.exec(line) ?? []
     return state === undefined || state.startsWith('Z') ? undefined : startTime
   } catch {
