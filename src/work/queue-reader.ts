@@ -58,7 +58,8 @@ export class QueueReader {
   #sequence = 0n
   /** Names this memory: what a flush learned of an older one is void. */
   #memory = 0
-  #isSuspect = false
+  /** Where this memory stood when it last met a gap and was forgotten: the same gap again is a true one. */
+  #suspectAt: bigint | undefined
   #gapStamp: string | undefined
   #flaggedMs = -Infinity
   #verifiedMs = -Infinity
@@ -177,8 +178,9 @@ export class QueueReader {
     for (const segment of segments.toSorted((a, b) => (a.lo < b.lo ? -1 : a.lo > b.lo ? 1 : 0))) {
       if (segment.lo > this.#received) {
         observer.count('gaps', 1)
-        if (!this.#isSuspect) {
-          this.#isSuspect = true
+        // By place and not by a flag: what is accepted again on the way to the same gap would otherwise make it look new for ever.
+        if (this.#suspectAt !== this.#received) {
+          this.#suspectAt = this.#received
           return this.forget()
         }
         gapped.add(segment)
@@ -201,7 +203,6 @@ export class QueueReader {
     if (segment.lo < this.#received) this.#ports.observer.count('overlaps', 1)
     for (const inbox of this.#inboxes.values()) inbox.push(segment, this.#received)
     this.#received = segment.hi
-    this.#isSuspect = false
     this.#gapStamp = undefined
   }
 
@@ -213,7 +214,11 @@ export class QueueReader {
     await grid.put(flagMapName(this.#options.scope), flagKey(this.id), this.#gapStamp)
   }
 
-  /** An idle reader compares its memory with the watermarks; behind it, the database forgot a commit. */
+  /**
+   * An idle reader compares its memory with the watermarks: behind it, the database forgot a commit; beyond it, somebody else
+   * applied what it waits for. Then with the tail: in a ring made anew it may stand past entries that it never saw, and the
+   * owner, whose entry is the tail, has no cause for a heartbeat.
+   */
   async #verify(): Promise<void> {
     const memory = this.#memory
     const view = await this.#ports.ledger.read(this.#options.partition)
@@ -223,5 +228,10 @@ export class QueueReader {
       const inbox = this.#inboxes.get(task)
       if (inbox !== undefined && effectiveWatermark(view, task, this.#options.queue) < inbox.applied) return this.forget()
     }
+    if (lowestWatermark(view, this.#options.queue) > this.#received) return this.forget()
+    const { sequence, entry } = await this.#ports.grid.tail(this.#ring)
+    if (memory !== this.#memory || entry === undefined || sequence >= this.#sequence) return
+    const [tail] = this.#decode([entry])
+    if (tail !== undefined && tail.hi > this.#received) this.forget()
   }
 }
