@@ -1,10 +1,11 @@
 /** Rules broken on purpose, one at a time, from outside: the product knows nothing of them. */
-import { PartitionOwner } from '../../src/ingest/partition-owner.ts'
 import { QueueOutbox } from '../../src/ingest/queue-outbox.ts'
-import { JobLines } from '../../src/grid/segment.ts'
+import { JobLines, decodeSegment } from '../../src/grid/segment.ts'
+import { floorAllowedBy } from '../../src/offsets/ledger.ts'
 import { TaskInbox } from '../../src/work/task-inbox.ts'
 import { QueueReader } from '../../src/work/queue-reader.ts'
 import type { Mutation } from './schedule.ts'
+import { secret } from './sim-node.ts'
 
 export interface Mutant {
   readonly name: string
@@ -39,15 +40,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'window-not-emptied', breaks: 'rule 8 †: a repair empties the outstanding window',
-    install: () =>
-      patch(QueueOutbox.prototype, 'rewind', (rewind) => function (this: QueueOutbox, watermark: bigint) {
-        const kept = Array.from({ length: this.windowSegments }, () => this.sent)
-        rewind.call(this, watermark)
-        for (const hi of kept) this.acknowledge(hi, 1)
-        // Only the window stays; what counts as sent goes back all the same.
-        const window = this.windowSegments
-        if (window > 0) keepWindow(this, watermark)
-      }),
+    install: keepWindowAtRepair,
   },
   {
     name: 'drained-ignores-buffers', breaks: 'rule 7: drained means nothing buffered either',
@@ -129,8 +122,7 @@ export const mutants: readonly Mutant[] = [
       }),
   },
   {
-    name: 'start-at-the-end', breaks: 'rule 1: the start comes from Postgres, not from a position of the log',
-    install: () => patch(PartitionOwner.prototype, 'run', (run) => async function (this: PartitionOwner, signal: AbortSignal) { return run.call(this, signal) }),
+    name: 'event-jumped-over', breaks: 'rule 1: a poll never jumps over an event',
     mutate: ({ topic }) => {
       const read = topic.read.bind(topic)
       topic.read = (partition, nextOffset, count) => {
@@ -139,10 +131,55 @@ export const mutants: readonly Mutant[] = [
       }
     },
   },
+  {
+    name: 'no-heartbeat', breaks: 'rule 4 †: the tail is kept, so that the loss of the last segment is seen',
+    mutate: ({ grid }) => {
+      const append = grid.append.bind(grid)
+      grid.append = (name, entry) => {
+        const segment = decodeSegment(entry, secret)
+        if (segment !== undefined && segment.lo === segment.hi) return 0
+        return append(name, entry)
+      }
+    },
+  },
+  {
+    name: 'event-split', breaks: 'I6: the jobs of an event are never split over two segments',
+    install: () =>
+      patch(QueueOutbox.prototype, 'add', (add) => function (this: QueueOutbox, event, offset, timeMs, position) {
+        if (event.lines.length < 2) return add.call(this, event, offset, timeMs, position)
+        add.call(this, { ...event, lines: event.lines.slice(0, 1), bytes: 1 }, offset, timeMs, position)
+        add.call(this, { ...event, lines: event.lines.slice(1), bytes: 100_000 }, offset, timeMs, offset)
+      }),
+  },
+  {
+    name: 'floor-in-two-transactions', breaks: 'rule 7 †: reading and writing the floor in two transactions',
+    mutate: ({ database }) => {
+      const settle = database.settle.bind(database)
+      let pending: { partition: number; to: bigint } | undefined
+      database.settle = (capture, epoch) => {
+        // What was worked out before is written only now; a failover may lie between.
+        if (pending !== undefined) database.raiseFloor(pending.partition, pending.to)
+        pending = { partition: capture.partition, to: floorAllowedBy(capture, database.view(capture.partition)) }
+        return settle({ ...capture, position: -1n }, epoch)
+      }
+    },
+  },
 ]
 
-function keepWindow(outbox: QueueOutbox, watermark: bigint): void {
-  Object.defineProperty(outbox, 'isFull', { configurable: true, get: () => true })
-  outbox.rewind = (mark) => void Object.getPrototypeOf(outbox).rewind.call(outbox, mark)
-  void watermark
+function keepWindowAtRepair(): () => void {
+  const kept = new WeakMap<QueueOutbox, { hi: bigint; segments: number }>()
+  const mends = [
+    patch(QueueOutbox.prototype, 'rewind', (rewind) => function (this: QueueOutbox, watermark: bigint) {
+      kept.set(this, { hi: this.sent, segments: this.windowSegments })
+      rewind.call(this, watermark)
+    }),
+    patch(QueueOutbox.prototype, 'release', (release) => function (this: QueueOutbox, watermark: bigint) {
+      if ((kept.get(this)?.hi ?? watermark) <= watermark) kept.delete(this)
+      release.call(this, watermark)
+    }),
+    patchGetter(QueueOutbox.prototype, 'isFull', (isFull) => function (this: QueueOutbox) {
+      return isFull.call(this) || (kept.get(this)?.segments ?? 0) > 1
+    }),
+  ]
+  return () => mends.forEach((mend) => mend())
 }

@@ -93,10 +93,11 @@ export async function runSchedule(seed: number, options: ScheduleOptions = {}): 
     await peace(scheduler.steps + peaceStepsMax)
     if (isLossless) demand((counts['repairs'] ?? 0) === 0, 'L2', () => `${counts['repairs']} repairs although nothing was lost`)
     const repairs = counts['repairs'] ?? 0
-    // More events in peace: they pass without any repair.
+    // More events in peace. What was lost before may show now, once a queue; more would be a storm of repairs.
     for (let i = 0; i < 6; i++) topic.produce(random.int(0, sizes.partitions - 1), scheduler.nowMs)
     await peace(scheduler.steps + peaceStepsMax)
-    demand((counts['repairs'] ?? 0) === repairs, 'L2', () => 'a repair in peace, after everything had come to its end')
+    const extraMax = isLossless ? 0 : sizes.partitions * sizes.queues
+    demand((counts['repairs'] ?? 0) - repairs <= extraMax, 'L2', () => `${(counts['repairs'] ?? 0) - repairs} repairs in peace`)
   } catch (error) {
     violation = error instanceof Violation ? error.message : `crash: ${error instanceof Error ? error.stack : String(error)}`
   }
