@@ -10,6 +10,7 @@
  * States: *open*, *disposed*. One control connection serves everything but reading; it is made when first needed
  * and made anew after a failure.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Broker, Cluster, Kafka } from 'kafkajs'
 import { assert, must } from '../assert.ts'
 import { ForebayError } from '../errors.ts'
@@ -30,6 +31,10 @@ const fetchBytesMaxDefault = 4 * 1024 * 1024
 /** A commit outside of any generation of the group. */
 const noGeneration = -1
 const noMember = ''
+/** A coordinator that was just elected, or the very first commit of a cluster, takes a moment. */
+const coordinatorMoves: ReadonlySet<string> = new Set(['GROUP_LOAD_IN_PROGRESS', 'GROUP_COORDINATOR_NOT_AVAILABLE', 'NOT_COORDINATOR_FOR_GROUP'])
+const commitAttemptsMax = 10
+const commitRetryMs = 200
 
 type ClusterMetadata = Awaited<ReturnType<Broker['metadata']>> & { readonly clusterId?: string | null }
 
@@ -91,12 +96,18 @@ export class KafkaEventLog implements EventLog {
     const { topic, pipelineGroup: groupId } = this.#options
     const partitions = [...floors].map(([partition, floor]) => ({ partition, offset: nextOffsetAfter(floor).toString() }))
     await this.#ask(`committing floors to group ${groupId}`, async (cluster) => {
-      const coordinator = await cluster.findGroupCoordinator({ groupId })
-      try {
-        await coordinator.offsetCommit({ groupId, groupGenerationId: noGeneration, memberId: noMember, topics: [{ topic, partitions }] })
-      } catch (error) {
-        if (kafkaErrorType(error) === 'UNKNOWN_MEMBER_ID') throw groupTaken(groupId, error)
-        throw error
+      const commit = { groupId, groupGenerationId: noGeneration, memberId: noMember, topics: [{ topic, partitions }] }
+      for (let attempt = 1; ; attempt++) {
+        try {
+          const coordinator = await cluster.findGroupCoordinator({ groupId })
+          await coordinator.offsetCommit(commit)
+          return
+        } catch (error) {
+          const type = kafkaErrorType(error)
+          if (type === 'UNKNOWN_MEMBER_ID') throw groupTaken(groupId, error)
+          if (type === null || !coordinatorMoves.has(type) || attempt >= commitAttemptsMax) throw error
+        }
+        await sleep(commitRetryMs)
       }
     })
   }
