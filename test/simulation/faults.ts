@@ -20,7 +20,7 @@ export const happenings = [
 export type Happening = (typeof happenings)[number]
 
 export type FaultName =
-  | Happening | 'cut' | 'lingering' | 'badJob' | 'lockTimeout' | 'clamp' | 'commitUnknownApplied' | 'commitUnknownLost' | 'staleBatch' | 'openTransactionLost' | 'restart'
+  | Happening | 'cut' | 'lingering' | 'badJob' | 'clamp' | 'commitUnknownApplied' | 'commitUnknownLost' | 'staleBatch'
   | `${'log' | 'grid' | 'ledger' | 'sink'}${'Before' | 'After' | 'Late'}`
 
 /** What takes something away that was written: only after these may a repair be needed (L2). */

@@ -28,6 +28,7 @@ export interface Transaction {
   letters: DeadLetter[]
   isOpen: boolean
   isOver: boolean
+  isCommitted: boolean
   activeMs: number
   readonly waitUntilMs: number
 }
@@ -100,7 +101,7 @@ export class SimDatabase {
 
   newTransaction(task: string, advances: readonly Advance[], epoch: number): Transaction {
     const { nowMs } = this.scheduler
-    return { task, epoch, advances, jobs: [], letters: [], isOpen: false, isOver: false, activeMs: nowMs, waitUntilMs: nowMs + lockWaitMs }
+    return { task, epoch, advances, jobs: [], letters: [], isOpen: false, isOver: false, isCommitted: false, activeMs: nowMs, waitUntilMs: nowMs + lockWaitMs }
   }
 
   begin(transaction: Transaction): void {
@@ -131,6 +132,7 @@ export class SimDatabase {
     this.open.delete(transaction)
     transaction.isOpen = false
     transaction.isOver = true
+    transaction.isCommitted = true
     const { task, advances, jobs, letters } = transaction
     const undos: (() => void)[] = []
     for (const advance of advances) {

@@ -21,7 +21,6 @@ interface TopicPartition {
 /** The topic itself: what all nodes see. */
 export class SimTopic {
   readonly partitions: TopicPartition[]
-  /** Changes with every new record, so that waiting polls look again. */
   readonly #random: Random
   readonly #tasks: readonly SimTask[]
   readonly #keys: number

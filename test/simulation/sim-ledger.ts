@@ -94,7 +94,7 @@ export class SimLedger implements Ledger<SimTransaction> {
     try {
       await this.#wire.call('ledger', `commit ${task}`, () => database.commit(transaction), { canLinger: true })
     } catch (error) {
-      this.#wire.faults.count(transaction.isOver && !transaction.isOpen ? 'commitUnknownApplied' : 'commitUnknownLost')
+      this.#wire.faults.count(transaction.isCommitted ? 'commitUnknownApplied' : 'commitUnknownLost')
       throw error
     }
   }
