@@ -106,7 +106,7 @@ export const mutants: readonly Mutant[] = [
     },
   },
   {
-    name: 'last-job-as-hi', breaks: 'rule 2: hi is the position, also when the last events yield no job',
+    name: 'hi-below-its-jobs', breaks: 'rule 2: hi covers every job of the segment',
     install: () =>
       patch(QueueOutbox.prototype, 'takeDraft', (take) => function (this: QueueOutbox, position: bigint, withOpen: boolean) {
         const draft = take.call(this, position, withOpen)
