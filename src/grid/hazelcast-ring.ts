@@ -1,0 +1,169 @@
+/**
+ * One ring of the Hazelcast grid, as one client uses it.
+ *
+ * Job: appends, and reads that wait on the member side. Boundary: a Hazelcast Ringbuffer, at most one reader of this ring
+ * here. A long poll cannot be taken back, so a read that found nothing in time leaves its question with the member, and the
+ * next read from the same sequence takes it up again. There is at most one such question; another sequence drops it, and an
+ * answer nobody asks for is let go after `keepMs`.
+ *
+ * A question that stays unanswered proves nothing by itself: the member may be gone, the ring lost and made anew. So each
+ * is checked against the tail of the ring when it first comes back empty and once a second after that. A tail below the
+ * sequence asked for means another ring: the question is put again from its end. A tail above twice running means that the
+ * question got lost: it is put again.
+ */
+import { StaleSequenceError } from 'hazelcast-client'
+import type { Ringbuffer } from 'hazelcast-client'
+import { assert } from '../assert.ts'
+import type { RingEntries, RingTail } from './job-grid.ts'
+
+/** Runs a call of the client with the time limit of a call; rejects with FB_GRID_UNREACHABLE. */
+export type GridCall = <T>(what: string, call: () => Promise<T>) => Promise<T>
+
+type Answer = RingEntries | { readonly error: unknown }
+
+/** A question left with the member. */
+interface Question {
+  readonly from: bigint
+  readonly countMax: number
+  readonly answer: Promise<Answer>
+  settled: Answer | undefined
+  checkedMs: number
+  isLate: boolean
+  expiry: NodeJS.Timeout | undefined
+}
+
+const checkMs = 1000
+const keepMs = 10_000
+const tailCountMax = 16
+
+export class HazelcastRing {
+  readonly #name: string
+  readonly #call: GridCall
+  readonly #open: () => Promise<Ringbuffer<Buffer>>
+  #proxy: Promise<Ringbuffer<Buffer>> | undefined
+  #question: Question | undefined
+
+  constructor(name: string, call: GridCall, open: () => Promise<Ringbuffer<Buffer>>) {
+    assert(!name.includes('@'), 'a ring has no @ in its name: it would not survive a migration')
+    this.#name = name
+    this.#call = call
+    this.#open = open
+  }
+
+  append(entry: Buffer): Promise<bigint> {
+    return this.#call(`append to ${this.#name}`, async () => {
+      const proxy = await this.#ringbuffer()
+      return BigInt((await proxy.add(entry)).toNumber())
+    })
+  }
+
+  async read(from: bigint, { countMax, waitMs }: { countMax: number; waitMs: number }): Promise<RingEntries> {
+    assert(from >= 0n && countMax >= 1 && countMax <= 1000, 'a read starts at a sequence from 0 on and takes 1 to 1000 entries')
+    const left = this.#question
+    const isLeft = left !== undefined && left.from === from && left.countMax === countMax
+    const question = isLeft ? left : this.#ask(from, from, countMax)
+    const answer = (await answerWithin(question, waitMs)) ?? (await this.#check(question))
+    if (answer === undefined) return { entries: [], nextSequence: from }
+    this.#forget(question)
+    if (!('error' in answer)) return answer
+    if (answer.error instanceof StaleSequenceError) return this.#readFromHead(countMax)
+    // What failed was a question of earlier, which may have met a member that is gone by now.
+    if (isLeft) return { entries: [], nextSequence: from }
+    return this.#call(`read ${this.#name}`, () => Promise.reject(answer.error))
+  }
+
+  async tail(): Promise<RingTail> {
+    const proxy = await this.#call(`open ${this.#name}`, () => this.#ringbuffer())
+    const bound = (which: 'tailSequence' | 'headSequence') => this.#call(`tell the tail of ${this.#name}`, async () => (await proxy[which]()).toNumber())
+    const [tail, head] = await Promise.all([bound('tailSequence'), bound('headSequence')])
+    if (tail < 0 || head > tail) return { sequence: BigInt(tail), entry: undefined }
+    const results = await this.#call(`read the tail of ${this.#name}`, () => proxy.readMany(tail, 1, tailCountMax))
+    const last = results.getReadCount() - 1
+    return { sequence: BigInt(results.getSequence(last).toNumber()), entry: results.get(last) }
+  }
+
+  capacity(): Promise<number> {
+    return this.#call(`tell the capacity of ${this.#name}`, async () => (await (await this.#ringbuffer()).capacity()).toNumber())
+  }
+
+  /** The grid changed: the next empty read looks at the tail at once. */
+  doubt(): void {
+    if (this.#question) this.#question.checkedMs = -Infinity
+  }
+
+  close(): void {
+    if (this.#question) this.#forget(this.#question)
+  }
+
+  #ringbuffer(): Promise<Ringbuffer<Buffer>> {
+    this.#proxy ??= this.#open().catch((error: unknown) => {
+      this.#proxy = undefined
+      throw error
+    })
+    return this.#proxy
+  }
+
+  /** Leaves the question with the member: entries from `start` on, for a reader that asks from `from` on. */
+  #ask(from: bigint, start: bigint, countMax: number): Question {
+    if (this.#question) this.#forget(this.#question)
+    const answer = this.#poll(from, start, countMax).catch((error: unknown): Answer => ({ error }))
+    const question: Question = { from, countMax, answer, settled: undefined, checkedMs: -Infinity, isLate: false, expiry: undefined }
+    this.#question = question
+    void answer.then((settled) => {
+      if (this.#question !== question) return
+      question.settled = settled
+      question.expiry = setTimeout(() => this.#forget(question), keepMs)
+      question.expiry.unref()
+    })
+    return question
+  }
+
+  async #poll(from: bigint, start: bigint, countMax: number): Promise<RingEntries> {
+    const proxy = await this.#ringbuffer()
+    const results = await proxy.readMany(Number(start), 1, countMax)
+    const count = results.getReadCount()
+    const entries: Buffer[] = []
+    for (let i = 0; i < count; i++) entries.push(results.get(i))
+    // The member clamps a sequence outside the ring: only what was really read says where to go on.
+    return { entries, nextSequence: count === 0 ? from : BigInt(results.getSequence(count - 1).toNumber()) + 1n }
+  }
+
+  /** Looks at the tail when that is due, and puts the question again when it will not be answered. */
+  async #check(question: Question): Promise<Answer | undefined> {
+    const nowMs = performance.now()
+    if (nowMs - question.checkedMs < checkMs) return undefined
+    const end = await this.#call(`tell the tail of ${this.#name}`, async () => BigInt((await (await this.#ringbuffer()).tailSequence()).toNumber()) + 1n)
+    if (question.settled || this.#question !== question) return question.settled
+    question.checkedMs = nowMs
+    if (end < question.from) {
+      this.#ask(question.from, end, question.countMax).checkedMs = nowMs
+    } else if (end > question.from && question.isLate) {
+      this.#ask(question.from, question.from, question.countMax)
+    } else {
+      question.isLate = end > question.from
+    }
+    return undefined
+  }
+
+  async #readFromHead(countMax: number): Promise<RingEntries> {
+    const head = await this.#call(`tell the head of ${this.#name}`, async () => BigInt((await (await this.#ringbuffer()).headSequence()).toNumber()))
+    return { entries: [], nextSequence: head }
+  }
+
+  #forget(question: Question): void {
+    clearTimeout(question.expiry)
+    if (this.#question === question) this.#question = undefined
+  }
+}
+
+/** The answer, or undefined when it does not come within `waitMs`. */
+function answerWithin(question: Question, waitMs: number): Promise<Answer | undefined> {
+  if (question.settled) return Promise.resolve(question.settled)
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(undefined), waitMs)
+    void question.answer.then((answer) => {
+      clearTimeout(timer)
+      resolve(answer)
+    })
+  })
+}
