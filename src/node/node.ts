@@ -1,0 +1,266 @@
+/**
+ * One node of the cluster: owns its share of the partitions and of the queues, and flushes every task.
+ *
+ * From `run` until its signal aborts: membership says who lives, `#reconcile` starts and stops partition owners and queue
+ * readers so that they match the assignment, runners flush. At the end reading stops first, then what waits is flushed
+ * once more, floors are settled and committed, and the node takes its leave.
+ *
+ * Two nodes that both believe to own something harm nothing: only the ledger fences (fact 1 of the protocol).
+ */
+import type { ForebayError } from '../errors.ts'
+import { sentenceOf } from '../errors.ts'
+import type { EventLog } from '../events/event-log.ts'
+import type { JobGrid } from '../grid/job-grid.ts'
+import { Converter, sectionsOf } from '../ingest/converter.ts'
+import type { ConverterOptions, ConvertingTask } from '../ingest/converter.ts'
+import { PartitionOwner } from '../ingest/partition-owner.ts'
+import type { Observer } from '../observer.ts'
+import type { Ledger } from '../offsets/ledger.ts'
+import type { Clock } from '../schedule/clock.ts'
+import { supervise } from '../schedule/supervise.ts'
+import type { RunningSink } from '../sinks/sink.ts'
+import { QueueReader } from '../work/queue-reader.ts'
+import { TaskRunner } from '../work/task-runner.ts'
+import { assign } from './rendezvous.ts'
+import type { Membership } from './membership.ts'
+
+export interface NodePorts {
+  readonly log: EventLog
+  readonly grid: JobGrid
+  readonly ledger: Ledger
+  readonly clock: Clock
+  readonly observer: Observer
+  readonly membership: Membership
+}
+
+export interface NodeTask extends ConvertingTask {
+  readonly everyMs: number
+  readonly rowsMax: number
+  readonly bytesMax: number
+  readonly sink: RunningSink
+}
+
+export interface NodeOptions extends Omit<ConverterOptions, 'tasks'> {
+  /** Unique for this life of the process. */
+  readonly id: string
+  readonly scope: string
+  readonly secret: string
+  readonly partitions: number
+  readonly windowSegmentsMax: number
+  readonly lingerMs: number
+  readonly tasks: readonly NodeTask[]
+}
+
+/** A part that runs until it is stopped, and why it does not run at present. */
+interface Running<T> {
+  part: T | undefined
+  readonly stop: AbortController
+  readonly done: Promise<void>
+  trouble: string | undefined
+}
+
+const reconcileMs = 100
+const commitMs = 1000
+
+export class Node {
+  readonly #ports: NodePorts
+  readonly #options: NodeOptions
+  readonly #converter: Converter
+  readonly #runners: readonly TaskRunner[]
+  readonly #owners = new Map<number, Running<PartitionOwner>>()
+  readonly #readers = new Map<string, Running<QueueReader>>()
+  readonly #stop = new AbortController()
+  #lives = 0
+  #failure: unknown
+  #committed = new Map<number, bigint>()
+
+  constructor(ports: NodePorts, options: NodeOptions) {
+    this.#ports = ports
+    this.#options = options
+    this.#converter = new Converter(options)
+    const intervalsMax = Math.max(1, Math.floor(options.windowSegmentsMax / 2))
+    this.#runners = options.tasks.map(({ name: task, ...rest }) => new TaskRunner(ports, { ...rest, task, intervalsMax }))
+  }
+
+  /** Partitions this node owns, those in trouble too. */
+  get owners(): ReadonlyMap<number, Readonly<Running<PartitionOwner>>> {
+    return this.#owners
+  }
+
+  get readers(): readonly QueueReader[] {
+    return [...this.#readers.values()].flatMap(({ part }) => (part === undefined ? [] : [part]))
+  }
+
+  get runners(): readonly TaskRunner[] {
+    return this.#runners
+  }
+
+  /** Throws what stops the whole node: FB_EPOCH_CLOSED, fatal errors, bugs. */
+  async run(signal: AbortSignal): Promise<void> {
+    const abort = () => this.#stop.abort()
+    signal.addEventListener('abort', abort, { once: true })
+    if (signal.aborted) abort()
+    const { membership } = this.#ports
+    const flushing = new AbortController()
+    const members = this.#guard(membership.run(flushing.signal))
+    const runners = this.#runners.map((runner) => this.#guard(runner.run(this.#stop.signal)))
+    await this.#guard(Promise.all([this.#reconcileUntilStopped(), this.#commitUntilStopped()]).then(() => undefined))
+    await Promise.all(runners)
+    await this.#drain()
+    flushing.abort()
+    await members
+    signal.removeEventListener('abort', abort)
+    if (this.#failure !== undefined) throw this.#failure
+  }
+
+  /** The first failure of any part stops them all. */
+  async #guard(part: Promise<void>): Promise<void> {
+    try {
+      await part
+    } catch (error) {
+      this.#failure ??= error
+      this.#stop.abort()
+    }
+  }
+
+  async #reconcileUntilStopped(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      this.#reconcile()
+      await this.#ports.clock.sleep(reconcileMs, this.#stop.signal)
+    }
+  }
+
+  /** Starts what the assignment gives this node and stops what it gives to others. */
+  #reconcile(): void {
+    const { id, partitions, queues } = this.#options
+    const nodes = this.#ports.membership.live().filter((node) => node.info.isEligible).map((node) => node.id)
+    const numbers = Array.from({ length: partitions }, (_, partition) => partition)
+    const owned = ownedBy(id, numbers.map((partition) => `p${partition}`), nodes)
+    const read = ownedBy(id, numbers.flatMap((p) => Array.from({ length: queues }, (_, q) => `p${p}.q${q}`)), nodes)
+    for (const partition of numbers) {
+      const isOwner = owned.has(`p${partition}`)
+      if (isOwner && !this.#owners.has(partition)) this.#own(partition)
+      if (!isOwner) stopAndDelete(this.#owners, partition)
+      for (let queue = 0; queue < queues; queue++) {
+        const key = `p${partition}.q${queue}`
+        if (read.has(key) && !this.#readers.has(key)) this.#read(key, partition, queue)
+        if (!read.has(key)) stopAndDelete(this.#readers, key)
+      }
+    }
+  }
+
+  #own(partition: number): void {
+    const { id, scope, secret, queues, tasks, linesBytesMax, windowSegmentsMax, lingerMs } = this.#options
+    const sections = sectionsOf(tasks)
+    const running = this.#start<PartitionOwner>(`partition ${partition}`, (entry) => ({
+      live: async (signal) => {
+        const owner = `${id}.${this.#lives++}`
+        const options = { partition, queues, owner, scope, secret, sections, linesBytesMax, windowSegmentsMax, lingerMs }
+        entry.part = new PartitionOwner(this.#ports, options, this.#converter)
+        entry.trouble = undefined
+        await entry.part.run(signal)
+      },
+      onFailure: (error) => {
+        if (error.policy === 'halt') this.#ports.observer.count('halts', 1, String(partition))
+      },
+    }))
+    this.#owners.set(partition, running)
+  }
+
+  #read(key: string, partition: number, queue: number): void {
+    const { scope, secret, windowSegmentsMax, tasks } = this.#options
+    const trackedTasks = tasks.filter((task) => task.isTracked).map((task) => task.name)
+    const untrackedTasks = tasks.filter((task) => !task.isTracked).map((task) => task.name)
+    const onJobs = (reader: QueueReader) => this.#runners.forEach((runner) => runner.notice(reader))
+    const running = this.#start<QueueReader>(`queue ${key}`, (entry) => ({
+      live: async (signal) => {
+        const reader = new QueueReader(this.#ports, { partition, queue, scope, secret, trackedTasks, untrackedTasks, windowSegmentsMax, onJobs })
+        entry.part = reader
+        entry.trouble = undefined
+        for (const runner of this.#runners) runner.attach(reader)
+        try {
+          await reader.run(signal)
+        } finally {
+          // What it holds stays attached until the node's last flush; another owner's commit fences it.
+          if (!this.#stop.signal.aborted) for (const runner of this.#runners) runner.detach(reader)
+        }
+      },
+      onFailure: () => undefined,
+    }))
+    this.#readers.set(key, running)
+  }
+
+  #start<T>(
+    name: string,
+    life: (entry: Running<T>) => { live(signal: AbortSignal): Promise<void>; onFailure(error: ForebayError): void },
+  ): Running<T> {
+    const { clock, observer } = this.#ports
+    const stop = new AbortController()
+    const forward = () => stop.abort()
+    this.#stop.signal.addEventListener('abort', forward, { once: true })
+    const entry: Running<T> = { part: undefined, stop, done: Promise.resolve(), trouble: undefined }
+    const { live, onFailure } = life(entry)
+    const supervised = supervise(
+      {
+        clock,
+        live,
+        onFailure: (error) => {
+          if (entry.trouble !== error.message) observer.log(error.policy === 'halt' ? 'error' : 'warn', `${name}: ${error.message}`, { code: error.code })
+          entry.trouble = error.message
+          onFailure(error)
+        },
+      },
+      stop.signal,
+    )
+    const done = this.#guard(supervised).finally(() => this.#stop.signal.removeEventListener('abort', forward))
+    return Object.assign(entry, { done })
+  }
+
+  async #commitUntilStopped(): Promise<void> {
+    const { clock } = this.#ports
+    while (!this.#stop.signal.aborted) {
+      await clock.sleep(commitMs, this.#stop.signal)
+      await this.#commit()
+    }
+  }
+
+  /** Tells lag tools the floors that moved since the last time (a hint: it may fail). */
+  async #commit(): Promise<void> {
+    const moved = new Map<number, bigint>()
+    for (const [partition, { part }] of this.#owners) {
+      if (part === undefined || part.floor < 0n || this.#committed.get(partition) === part.floor) continue
+      moved.set(partition, part.floor)
+    }
+    if (moved.size === 0) return
+    try {
+      await this.#ports.log.commit(moved)
+      for (const [partition, floor] of moved) this.#committed.set(partition, floor)
+    } catch (error) {
+      this.#ports.observer.log('debug', `floors were not committed for lag tools: ${sentenceOf(error)}`)
+    }
+  }
+
+  /** The end of a clean life: reading has stopped; flush, settle and commit once more. */
+  async #drain(): Promise<void> {
+    await Promise.all([...this.#owners.values(), ...this.#readers.values()].map(({ done }) => done))
+    if (this.#failure !== undefined) return
+    try {
+      for (const runner of this.#runners) await runner.flush(this.#stop.signal)
+      await Promise.all([...this.#owners.values()].map(({ part }) => part?.settle()))
+      await this.#commit()
+    } catch (error) {
+      this.#ports.observer.log('warn', `the last flush did not succeed, its jobs stay with the log: ${sentenceOf(error)}`)
+    }
+  }
+}
+
+function ownedBy(id: string, resources: readonly string[], nodes: readonly string[]): Set<string> {
+  const owned = new Set<string>()
+  for (const [resource, owner] of assign(resources, nodes)) if (owner === id) owned.add(resource)
+  return owned
+}
+
+function stopAndDelete<K>(parts: Map<K, { stop: AbortController }>, key: K): void {
+  parts.get(key)?.stop.abort()
+  parts.delete(key)
+}
