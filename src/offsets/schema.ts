@@ -103,7 +103,10 @@ export async function createSchema(client: pg.ClientBase): Promise<string> {
   return deployment.id
 }
 
+// Asks the table of tables, not to_regclass: that one may answer from what this connection remembers from before it waited for the lock.
 async function isCreated(client: pg.ClientBase): Promise<boolean> {
-  const { rows } = await client.query<{ isCreated: boolean }>(`select to_regclass('forebay.deployment') is not null as "isCreated"`)
+  const { rows } = await client.query<{ isCreated: boolean }>(
+    `select exists (select from pg_catalog.pg_tables where schemaname = 'forebay' and tablename = 'deployment') as "isCreated"`,
+  )
   return rows[0]?.isCreated === true
 }

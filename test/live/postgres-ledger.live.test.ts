@@ -1,0 +1,231 @@
+import { connect, createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Fingerprint } from '../../src/offsets/epochs.ts'
+import { openPostgresLedger } from '../../src/offsets/postgres-ledger.ts'
+import type { PostgresLedgerOptions } from '../../src/offsets/postgres-ledger.ts'
+import type { PostgresPool } from '../../src/offsets/postgres-pool.ts'
+import type { PostgresTransaction } from '../../src/offsets/postgres-transaction.ts'
+import { describeLedger } from '../ports/ledger.contract.ts'
+import { createTestDatabase, testPool } from '../support/postgres-database.ts'
+import type { TestDatabase } from '../support/postgres-database.ts'
+
+let database: TestDatabase
+let pool: PostgresPool
+let pipelines = 0
+const fingerprint: Fingerprint = { queues: 2, hash: 'fnv', segmentBytesMax: 65536, eventBytesMax: 1048576, tasks: ['a', 'b'], version: '1' }
+
+beforeAll(async () => {
+  database = await createTestDatabase()
+  pool = testPool(database.url)
+  await database.query(`create table rows (pipeline text, row text check (row <> 'bad'));
+    create table numbers (n int);
+    create table parents (id int primary key);
+    create table children (id int references parents deferrable initially deferred)`)
+})
+afterAll(async () => {
+  await pool[Symbol.asyncDispose]()
+  await database.drop()
+})
+
+function optionsOf(pipeline: string, change: Partial<PostgresLedgerOptions> = {}): PostgresLedgerOptions {
+  const identity = { cluster: 'north', topicId: 'T1', partitions: 2 }
+  const startAt = async () => new Map([[0, 9n], [1, 9n]])
+  return { pool, pipeline, topic: 'trades', identity, fingerprint, fileHash: 'f1', synchronousCommit: 'on', startAt, ...change }
+}
+
+for (const synchronousCommit of ['on', 'off'] as const) {
+  describeLedger<PostgresTransaction>(`PostgresLedger with synchronous_commit ${synchronousCommit}`, async () => {
+    const pipeline = `contract's ${++pipelines}`
+    return {
+      node: (version) => openPostgresLedger(optionsOf(pipeline, { synchronousCommit, fingerprint: { ...fingerprint, version } })),
+      put: async (transaction, row) => void (await transaction.query({ text: 'insert into rows values ($1, $2)', values: [pipeline, row] })),
+      rows: async () => (await database.query<{ row: string }>('select row from rows where pipeline = $1', [pipeline])).map(({ row }) => row),
+      letterCount: async () => (await database.query('select from forebay.dead_letters where pipeline = $1', [pipeline])).length,
+      close: async () => {},
+    }
+  })
+}
+
+describe('a flush into Postgres', () => {
+  let pipeline: string
+  const advances = [{ partition: 0, queue: 0, from: 9n, to: 15n }]
+  beforeEach(async () => {
+    pipeline = `flush ${++pipelines}`
+    await database.query('truncate numbers')
+  })
+
+  it('streams many chunks into COPY', async () => {
+    const ledger = await openPostgresLedger(optionsOf(pipeline))
+    const chunks = Array.from({ length: 300 }, (_, i) => Buffer.from(`${i}\n`.repeat(5_000)))
+    let copied = 0
+    await ledger.flush({ task: 'a', advances, write: async (tx) => void (copied = await tx.copyFrom('copy numbers from stdin', chunks)) })
+    expect(copied).toBe(1_500_000)
+    const rows = await database.query<{ count: string; sum: string }>('select count(*), sum(n) from numbers')
+    expect(rows).toEqual([{ count: '1500000', sum: String((5_000 * 299 * 300) / 2) }])
+  })
+
+  it('goes on after a COPY that the server refuses in the middle of a long stream', async () => {
+    const ledger = await openPostgresLedger(optionsOf(pipeline))
+    const chunks = [Buffer.from('1\nx\n'), ...Array.from({ length: 400 }, () => Buffer.from('2\n'.repeat(20_000)))]
+    await ledger.flush({
+      task: 'a',
+      advances,
+      write: async (tx) => {
+        await expect(tx.attempt(() => tx.copyFrom('copy numbers from stdin', chunks))).rejects.toMatchObject({ code: 'FB_BAD_JOB' })
+        await expect(tx.attempt(() => tx.copyFrom('copy missing from stdin', chunks))).rejects.toMatchObject({ code: 'FB_SCHEMA' })
+        await tx.copyFrom('copy numbers from stdin', [Buffer.from('7\n')])
+      },
+    })
+    expect(await database.query('select n from numbers')).toEqual([{ n: 7 }])
+  })
+
+  it('meets a deferred constraint inside the attempt, not at COMMIT', async () => {
+    const ledger = await openPostgresLedger(optionsOf(pipeline))
+    await ledger.flush({
+      task: 'a',
+      advances,
+      write: async (tx) => {
+        await expect(tx.attempt(() => tx.query({ text: 'insert into children values (1)' }))).rejects.toMatchObject({ code: 'FB_BAD_JOB' })
+      },
+    })
+    expect((await ledger.read(0)).rows.get('a')).toEqual([15n, 9n])
+  })
+
+  it('refuses to commit when a sink let the failure of a statement through (I7)', async () => {
+    const ledger = await openPostgresLedger(optionsOf(pipeline))
+    const write = (tx: PostgresTransaction) => tx.query({ text: 'select nope' }).then(
+      () => {},
+      () => {},
+    )
+    await expect(ledger.flush({ task: 'a', advances, write })).rejects.toMatchObject({ code: 'FB_INTERNAL' })
+    expect((await ledger.read(0)).rows.get('a')).toEqual([9n, 9n])
+  })
+
+  it('survives a connection that dies while rows are written', async () => {
+    const ledger = await openPostgresLedger(optionsOf(pipeline))
+    const write = async (tx: PostgresTransaction) => {
+      const { rows } = await tx.query<{ pid: number }>({ text: 'select pg_backend_pid() as pid' })
+      await database.query('select pg_terminate_backend($1)', [rows[0]?.pid])
+      await tx.attempt(() => tx.copyFrom('copy numbers from stdin', [Buffer.from('1\n')]))
+    }
+    await expect(ledger.flush({ task: 'a', advances, write })).rejects.toMatchObject({ code: 'FB_DATABASE_UNREACHABLE' })
+    await ledger.flush({ task: 'a', advances, write: async () => {} })
+    expect((await ledger.read(0)).rows.get('a')).toEqual([15n, 9n])
+  })
+
+  it('says that the outcome is unknown when the answer to COMMIT is lost, and the watermark tells it', async () => {
+    const url = new URL(database.url)
+    const proxy = createServer((from) => {
+      const to = connect(Number(url.port), url.hostname)
+      from.on('error', () => to.destroy())
+      to.on('error', () => from.destroy())
+      let isCommitting = false
+      from.on('data', (bytes) => {
+        isCommitting ||= bytes.includes('commit\0')
+        to.write(bytes)
+      })
+      to.on('data', (bytes) => (isCommitting ? from.destroy() : from.write(bytes)))
+      from.on('close', () => to.end())
+    })
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
+    url.hostname = '127.0.0.1'
+    const throughProxy = new URL(url)
+    throughProxy.port = String((proxy.address() as AddressInfo).port)
+    const direct = await openPostgresLedger(optionsOf(pipeline))
+    await using proxied = testPool(throughProxy.href)
+    const ledger = await openPostgresLedger(optionsOf(pipeline, { pool: proxied }))
+    await expect(ledger.flush({ task: 'a', advances, write: async () => {} })).rejects.toMatchObject({ code: 'FB_DATABASE_UNREACHABLE' })
+    expect((await direct.read(0)).rows.get('a')).toEqual([15n, 9n])
+    proxy.close()
+  })
+
+  it('buries a letter once, with a payload and an error of any bytes', async () => {
+    const ledger = await openPostgresLedger(optionsOf(pipeline))
+    const payload = Buffer.from([0, 255, 92, 34, 123])
+    const letters = Array.from({ length: 100 }, (_, i) => ({ partition: 0, queue: 0, offset: BigInt(i), ordinal: 0, task: null, error: 'a\0"b\\', payload, isPayloadCut: true }))
+    await ledger.flush({ task: 'a', advances, write: (tx) => tx.bury([...letters, letters[0]!]) })
+    expect(await ledger.deadLetterCount()).toBe(100)
+    const [row] = await database.query('select topic, task, error, payload, is_payload_cut from forebay.dead_letters where pipeline = $1 and "offset" = 99', [pipeline])
+    expect(row).toEqual({ topic: 'trades', task: null, error: 'a\ufffd"b\\', payload, is_payload_cut: true })
+  })
+})
+
+describe('opening a ledger', () => {
+  let pipeline: string
+  beforeEach(() => {
+    pipeline = `open ${++pipelines}`
+  })
+  const refusal = async (change: Partial<PostgresLedgerOptions>) => openPostgresLedger(optionsOf(pipeline, change)).catch((error: unknown) => error)
+
+  it('makes one schema and one epoch when several nodes start at once', async () => {
+    const fresh = await createTestDatabase()
+    await using freshPool = testPool(fresh.url)
+    const nodes = await Promise.all(Array.from({ length: 4 }, () => openPostgresLedger(optionsOf(pipeline, { pool: freshPool }))))
+    expect(new Set(nodes.map(({ deployment }) => deployment)).size).toBe(1)
+    expect(nodes.map(({ epoch }) => epoch)).toEqual([1, 1, 1, 1])
+    await freshPool[Symbol.asyncDispose]()
+    await fresh.drop()
+  })
+
+  it('refuses a schema made by a newer forebay', async () => {
+    const fresh = await createTestDatabase()
+    await using freshPool = testPool(fresh.url)
+    await openPostgresLedger(optionsOf(pipeline, { pool: freshPool }))
+    await fresh.query('update forebay.deployment set schema_version = 99')
+    expect(await refusal({ pool: freshPool })).toMatchObject({ code: 'FB_DATABASE_WRONG', message: expect.stringContaining('99') })
+    await freshPool[Symbol.asyncDispose]()
+    await fresh.drop()
+  })
+
+  it.each([
+    ['cluster', { cluster: 'south' }, ['north', 'south']],
+    ['topic id', { topicId: 'T2' }, ['T1', 'T2']],
+    ['fewer partitions', { partitions: 1 }, ['2', '1']],
+  ])('refuses another %s and names both sides', async (_, change, both) => {
+    await openPostgresLedger(optionsOf(pipeline))
+    const error = await refusal({ identity: { cluster: 'north', topicId: 'T1', partitions: 2, ...change } })
+    expect(error).toMatchObject({ code: 'FB_IDENTITY' })
+    for (const side of both) expect(String(error)).toContain(side)
+  })
+
+  it('starts added partitions at the beginning and leaves the others where they are', async () => {
+    await openPostgresLedger(optionsOf(pipeline))
+    const ledger = await openPostgresLedger(optionsOf(pipeline, { identity: { cluster: 'north', topicId: 'T1', partitions: 3 } }))
+    expect(ledger.epoch).toBe(1)
+    expect(await ledger.read(2)).toEqual({ partition: 2, floor: -1n, rows: new Map([['a', [-1n, -1n]], ['b', [-1n, -1n]]]) })
+    expect((await ledger.read(0)).floor).toBe(9n)
+  })
+
+  it.each(['queues', 'segmentBytesMax', 'eventBytesMax'] as const)('refuses another %s and names both values', async (field) => {
+    await openPostgresLedger(optionsOf(pipeline))
+    const error = await refusal({ fingerprint: { ...fingerprint, [field]: 77 } })
+    expect(error).toMatchObject({ code: 'FB_FINGERPRINT', message: expect.stringContaining(`${field} 77`) })
+    expect(String(error)).toContain(`${field} ${fingerprint[field]}`)
+  })
+
+  it('refuses a version that another has superseded and names both', async () => {
+    await openPostgresLedger(optionsOf(pipeline))
+    const second = await openPostgresLedger(optionsOf(pipeline, { fingerprint: { ...fingerprint, version: '2' } }))
+    expect(second.epoch).toBe(2)
+    expect(await refusal({})).toMatchObject({ code: 'FB_FINGERPRINT', message: expect.stringMatching(/Version 1 .* version 2/) })
+  })
+
+  it('starts a task that is added later at the present floor', async () => {
+    const first = await openPostgresLedger(optionsOf(pipeline))
+    await first.settle({ partition: 0, position: 50n, queues: [{ sent: 9n, isIdle: true }, { sent: 9n, isIdle: true }] })
+    const second = await openPostgresLedger(optionsOf(pipeline, { fingerprint: { ...fingerprint, tasks: ['a', 'b', 'c'] } }))
+    expect(second.epoch).toBe(2)
+    expect((await second.read(0)).rows.get('c')).toEqual([50n, 50n])
+  })
+
+  it('warns when the file changed and the version did not', async () => {
+    expect((await openPostgresLedger(optionsOf(pipeline))).warnings).toEqual([])
+    expect((await openPostgresLedger(optionsOf(pipeline, { fileHash: 'f2' }))).warnings).toEqual([expect.stringContaining('version')])
+  })
+
+  it('says that the database is unreachable when nothing listens', async () => {
+    await using nowhere = testPool('postgres://nobody@127.0.0.1:1/none')
+    expect(await refusal({ pool: nowhere })).toMatchObject({ code: 'FB_DATABASE_UNREACHABLE' })
+  })
+})

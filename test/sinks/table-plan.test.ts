@@ -1,0 +1,37 @@
+import { describe, expect, it } from 'vitest'
+import type { PostgresTableDefinition } from '../../src/sinks/postgres-table-definition.ts'
+import { planTable, quotedTable } from '../../src/sinks/table-plan.ts'
+
+const base = { kind: 'postgres-table', table: 't', columns: { k: 'text', n: 'int', b: 'boolean' } } as const
+
+describe('a table plan', () => {
+  it('puts key columns first and merges what is not said by last', () => {
+    const plan = planTable({ ...base, upsertOn: ['n'], merge: { b: 'first' } })
+    expect(plan.columns.map(({ name, isKey, merge }) => [name, isKey, merge])).toEqual([['n', true, 'last'], ['k', false, 'last'], ['b', false, 'first']])
+  })
+
+  it('quotes a name whatever it holds', () => {
+    expect(quotedTable(planTable({ ...base, table: 'My "own".Ta ble' }))).toBe('"My ""own"""."Ta ble"')
+  })
+
+  it.each<[string, Partial<Record<keyof PostgresTableDefinition, unknown>>]>([
+    ['upsertOn names "z"', { upsertOn: ['z'] }],
+    ['merge names "z"', { upsertOn: ['k'], merge: { z: 'last' } }],
+    ['which is a key', { upsertOn: ['k'], merge: { k: 'last' } }],
+    ['merge needs upsertOn', { merge: { n: 'add' } }],
+    ['does not fit its type boolean', { upsertOn: ['k'], merge: { b: 'add' } }],
+    ['none of first', { upsertOn: ['k'], merge: { b: 'sum' } }],
+    ['must not be nullable', { columns: { k: 'text?', n: 'int' }, upsertOn: ['k'] }],
+    ['key column "k" is double', { columns: { k: 'double' }, upsertOn: ['k'] }],
+    ['has the type "float"', { columns: { k: 'float' } }],
+    ['at least one column', { columns: {} }],
+    ['at least one column', { upsertOn: [] }],
+    ['twice', { upsertOn: ['k', 'k'] }],
+    ['schema.table', { table: 'a.b.c' }],
+    ['schema.table', { table: '' }],
+  ])('refuses a definition: %s', (sentence, change) => {
+    expect(() => planTable({ ...base, ...change } as PostgresTableDefinition)).toThrow(
+      expect.objectContaining({ code: 'FB_PIPELINE', message: expect.stringContaining(sentence) }),
+    )
+  })
+})
