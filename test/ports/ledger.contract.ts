@@ -184,7 +184,8 @@ export function describeLedger<Tx extends LedgerTransaction>(name: string, makeW
         write: async (transaction) => {
           opening = world.node('2').then(() => order.push('opened'))
           await world.put(transaction, 'x')
-          for (let i = 0; i < 20; i++) await world.rows()
+          // Long enough for an opening that waits for nobody; one that waits for this flush cannot end before it.
+          await Promise.race([opening, new Promise((resolve) => setTimeout(resolve, 300))])
           order.push('written')
         },
       })
