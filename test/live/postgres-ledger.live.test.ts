@@ -140,6 +140,21 @@ describe('a flush into Postgres', () => {
     proxy.close()
   })
 
+  it('keeps a new epoch from opening by its lock alone, before any watermark has moved', async () => {
+    const ledger = await openPostgresLedger(optionsOf(pipeline))
+    let isOpen = false
+    let opening: Promise<unknown> = Promise.resolve()
+    const write = async () => {
+      opening = openPostgresLedger(optionsOf(pipeline, { fingerprint: { ...fingerprint, version: '2' } })).then(() => (isOpen = true))
+      // Long enough for an opening that waits for nobody.
+      await Promise.race([opening, new Promise((resolve) => setTimeout(resolve, 300))])
+      expect(isOpen).toBe(false)
+    }
+    await ledger.flush({ task: 'a', advances: [], write })
+    await opening
+    expect(isOpen).toBe(true)
+  })
+
   it('buries a letter once, with a payload and an error of any bytes', async () => {
     const ledger = await openPostgresLedger(optionsOf(pipeline))
     const payload = Buffer.from([0, 255, 92, 34, 123])
