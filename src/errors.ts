@@ -26,6 +26,7 @@ export const errorCodes = {
   FB_FINGERPRINT: { policy: 'halt', exitCode: 78, meaning: 'routing, limits or version differ from the active epoch' },
   FB_RETENTION_PASSED: { policy: 'halt', exitCode: 74, meaning: 'the log no longer holds events that were not yet processed' },
   FB_LOG_TRUNCATED: { policy: 'halt', exitCode: 74, meaning: 'the log ends before what was already processed' },
+  FB_FEED: { policy: 'fatal', exitCode: 65, meaning: 'the file to be fed cannot be read' },
   FB_IDENTITY: { policy: 'fatal', exitCode: 78, meaning: 'the event log is not the one this ledger was built on' },
 } as const
 
