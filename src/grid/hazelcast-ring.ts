@@ -66,7 +66,7 @@ export class HazelcastRing {
     if (answer === undefined) return { entries: [], nextSequence: from }
     this.#forget(question)
     if (!('error' in answer)) return answer
-    if (answer.error instanceof StaleSequenceError) return this.#readFromHead(countMax)
+    if (answer.error instanceof StaleSequenceError) return this.#readFromHead()
     // What failed was a question of earlier, which may have met a member that is gone by now.
     if (isLeft) return { entries: [], nextSequence: from }
     return this.#call(`read ${this.#name}`, () => Promise.reject(answer.error))
@@ -145,7 +145,7 @@ export class HazelcastRing {
     return undefined
   }
 
-  async #readFromHead(countMax: number): Promise<RingEntries> {
+  async #readFromHead(): Promise<RingEntries> {
     const head = await this.#call(`tell the head of ${this.#name}`, async () => BigInt((await (await this.#ringbuffer()).headSequence()).toNumber()))
     return { entries: [], nextSequence: head }
   }
