@@ -1,0 +1,62 @@
+/**
+ * What a node needs to know, with every default applied and every secret read: the configuration file in resolved form.
+ */
+import type { LogLevel } from './logger.ts'
+
+export interface NodeSettings {
+  readonly node: { readonly name: string; readonly host: string; readonly port: number }
+  readonly events: EventSettings
+  /** A larger event is a dead letter. */
+  readonly eventBytesMax: number
+  /** Where a pipeline's very first start begins: milliseconds since 1970 for a time. */
+  readonly startAt: 'earliest' | 'latest' | number
+  readonly database: {
+    readonly url: string
+    readonly poolMax: number
+    readonly statementTimeoutMs: number
+    readonly lockTimeoutMs: number
+    readonly synchronousCommit: 'on' | 'off'
+  }
+  readonly grid: GridSettings
+  /** Overrides of the pipeline's own cadence and limits. */
+  readonly tasks: Readonly<Record<string, { readonly everyMs?: number; readonly rowsMax?: number; readonly bytesMax?: number }>>
+  /** Run only these tasks; undefined: all. */
+  readonly tasksOnly: readonly string[] | undefined
+  readonly logLevel: LogLevel
+}
+
+export type EventSettings =
+  | {
+      readonly kind: 'kafka'
+      readonly brokers: readonly string[]
+      readonly clientId: string
+      /** Undefined: the pipeline's name. */
+      readonly group: string | undefined
+      readonly fetchBytesMax: number
+    }
+  | { readonly kind: 'postgres'; readonly fetchBytesMax: number }
+
+export interface GridSettings {
+  readonly mode: 'local' | 'embedded' | 'client'
+  readonly clusterName: string
+  readonly members: readonly string[]
+  /** Key of the HMAC on every segment; undefined: the deployment's id, which guards against damage only. */
+  readonly secret: string | undefined
+  readonly queues: number
+  readonly capacity: number
+  readonly segmentBytesMax: number
+  readonly lingerMs: number
+  readonly backups: number
+  readonly memberHeapMb: number
+  readonly beatMs: number
+  readonly leaseMs: number
+  /** Where the node's own member lives (mode `embedded`). */
+  readonly member:
+    | { readonly name: string; readonly address: string; readonly dir: string; readonly jars: string; readonly configFile: string }
+    | undefined
+}
+
+/** Segments of one queue above its lowest durable watermark: two writers and some slack fit into a ring (rule 3). */
+export function windowSegmentsMax(capacity: number): number {
+  return Math.floor((capacity - 16) / 2)
+}
