@@ -1,0 +1,92 @@
+/**
+ * Stock trades: every trade into a table, the latest price of each symbol to WebSocket clients, and one candle a symbol and minute.
+ */
+import { definePipeline, json, postgresTable, webSocket } from 'forebay'
+import * as z from 'zod'
+
+const minuteMs = 60_000
+
+/** A trade as the feed publishes it. Prices are US dollars times 10,000. */
+const tradeSchema = z.object({
+  ms_since_midnight: z.int().min(0),
+  symbol: z.string().min(1),
+  price_e4: z.int().min(0),
+  size: z.int().min(0),
+  exchange: z.string(),
+  conditions: z.string(),
+  suspicious: z.boolean(),
+})
+
+interface Price {
+  readonly symbol: string
+  readonly price_e4: number
+  readonly ms_since_midnight: number
+}
+
+export default definePipeline({
+  name: 'stock-ticks',
+  version: '1',
+  source: { topic: 'trades', decode: json(tradeSchema) },
+  key: (trade) => trade.symbol,
+  tasks: {
+    storeTrade: {
+      every: '15ms',
+      sink: postgresTable('trades', {
+        columns: {
+          source_partition: 'int',
+          source_offset: 'bigint',
+          ms_since_midnight: 'int',
+          symbol: 'text',
+          price_e4: 'bigint',
+          size: 'int',
+          exchange: 'text',
+          conditions: 'text',
+          suspicious: 'boolean',
+        },
+      }),
+      convert: (trade, at) => ({
+        source_partition: at.partition,
+        source_offset: at.offset,
+        ms_since_midnight: trade.ms_since_midnight,
+        symbol: trade.symbol,
+        price_e4: trade.price_e4,
+        size: trade.size,
+        exchange: trade.exchange,
+        conditions: trade.conditions,
+        suspicious: trade.suspicious,
+      }),
+    },
+    pushPrice: {
+      every: '10ms',
+      sink: webSocket('prices', { latestBy: (price: Price) => price.symbol }),
+      convert: (trade) => ({ symbol: trade.symbol, price_e4: trade.price_e4, ms_since_midnight: trade.ms_since_midnight }),
+    },
+    minuteCandle: {
+      every: '1s',
+      sink: postgresTable('candles', {
+        columns: {
+          symbol: 'text',
+          minute: 'int',
+          open_e4: 'bigint',
+          high_e4: 'bigint',
+          low_e4: 'bigint',
+          close_e4: 'bigint',
+          volume: 'bigint',
+          trades: 'bigint',
+        },
+        upsertOn: ['symbol', 'minute'],
+        merge: { open_e4: 'first', high_e4: 'max', low_e4: 'min', close_e4: 'last', volume: 'add', trades: 'add' },
+      }),
+      convert: (trade) => ({
+        symbol: trade.symbol,
+        minute: Math.floor(trade.ms_since_midnight / minuteMs),
+        open_e4: trade.price_e4,
+        high_e4: trade.price_e4,
+        low_e4: trade.price_e4,
+        close_e4: trade.price_e4,
+        volume: trade.size,
+        trades: 1,
+      }),
+    },
+  },
+})

@@ -1,0 +1,50 @@
+/**
+ * Decoders: from the bytes of a record's value to an event.
+ */
+import { isUtf8 } from 'node:buffer'
+import type * as z from 'zod'
+import { ForebayError, sentenceOf } from '../errors.ts'
+import type { Decoder } from './pipeline.ts'
+
+const issuesShownMax = 5
+
+/**
+ * Decodes a value as JSON that fits `schema` (zod); the event is what the schema makes of it.
+ * Throws FB_BAD_EVENT that names the path, what was expected and what was there.
+ */
+export function json<Schema extends z.ZodType>(schema: Schema): Decoder<z.output<Schema>> {
+  return {
+    decode(bytes) {
+      const parsed = schema.safeParse(parseJson(bytes))
+      if (parsed.success) return parsed.data
+      throw new ForebayError('FB_BAD_EVENT', `the event does not fit the schema: ${sentenceOfIssues(parsed.error.issues)}`)
+    },
+  }
+}
+
+/** Decodes a value with a function of your own. What it throws becomes the error of a dead letter; it must be pure. */
+export function bytes<Event>(decode: (bytes: Buffer) => Event): Decoder<Event> {
+  return { decode }
+}
+
+function parseJson(value: Buffer): unknown {
+  const text = value.toString('utf8')
+  // A replacement character is cheap to look for, and rare: only then are the bytes checked themselves.
+  if (text.includes('\ufffd') && !isUtf8(value)) throw new ForebayError('FB_BAD_EVENT', 'the event is not JSON: its bytes are not UTF-8')
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw new ForebayError('FB_BAD_EVENT', `the event is not JSON: ${sentenceOf(error)}`, { cause: error })
+  }
+}
+
+function sentenceOfIssues(issues: readonly z.core.$ZodIssue[]): string {
+  const shown = issues.slice(0, issuesShownMax).map((issue) => `${pathText(issue.path)}: ${issue.message.replace(/^Invalid input: /, '')}`)
+  if (issues.length > issuesShownMax) shown.push(`and ${issues.length - issuesShownMax} more`)
+  return shown.join('; ')
+}
+
+function pathText(path: readonly PropertyKey[]): string {
+  if (path.length === 0) return 'the whole value'
+  return path.map((part, index) => (typeof part === 'number' ? `[${part}]` : `${index > 0 ? '.' : ''}${String(part)}`)).join('')
+}

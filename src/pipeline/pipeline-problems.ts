@@ -1,0 +1,114 @@
+/**
+ * What is wrong with a pipeline as written, for authors whom no compiler told: plain JavaScript, and rules beyond types.
+ */
+import { ForebayError } from '../errors.ts'
+import { planTable } from '../sinks/table-plan.ts'
+import { didYouMean } from './nearest.ts'
+import type { SinkDefinition } from './pipeline.ts'
+import { parseDuration, parseSize } from './units.ts'
+
+type Fields = Readonly<Record<string, unknown>>
+
+const pipelineFields = ['name', 'version', 'source', 'key', 'tasks']
+const sourceFields = ['topic', 'decode']
+const taskFields = ['every', 'rowsMax', 'bytesMax', 'sink', 'convert']
+const namePattern = /^[a-z][a-z0-9-]{0,47}$/
+const taskPattern = /^[A-Za-z][A-Za-z0-9_-]{0,47}$/
+const topicPattern = /^[A-Za-z0-9._-]{1,249}$/
+const everyMsMax = 24 * 3_600_000
+
+/** One clause each; empty when the pipeline can run. */
+export function pipelineProblems(pipeline: unknown): string[] {
+  if (!isFields(pipeline)) return ['definePipeline needs an object with name, source and tasks']
+  const { name, version, source, key, tasks } = pipeline
+  const problems = unknownFields(pipeline, pipelineFields, '')
+  if (!matches(name, namePattern)) problems.push(`name must be a lower case letter followed by at most 47 letters, digits and dashes, not ${shown(name)}`)
+  if (version !== undefined && (typeof version !== 'string' || !/^[\w.-]{1,48}$/.test(version))) {
+    problems.push(`version must be a string of letters, digits, dots and dashes such as '1', not ${shown(version)}`)
+  }
+  if (key !== undefined && typeof key !== 'function') problems.push(`key must be a function of the event, not ${shown(key)}`)
+  problems.push(...sourceProblems(source))
+  if (!isFields(tasks) || Object.keys(tasks).length === 0) return [...problems, 'tasks must name at least one task']
+  for (const [task, written] of Object.entries(tasks)) problems.push(...taskProblems(task, written))
+  return [...problems, ...repeatedChannels(tasks)]
+}
+
+function sourceProblems(source: unknown): string[] {
+  if (!isFields(source)) return ['source must say topic and decode']
+  const problems = unknownFields(source, sourceFields, 'source.')
+  if (!matches(source.topic, topicPattern)) problems.push(`source.topic must be the name of a topic, not ${shown(source.topic)}`)
+  if (!isFields(source.decode) || typeof source.decode.decode !== 'function') {
+    problems.push('source.decode must be a decoder: json(schema), or bytes(function)')
+  }
+  return problems
+}
+
+function taskProblems(name: string, task: unknown): string[] {
+  const at = `tasks.${name}`
+  if (!taskPattern.test(name)) return [`${at}: a task's name is a letter followed by at most 47 letters, digits, dashes and underscores`]
+  if (!isFields(task)) return [`${at} must say every, sink and convert`]
+  const problems = unknownFields(task, taskFields, `${at}.`)
+  const every = parseDuration(task.every)
+  if ('problem' in every) problems.push(`${at}.every: ${every.problem}`)
+  else if (every.value < 1 || every.value > everyMsMax) problems.push(`${at}.every must lie between 1ms and 24h`)
+  if (task.rowsMax !== undefined && !(Number.isSafeInteger(task.rowsMax) && (task.rowsMax as number) >= 1)) {
+    problems.push(`${at}.rowsMax must be a whole number of at least 1, not ${shown(task.rowsMax)}`)
+  }
+  const bytesMax = task.bytesMax === undefined ? { value: 1 } : parseSize(task.bytesMax)
+  if ('problem' in bytesMax) problems.push(`${at}.bytesMax: ${bytesMax.problem}`)
+  else if (bytesMax.value < 1) problems.push(`${at}.bytesMax must be at least 1B`)
+  if (typeof task.convert !== 'function') problems.push(`${at}.convert must be a function of the event`)
+  return [...problems, ...sinkProblems(at, definitionOf(task))]
+}
+
+function sinkProblems(at: string, sink: SinkDefinition | undefined): string[] {
+  if (sink?.kind === 'postgres-table') {
+    try {
+      planTable(sink)
+      return []
+    } catch (error) {
+      if (error instanceof ForebayError) return [`${at}.sink: ${error.message}`]
+      throw error
+    }
+  }
+  if (sink?.kind !== 'web-socket') return [`${at}.sink must be a sink: postgresTable(…) or webSocket(…)`]
+  const problems: string[] = []
+  if (!matches(sink.channel, namePattern)) problems.push(`${at}.sink: a channel's name is lower case letters, digits and dashes, not ${shown(sink.channel)}`)
+  if (typeof sink.latestBy !== 'function') problems.push(`${at}.sink: latestBy must be a function of the value`)
+  return problems
+}
+
+function repeatedChannels(tasks: Fields): string[] {
+  const taskOf = new Map<string, string>()
+  const problems: string[] = []
+  for (const [name, task] of Object.entries(tasks)) {
+    const sink = isFields(task) ? definitionOf(task) : undefined
+    if (sink?.kind !== 'web-socket') continue
+    const other = taskOf.get(sink.channel)
+    if (other !== undefined) problems.push(`tasks.${name} and tasks.${other} push into the same channel ${sink.channel}: give each its own`)
+    taskOf.set(sink.channel, name)
+  }
+  return problems
+}
+
+function definitionOf(task: Fields): SinkDefinition | undefined {
+  const definition = isFields(task.sink) ? task.sink.definition : undefined
+  return isFields(definition) ? (definition as unknown as SinkDefinition) : undefined
+}
+
+function unknownFields(fields: Fields, known: readonly string[], prefix: string): string[] {
+  const strangers = Object.keys(fields).filter((field) => !known.includes(field))
+  return strangers.map((field) => `${prefix}${field} is unknown${didYouMean(field, known)}`)
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null
+}
+
+function matches(value: unknown, pattern: RegExp): boolean {
+  return typeof value === 'string' && pattern.test(value)
+}
+
+function shown(value: unknown): string {
+  return typeof value === 'string' ? JSON.stringify(value) : typeof value === 'function' ? 'a function' : String(value)
+}

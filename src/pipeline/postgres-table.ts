@@ -1,0 +1,49 @@
+import type { BaseColumnType, ColumnType, ColumnValues, MergeMode } from '../sinks/postgres-table-definition.ts'
+import type { Sink } from './typed-sink.ts'
+
+export type Columns = Readonly<Record<string, ColumnType>>
+
+type ValueOf<Type extends ColumnType> = Type extends `${infer Base extends BaseColumnType}?`
+  ? ColumnValues[Base] | null | undefined
+  : ColumnValues[Extract<Type, BaseColumnType>]
+
+/** A row of a table with these columns: every column is named, nullable ones may be null or undefined. */
+export type RowOf<C extends Columns> = { [Name in keyof C]: ValueOf<C[Name]> }
+
+type KeyColumn<C extends Columns> = { [Name in keyof C]: C[Name] extends `${string}?` ? never : Name }[keyof C] & string
+
+type ModeOf<Type extends ColumnType> =
+  | 'first'
+  | 'last'
+  | (Type extends `${'int' | 'bigint' | 'double' | 'numeric'}${'' | '?'}` ? 'min' | 'max' | 'add' : never)
+  | (Type extends `${'text' | 'timestamptz'}${'' | '?'}` ? 'min' | 'max' : never)
+
+export interface PostgresTableOptions<C extends Columns, Key extends KeyColumn<C>> {
+  /** Type of each column that jobs fill; a trailing `?` makes it nullable. */
+  readonly columns: C
+  /** Key columns, of a unique index: one row each, merged. Default: plain inserts. */
+  readonly upsertOn?: readonly Key[]
+  /** How a column that is no key is merged with the row already there; `last` when left out. */
+  readonly merge?: { readonly [Name in Exclude<keyof C, Key>]?: ModeOf<C[Name]> }
+}
+
+/**
+ * A table of the ledger's database; rows are written in the transaction that advances the watermark, exactly once.
+ * `table` is a name or `schema.table`. What only the catalogue knows is checked when a node starts (FB_CATALOGUE).
+ */
+export function postgresTable<const C extends Columns, const Key extends KeyColumn<C> = never>(
+  table: string,
+  options: PostgresTableOptions<C, Key>,
+): Sink<RowOf<C>> {
+  const { columns, upsertOn, merge } = options
+  const merged = merge as Readonly<Record<string, MergeMode>> | undefined
+  return {
+    definition: {
+      kind: 'postgres-table',
+      table,
+      columns,
+      ...(upsertOn === undefined ? {} : { upsertOn }),
+      ...(merged === undefined ? {} : { merge: merged }),
+    },
+  }
+}
