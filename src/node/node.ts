@@ -7,6 +7,7 @@
  *
  * Two nodes that both believe to own something harm nothing: only the ledger fences (fact 1 of the protocol).
  */
+import { setMaxListeners } from 'node:events'
 import type { ForebayError } from '../errors.ts'
 import { sentenceOf } from '../errors.ts'
 import type { EventLog } from '../events/event-log.ts'
@@ -77,6 +78,8 @@ export class Node {
   constructor(ports: NodePorts, options: NodeOptions) {
     this.#ports = ports
     this.#options = options
+    // Every part listens to it, and their number is bounded by the partitions.
+    setMaxListeners(0, this.#stop.signal)
     this.#converter = new Converter(options)
     const intervalsMax = Math.max(1, Math.floor(options.windowSegmentsMax / 2))
     this.#runners = options.tasks.map(({ name: task, ...rest }) => new TaskRunner(ports, { ...rest, task, intervalsMax }))
