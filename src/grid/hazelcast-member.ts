@@ -176,9 +176,10 @@ export class HazelcastMember {
 
   async #isHealthy(): Promise<boolean> {
     try {
-      const response = await fetch(`http://${this.#options.address}/hazelcast/health`, { signal: AbortSignal.timeout(answerMs) })
-      const health = (await response.json()) as { nodeState?: string }
-      return response.ok && health.nodeState === 'ACTIVE'
+      // `/health` alone says ACTIVE before the member has found its cluster.
+      const response = await fetch(`http://${this.#options.address}/hazelcast/health/ready`, { signal: AbortSignal.timeout(answerMs) })
+      await response.arrayBuffer()
+      return response.ok
     } catch {
       return false
     }
