@@ -2,21 +2,33 @@
  * Ports of loopback servers: a port once chosen is kept in the server's folder, so that clients find it again after a
  * restart, and is given up only when something else took it meanwhile.
  */
+import { randomInt } from 'node:crypto'
 import { connect, createServer } from 'node:net'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { isForebayError } from '../errors.ts'
+import { ForebayError, isForebayError } from '../errors.ts'
 
 const triesMax = 6
+const drawsMax = 200
+const portMin = 20_000
+const portMax = 32_000
 
-/** A port of 127.0.0.1 that nothing listens on now. Something may take it before its use: `withPorts` tries again. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
+/**
+ * A port of 127.0.0.1 that nothing listens on now, drawn at random below the range from which systems take the ports of
+ * outgoing connections. Something may take it before its use: `withPorts` tries again.
+ */
+export async function freePort(): Promise<number> {
+  for (let tries = 0; tries < drawsMax; tries++) {
+    const port = randomInt(portMin, portMax)
+    if (await canListen(port)) return port
+  }
+  throw new ForebayError('FB_SERVER_START', `No free port was found between ${portMin} and ${portMax} on 127.0.0.1.`)
+}
+
+function canListen(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
     const probe = createServer()
-    probe.once('error', reject)
-    probe.listen({ host: '127.0.0.1', port: 0 }, () => {
-      const { port } = probe.address() as { port: number }
-      probe.close(() => resolve(port))
-    })
+    probe.once('error', () => resolve(false))
+    probe.listen({ host: '127.0.0.1', port, exclusive: true }, () => probe.close(() => resolve(true)))
   })
 }
 
