@@ -14,16 +14,18 @@ export class Ticker {
   constructor(clock: Clock, everyMs: number) {
     this.#clock = clock
     this.#everyMs = everyMs
-    this.#dueMs = clock.now()
+    this.#dueMs = clock.now() + everyMs
   }
 
   /** Waits for the next tick, for `wake` or for `signal`; resolves to how late the tick came in ms, or undefined when it came early. */
   async next(signal: AbortSignal): Promise<number | undefined> {
-    this.#dueMs = Math.max(this.#dueMs + this.#everyMs, this.#clock.now())
     if (!this.#isWoken && this.#dueMs > this.#clock.now()) await this.#wait(signal)
     this.#isWoken = false
-    const lateMs = this.#clock.now() - this.#dueMs
-    return lateMs < 0 ? undefined : lateMs
+    const now = this.#clock.now()
+    const lateMs = now - this.#dueMs
+    if (lateMs < 0) return undefined
+    this.#dueMs = Math.max(this.#dueMs + this.#everyMs, now)
+    return lateMs
   }
 
   /** Makes the present or next wait end at once. */
