@@ -34,6 +34,8 @@ export class NodeMetrics implements Observer, AsyncDisposable {
   readonly #loopDelay = monitorEventLoopDelay({ resolution: 10 })
   readonly #gauges: NodeGauges
   #status: (() => NodeStatus) | undefined
+  #firstEventAtMs: number | undefined
+  #lastRowAtMs: number | undefined
 
   constructor(options: NodeMetricsOptions) {
     this.#logger = options.logger
@@ -61,6 +63,8 @@ export class NodeMetrics implements Observer, AsyncDisposable {
   }
 
   count(name: CounterName, by: number, label = ''): void {
+    if (name === 'events') this.#firstEventAtMs ??= this.#clock.wallMs()
+    else if (name === 'rows') this.#lastRowAtMs = this.#clock.wallMs()
     const byLabel = this.#counts.get(name)!
     const key = boundedLabel(byLabel, label)
     byLabel.set(key, (byLabel.get(key) ?? 0) + by)
@@ -76,6 +80,11 @@ export class NodeMetrics implements Observer, AsyncDisposable {
 
   log(level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Readonly<Record<string, unknown>>): void {
     this.#logger[level](fields ?? {}, message)
+  }
+
+  /** Wall clock of the first event polled since start, and of the last flush committed; null before. */
+  activity(): { readonly firstEventAtMs: number | null; readonly lastRowAtMs: number | null } {
+    return { firstEventAtMs: this.#firstEventAtMs ?? null, lastRowAtMs: this.#lastRowAtMs ?? null }
   }
 
   /** Total of a counter since start, over all labels or of one. */

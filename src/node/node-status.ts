@@ -67,6 +67,7 @@ export function gatherStatus(from: StatusSources): NodeStatus {
     pipeline: from.pipeline,
     epoch: from.epoch,
     startedAtMs: from.startedAtMs,
+    ...metrics.activity(),
     isReady: reasons.length === 0,
     reasons,
     members: membership.live().map(({ id }) => ({ node: id, isSelf: id === from.id })),

@@ -65,6 +65,10 @@ export interface NodeStatus {
   /** Null until the ledger has answered. */
   readonly epoch: number | null
   readonly startedAtMs: number
+  /** Wall clock of the first event polled since start; null before. */
+  readonly firstEventAtMs: number | null
+  /** Wall clock of the last flush committed since start; null before. */
+  readonly lastRowAtMs: number | null
   /** Owned partitions run, ledger and grid answer. */
   readonly isReady: boolean
   /** Why not, one sentence each; empty when ready. */

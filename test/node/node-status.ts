@@ -10,6 +10,8 @@ export function nodeStatus(): NodeStatus & { partitions: PartitionStatus[] } {
     pipeline: 'stock-ticks',
     epoch: 1,
     startedAtMs: 0,
+    firstEventAtMs: null,
+    lastRowAtMs: null,
     isReady: true,
     reasons: [],
     members: [{ node: 'node-1', isSelf: true }],
