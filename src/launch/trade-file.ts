@@ -12,15 +12,29 @@ const wholeNumber = /^\d{1,15}$/
 const chunkBytes = 256 * 1024
 const lineCharsMax = 4096
 
-/** What tells this file from another: a checksum of its bytes. Throws FB_FEED when it cannot be read. */
-export async function tradeFileChecksum(path: string): Promise<string> {
+export interface TradeFileSummary {
+  /** Of the file's bytes: tells it from another. */
+  readonly checksum: string
+  /** Trades in it, as far as line ends tell. */
+  readonly lines: number
+}
+
+/** Reads the file once. Throws FB_FEED when it cannot be read. */
+export async function summariseTradeFile(path: string): Promise<TradeFileSummary> {
   const hash = createHash('sha256')
+  const lineEnd = 10
+  let ends = 0
+  let last = lineEnd
   try {
-    for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer)
+    for await (const chunk of createReadStream(path, { highWaterMark: chunkBytes })) hash.update(chunk as Buffer)
+    for await (const bytes of bytesOf(path)) {
+      for (let at = bytes.indexOf(lineEnd); at >= 0; at = bytes.indexOf(lineEnd, at + 1)) ends++
+      last = bytes.at(-1) ?? last
+    }
   } catch (cause) {
     throw new ForebayError('FB_FEED', `${path} cannot be read: ${sentenceOf(cause)}.`, { cause })
   }
-  return hash.digest('hex')
+  return { checksum: hash.digest('hex'), lines: Math.max(0, ends - (last === lineEnd ? 1 : 0)) }
 }
 
 /** The trades of the file in its order, in arrays. Throws FB_FEED, naming file and line. The header is line 1. */
@@ -69,12 +83,15 @@ export function parseTradeLine(path: string, line: number, text: string): TradeL
 }
 
 async function* textOf(path: string): AsyncGenerator<string> {
-  const file = createReadStream(path, { highWaterMark: chunkBytes })
-  const bytes = (await isGzipped(path)) ? pipeline(file, createGunzip({ chunkSize: chunkBytes }), () => undefined) : file
   const decoder = new TextDecoder('utf-8', { fatal: true })
+  for await (const bytes of bytesOf(path)) yield decoder.decode(bytes, { stream: true })
+  yield decoder.decode()
+}
+
+async function* bytesOf(path: string): AsyncGenerator<Buffer> {
+  const file = createReadStream(path, { highWaterMark: chunkBytes })
   try {
-    for await (const chunk of bytes) yield decoder.decode(chunk as Buffer, { stream: true })
-    yield decoder.decode()
+    yield* (await isGzipped(path)) ? pipeline(file, createGunzip({ chunkSize: chunkBytes }), () => undefined) : file
   } finally {
     file.destroy()
   }

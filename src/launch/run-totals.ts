@@ -1,0 +1,115 @@
+/** Adds up what all lives of all nodes told: rates, lag, latencies and the summary of a run. No I/O. */
+import { Histogram, type HistogramJson } from '../node/histogram.ts'
+import type { NodeStatus } from '../node/status.ts'
+
+/** The last line of a drained run. */
+export interface RunSummary {
+  readonly events: number
+  /** Jobs applied by task. */
+  readonly jobs: Readonly<Record<string, number>>
+  /** Rows that the tables have more than before, by task. */
+  readonly rows: Readonly<Record<string, number>>
+  /** From the first event polled to the last row committed. */
+  readonly seconds: number
+  readonly eventsPerSecond: number
+  readonly repairs: number
+  readonly deadLetters: number
+  /** From intended send to committed row, of the first task that writes rows; null when events were preloaded. */
+  readonly latencyMs: { readonly p50: number; readonly p99: number; readonly p99_9: number } | null
+  readonly tickSlipMs: { readonly p99: number }
+}
+
+export interface RunMoment {
+  readonly atMs: number
+  readonly events: number
+  readonly jobs: number
+  readonly lagEvents: number
+  readonly latency: HistogramJson | undefined
+}
+
+/**
+ * The last status of every life of every node; a restarted node has a new id and counts anew. What a killed node did after
+ * its last status is missing here.
+ */
+export class RunTotals {
+  readonly #lives = new Map<string, NodeStatus>()
+  #current: readonly NodeStatus[] = []
+
+  /** The statuses of the nodes that answer now. */
+  update(statuses: readonly NodeStatus[]): void {
+    this.#current = statuses
+    for (const status of statuses) this.#lives.set(status.node, status)
+  }
+
+  moment(atMs: number): RunMoment {
+    const lag = new Map<number, number>()
+    for (const { partitions } of this.#current) for (const { partition, lagEvents } of partitions) lag.set(partition, lagEvents ?? 0)
+    const jobs = Object.values(this.jobs()).reduce((sum, count) => sum + count, 0)
+    const lagEvents = [...lag.values()].reduce((sum, count) => sum + count, 0)
+    return { atMs, events: this.#sum((status) => status.counters.events), jobs, lagEvents, latency: this.#latency()?.toJSON() }
+  }
+
+  jobs(): Record<string, number> {
+    const jobs: Record<string, number> = {}
+    for (const { tasks } of this.#lives.values()) for (const { task, rows } of tasks) jobs[task] = (jobs[task] ?? 0) + rows
+    return jobs
+  }
+
+  summary(counted: Pick<RunSummary, 'events' | 'rows' | 'deadLetters'> & { readonly isPreloaded: boolean }): RunSummary {
+    const { events, rows, deadLetters, isPreloaded } = counted
+    const lives = [...this.#lives.values()]
+    const firstMs = Math.min(...lives.flatMap(({ firstEventAtMs }) => firstEventAtMs ?? []))
+    const lastMs = Math.max(...lives.flatMap(({ lastRowAtMs }) => lastRowAtMs ?? []))
+    const seconds = lastMs > firstMs ? Math.round(lastMs - firstMs) / 1000 : 0
+    const latency = isPreloaded ? undefined : this.#latency()
+    const percentile = (percent: number) => latency?.percentile(percent) ?? 0
+    return {
+      events,
+      jobs: this.jobs(),
+      rows,
+      seconds,
+      eventsPerSecond: seconds > 0 ? Math.round(events / seconds) : 0,
+      repairs: this.#sum((status) => status.counters.repairs),
+      deadLetters,
+      latencyMs: latency === undefined ? null : { p50: percentile(50), p99: percentile(99), p99_9: percentile(99.9) },
+      tickSlipMs: { p99: Math.max(0, ...lives.flatMap(({ tasks }) => tasks.flatMap(({ tickSlipP99Ms }) => tickSlipP99Ms ?? []))) },
+    }
+  }
+
+  #sum(of: (status: NodeStatus) => number): number {
+    let sum = 0
+    for (const status of this.#lives.values()) sum += of(status)
+    return sum
+  }
+
+  /** Of the first task, in the pipeline's order, that has any. */
+  #latency(): Histogram | undefined {
+    const lives = [...this.#lives.values()]
+    const names = lives.flatMap(({ tasks }) => tasks.map(({ task }) => task))
+    const task = names.find((name) => lives.some(({ latency }) => (latency[name]?.count ?? 0) > 0))
+    if (task === undefined) return undefined
+    const merged = new Histogram()
+    for (const { latency } of lives) if (latency[task] !== undefined) merged.merge(Histogram.fromJSON(latency[task]))
+    return merged
+  }
+}
+
+/** One line about the time between two moments. */
+export function liveLine(before: RunMoment, now: RunMoment): string {
+  const seconds = Math.max(0.001, (now.atMs - before.atMs) / 1000)
+  const rate = (later: number, earlier: number) => Math.max(0, Math.round((later - earlier) / seconds)).toLocaleString('en')
+  const p99 = recentP99(before.latency, now.latency)
+  return `${rate(now.events, before.events)} events/s, ${rate(now.jobs, before.jobs)} rows/s, lag ${now.lagEvents.toLocaleString('en')}, p99 ${p99 === null ? '-' : `${p99} ms`}`
+}
+
+/** The 99th percentile of what was recorded between two states of one histogram. */
+function recentP99(before: HistogramJson | undefined, now: HistogramJson | undefined): number | null {
+  if (now === undefined) return null
+  const counts = new Map(before?.buckets)
+  const recent = new Histogram()
+  for (const [valueMs, count] of now.buckets) {
+    const added = count - (counts.get(valueMs) ?? 0)
+    if (added > 0) recent.record(valueMs, added)
+  }
+  return recent.percentile(99)
+}
