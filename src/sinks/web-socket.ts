@@ -114,7 +114,7 @@ export class WebSocketSink implements DeliveringSink {
     }
     if (job === undefined || typeof job === 'function' || typeof job === 'symbol') throw new ForebayError('FB_BAD_JOB', `${this.label}: a ${typeof job} has no JSON form.`)
     try {
-      return JSON.stringify([key, job], (_name, value: unknown) => (typeof value === 'bigint' ? String(value) : value))
+      return jsonOf([key, job])
     } catch (cause) {
       throw new ForebayError('FB_BAD_JOB', `${this.label}: the value of ${key} has no JSON form: ${sentenceOf(cause)}`, { cause })
     }
@@ -265,5 +265,15 @@ export class WebSocketSink implements DeliveringSink {
         await clock.sleep(backoffMs, signal)
       }
     }
+  }
+}
+
+/** JSON in which bigints are strings. The replacer that this takes is many times slower, so it is used only where there is a bigint. */
+function jsonOf(value: unknown): string {
+  try {
+    return JSON.stringify(value)
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error
+    return JSON.stringify(value, (_name, part: unknown) => (typeof part === 'bigint' ? String(part) : part))
   }
 }
