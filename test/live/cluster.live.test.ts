@@ -1,0 +1,77 @@
+/**
+ * The main job on real Kafka, Hazelcast and Postgres, launched as a user launches it, with processes killed from outside.
+ * The recorded day where it is at hand, else the seeded synthetic market.
+ */
+import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Kafka } from 'kafkajs'
+import { expect, test } from 'vitest'
+import { Launched } from '../support/launched.ts'
+import { checkTrades, readKafkaEvents } from '../support/trade-checker.ts'
+
+const recorded = resolve(import.meta.dirname, '../../../shared/data/trades-2013-10-08.csv.gz')
+const feed = existsSync(recorded) ? ['--feed', recorded] : ['--feed', 'synthetic']
+const eventsMin = existsSync(recorded) ? 654_140 : 1
+
+/** All events are applied, the floors are at the ends, and the checker finds no difference. */
+async function expectExact(launched: Launched): Promise<void> {
+  const [broker] = launched.run.kafka!
+  const kafka = new Kafka({ brokers: [broker!], clientId: 'test', logLevel: 0 })
+  const admin = kafka.admin()
+  await admin.connect()
+  let ends: bigint[] = []
+  await launched.until('every event is published and applied', 240_000, async () => {
+    const offsets = await admin.fetchTopicOffsets('trades')
+    ends = offsets.toSorted((a, b) => a.partition - b.partition).map(({ high }) => BigInt(high))
+    if (ends.reduce((sum, end) => sum + end, 0n) < BigInt(eventsMin)) return false
+    const row = await launched.query<{ floors: string[] }>('select array_agg(floor order by partition) as floors from forebay.floors')
+    return row?.floors !== undefined && row.floors.every((floor, partition) => BigInt(floor) + 1n === ends[partition])
+  })
+  const result = await checkTrades(launched.run.postgres, await readKafkaEvents(launched.run.kafka!))
+  expect(result).toMatchObject({ missing: 0, extra: 0, wrongCandles: 0, examples: [] })
+  expect(result.rows).toBe(result.events)
+  await launched.until('the committed offsets are at the ends', 15_000, async () => {
+    const [topic] = await admin.fetchOffsets({ groupId: 'stock-ticks', topics: ['trades'] })
+    return topic!.partitions.every(({ partition, offset }) => BigInt(offset) === ends[partition])
+  })
+  await admin.disconnect()
+}
+
+test('a drained run applies every event exactly once and prints its summary as the one line of stdout', { timeout: 300_000 }, async () => {
+  await using launched = new Launched('cluster', ['--nodes', '3', '--speed', 'max', '--drain', ...feed])
+  expect(await launched.exited, launched.stderr.slice(-4000)).toBe(0)
+  const lines = launched.stdout.trimEnd().split('\n')
+  expect(lines).toHaveLength(1)
+  const summary = JSON.parse(lines[0]!) as { events: number; jobs: Record<string, number>; rows: Record<string, number>; repairs: number; deadLetters: number }
+  expect(summary.events).toBeGreaterThanOrEqual(eventsMin)
+  expect(summary.rows['storeTrade']).toBe(summary.events)
+  expect(summary.deadLetters).toBe(0)
+})
+
+test('nothing is lost, doubled or put out of order when a node, members, the broker and Postgres are killed in the middle', { timeout: 600_000 }, async () => {
+  await using launched = new Launched('cluster', ['--nodes', '3', '--rate', '15000', ...feed])
+  await launched.running()
+  const kill = (role: string, index?: number) => {
+    const pids = launched.pids(role)
+    for (const pid of index === undefined ? pids : [pids[index]!]) process.kill(pid, 'SIGKILL')
+  }
+  const reach = async (share: number) => launched.until(`${share} rows`, 240_000, async () => (await launched.rows()) >= share)
+  await reach(20_000)
+  kill('node', 0)
+  await sleep(4000)
+  kill('member', 1)
+  await sleep(8000)
+  kill('kafka')
+  await sleep(8000)
+  kill('postgres')
+  await sleep(8000)
+  kill('member')
+  await sleep(10_000)
+  const [paused] = launched.pids('node')
+  process.kill(paused!, 'SIGSTOP')
+  await sleep(20_000)
+  process.kill(paused!, 'SIGCONT')
+  await expectExact(launched)
+  expect(await launched.interrupt()).toBe(0)
+})
