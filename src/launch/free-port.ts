@@ -67,6 +67,15 @@ export async function withPorts<T>(file: string, fixed: readonly (number | undef
   }
 }
 
+/** `count` ports, each the one kept in `file` while it is free, else a free one; kept for the next time. */
+export async function keptPorts(file: string, count: number): Promise<number[]> {
+  const kept = readPorts(file)
+  const ports: number[] = []
+  for (let index = 0; index < count; index++) ports.push(await choosePort(kept[index], ports))
+  writeFileSync(file, `${JSON.stringify(ports)}\n`, { mode: 0o600 })
+  return ports
+}
+
 async function choosePort(kept: number | undefined, taken: readonly number[]): Promise<number> {
   if (kept !== undefined && !(await isListening(kept))) return kept
   for (;;) {

@@ -1,0 +1,153 @@
+/** The node processes of a launcher: their files, their start, their addresses. */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { ForebayError } from '../errors.ts'
+import type { NodeStatus } from '../node/status.ts'
+import { keptPorts } from './free-port.ts'
+import { nodeArguments } from './node-command.ts'
+import { writeNodeFile } from './node-file.ts'
+import type { LaunchOptions } from './options.ts'
+import { packageRoot } from './package-root.ts'
+import { logTail, type ServerHandle, startServer } from './server.ts'
+import { keptSecret, type StateFolder } from './state-folder.ts'
+import { SupervisedServer } from './supervised-server.ts'
+
+export interface NodesOptions {
+  readonly options: LaunchOptions
+  readonly state: StateFolder
+  readonly databaseUrl: string
+  /** Undefined: the event log is in the database. */
+  readonly brokers: readonly string[] | undefined
+  /** Java class path of Hazelcast; undefined: the grid is in the node's process. */
+  readonly hazelcastJars: string | undefined
+  readonly log: (line: string) => void
+  readonly onRestart: () => void
+}
+
+export const examplePipeline = join(packageRoot, 'examples', 'stock-ticks', 'pipeline.ts')
+const answerMs = 2000
+const readyMs = 120_000
+
+export class LaunchedNodes {
+  readonly #servers: readonly SupervisedServer[]
+  /** Addresses of the grid members; null when the grid is in the process. */
+  readonly members: readonly string[] | null
+
+  private constructor(servers: readonly SupervisedServer[], members: readonly string[] | null) {
+    this.#servers = servers
+    this.members = members
+  }
+
+  /** Starts all nodes and waits until each is ready. Throws FB_SERVER_START; nodes already started are stopped then. */
+  static async start(nodes: NodesOptions): Promise<LaunchedNodes> {
+    const { options, state, hazelcastJars } = nodes
+    mkdirSync(state.dir, { recursive: true })
+    const count = options.nodes
+    const ports = await keptPorts(join(state.dir, 'node-ports.json'), 2 * count)
+    const httpPorts = ports.slice(0, count)
+    const memberAddresses = hazelcastJars === undefined ? null : ports.slice(count).map((port) => `127.0.0.1:${port}`)
+    const started = await Promise.allSettled(httpPorts.map((port, index) => startNode(nodes, index, port, memberAddresses)))
+    const servers = started.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+    const launched = new LaunchedNodes(servers, memberAddresses)
+    try {
+      for (const result of started) if (result.status === 'rejected') throw result.reason
+      await Promise.all(servers.map((server) => untilReady(server, state)))
+      return launched
+    } catch (error) {
+      await launched.stop()
+      throw error
+    }
+  }
+
+  get handles(): readonly ServerHandle[] {
+    return this.#servers.map(({ current }) => current)
+  }
+
+  get restarts(): number {
+    return this.#servers.reduce((sum, { restarts }) => sum + restarts, 0)
+  }
+
+  get urls(): readonly string[] {
+    return this.handles.map(({ address }) => `http://${address}`)
+  }
+
+  /** What the nodes that answer tell. */
+  async statuses(): Promise<readonly NodeStatus[]> {
+    const answers = await Promise.all(this.urls.map((url) => ask(`${url}/status`)))
+    const bodies = await Promise.all(answers.map((answer) => (answer?.ok ? answer.json().catch(() => undefined) : undefined)))
+    return bodies.filter((body) => body !== undefined) as NodeStatus[]
+  }
+
+  /** Ends all nodes; each drains first. */
+  async stop(): Promise<void> {
+    await Promise.all(this.#servers.map((server) => server.stop()))
+  }
+}
+
+function startNode(nodes: NodesOptions, index: number, port: number, members: readonly string[] | null): Promise<SupervisedServer> {
+  const { state, log, onRestart } = nodes
+  const name = `node-${index + 1}`
+  const file = join(state.dir, `${name}.yaml`)
+  writeNodeFile(file, nodeValues(nodes, index, port, members))
+  const url = `http://127.0.0.1:${port}`
+  return SupervisedServer.start({
+    start: () =>
+      startServer({
+        name,
+        role: 'node',
+        address: `127.0.0.1:${port}`,
+        command: process.execPath,
+        args: [...nodeArguments('../cli/main'), 'start', '-c', file],
+        cwd: process.cwd(),
+        logFile: join(state.dir, `${name}.log`),
+        pids: state.pids,
+        isReady: async () => (await ask(`${url}/healthz`)) !== undefined,
+        readyMs,
+        stopSignal: 'SIGTERM',
+        stopMs: 60_000,
+      }),
+    log,
+    onRestart,
+  })
+}
+
+function nodeValues({ options, state, databaseUrl, brokers, hazelcastJars }: NodesOptions, index: number, port: number, members: readonly string[] | null) {
+  const urlFile = join(state.dir, 'database-url')
+  writeFileSync(urlFile, `${databaseUrl}\n`, { mode: 0o600 })
+  const secretFile = join(state.dir, 'grid-secret')
+  keptSecret(secretFile)
+  const clusterName = `forebay-${keptSecret(join(state.dir, 'cluster-name')).replace(/[^A-Za-z0-9]/g, '').slice(0, 12)}`
+  const own = members?.[index]
+  const grid =
+    own === undefined || members === null
+      ? { mode: 'local', secretFile }
+      : { mode: 'embedded', clusterName, members, secretFile, member: { host: '127.0.0.1', port: Number(own.split(':')[1]), dir: state.dir, classPath: hazelcastJars, configFile: join(packageRoot, 'config', 'hazelcast.yaml') } }
+  return {
+    pipeline: examplePipeline,
+    tasksOnly: options.tasks,
+    node: { name: `node-${index + 1}`, host: '127.0.0.1', port },
+    events: brokers === undefined ? { kind: 'postgres', brokers: undefined } : { kind: 'kafka', brokers },
+    database: { url: undefined, urlFile },
+    grid,
+  }
+}
+
+async function untilReady(server: SupervisedServer, { dir }: StateFolder): Promise<void> {
+  const deadline = Date.now() + readyMs
+  for (;;) {
+    const { name, address } = server.current
+    if ((await ask(`http://${address}/readyz`))?.ok) return
+    if (Date.now() > deadline) throw new ForebayError('FB_SERVER_START', `${name} was not ready within ${readyMs / 1000} s; the end of its log:\n${logTail(join(dir, `${name}.log`))}`)
+    await sleep(100)
+  }
+}
+
+/** The answer, or undefined when there is none. */
+async function ask(url: string): Promise<Response | undefined> {
+  try {
+    return await fetch(url, { signal: AbortSignal.timeout(answerMs) })
+  } catch {
+    return undefined
+  }
+}
