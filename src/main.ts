@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { ForebayError } from './errors.ts'
 import { floorBefore } from './events/event-log.ts'
 import type { EventLog } from './events/event-log.ts'
+import type { KafkaAddress } from './events/kafka-cluster.ts'
 import { KafkaEventLog } from './events/kafka-event-log.ts'
 import { PostgresEventLog } from './events/postgres-event-log.ts'
 import { HazelcastJobGrid } from './grid/hazelcast-job-grid.ts'
@@ -171,8 +172,9 @@ function createEventLog({ events, database }: NodeSettings, pipeline: Pipeline):
   if (events.kind === 'postgres') {
     return new PostgresEventLog({ url: database.url, topic, pipelineGroup: pipeline.name, fetchBytesMax: events.fetchBytesMax })
   }
-  const { brokers, clientId, group, fetchBytesMax } = events
-  return new KafkaEventLog({ brokers, clientId, topic, pipelineGroup: group ?? pipeline.name, fetchBytesMax })
+  const { brokers, clientId, group, fetchBytesMax, ssl = false, sasl } = events
+  const login = sasl === undefined ? {} : { sasl: sasl as NonNullable<KafkaAddress['sasl']> }
+  return new KafkaEventLog({ brokers, clientId, topic, pipelineGroup: group ?? pipeline.name, fetchBytesMax, ...(ssl ? { ssl } : {}), ...login })
 }
 
 interface GridPorts {

@@ -33,8 +33,18 @@ export type EventSettings =
       /** Undefined: the pipeline's name. */
       readonly group: string | undefined
       readonly fetchBytesMax: number
+      /** Default false. */
+      readonly ssl?: boolean
+      /** Undefined: no login. */
+      readonly sasl?: SaslSettings | undefined
     }
   | { readonly kind: 'postgres'; readonly fetchBytesMax: number }
+
+export interface SaslSettings {
+  readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'
+  readonly username: string
+  readonly password: string
+}
 
 export interface GridSettings {
   readonly mode: 'local' | 'embedded' | 'client'

@@ -1,0 +1,77 @@
+/**
+ * Rules between keys: combinations of single values that are each right and together impossible.
+ */
+import type { ConfigProblem } from './config-issues.ts'
+import type { ConfigValues } from './config-schema.ts'
+import type { KeyPath } from './yaml-source.ts'
+
+/** `isGiven` tells whether someone wrote the key, as against its default. */
+export function combinationProblems(values: ConfigValues, isGiven: (path: KeyPath) => boolean): ConfigProblem[] {
+  return [...eventProblems(values, isGiven), ...databaseProblems(values), ...gridProblems(values, isGiven)]
+}
+
+/** What runs, but deserves a word. */
+export function combinationWarnings({ node, events, grid }: ConfigValues, hasGridSecret: boolean): string[] {
+  const warnings: string[] = []
+  if (!isLoopback(node.host)) {
+    warnings.push(`node.host ${node.host} can be reached from other machines, and the pages have no authentication: keep it on a private network`)
+  }
+  if (events.sasl !== undefined && !events.ssl) warnings.push('events.sasl without events.ssl: the login travels unencrypted')
+  if (grid.mode !== 'local' && !hasGridSecret) {
+    warnings.push('no grid secret: whoever reaches the grid can forge segments; give grid.secretFile or FOREBAY_GRID_SECRET')
+  }
+  if (grid.mode === 'embedded' && !isLoopback(grid.member.host)) {
+    warnings.push(`grid.member.host ${grid.member.host} can be reached from other machines, and a member has no authentication: keep it on a private network`)
+  }
+  return warnings
+}
+
+function eventProblems({ events }: ConfigValues, isGiven: (path: KeyPath) => boolean): ConfigProblem[] {
+  if (events.kind === 'kafka') {
+    if (events.brokers.length > 0) return []
+    return [{ path: ['events', 'brokers'], message: 'is missing; events.kind kafka needs at least one broker, such as [127.0.0.1:9092]' }]
+  }
+  const ofKafka = ['brokers', 'clientId', 'group', 'ssl', 'sasl'].filter((key) => isGiven(['events', key]))
+  return ofKafka.map((key) => ({ path: ['events', key], message: 'is of no use with events.kind postgres; leave it out, or choose kafka' }))
+}
+
+function databaseProblems({ database }: ConfigValues): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
+  if (database.url !== undefined && database.urlFile !== undefined) {
+    problems.push({ path: ['database', 'urlFile'], message: 'give either database.url or database.urlFile, not both' })
+  }
+  if (database.url !== undefined && hasPassword(database.url)) {
+    problems.push({ path: ['database', 'url'], message: 'has a password in it; put the URL into a file named by database.urlFile, or into FOREBAY_DATABASE_URL' })
+  }
+  if (database.lockTimeout > database.statementTimeout) {
+    problems.push({ path: ['database', 'lockTimeout'], message: 'is longer than database.statementTimeout, which would always come first' })
+  }
+  return problems
+}
+
+function gridProblems({ grid }: ConfigValues, isGiven: (path: KeyPath) => boolean): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
+  const { mode, members, member } = grid
+  if (grid.lease < 2 * grid.beat) problems.push({ path: ['grid', 'lease'], message: 'must be at least twice grid.beat, or one late beat costs a node all it owns' })
+  if (mode === 'local') {
+    const unused = ['members', 'member', 'clusterName', 'backups', 'memberHeap'].filter((key) => isGiven(['grid', key]))
+    return [...problems, ...unused.map((key) => ({ path: ['grid', key], message: 'is of no use with grid.mode local; leave it out, or choose embedded or client' }))]
+  }
+  if (members.length === 0) problems.push({ path: ['grid', 'members'], message: `is missing; grid.mode ${mode} needs the members, such as [127.0.0.1:5701]` })
+  if (mode === 'client' && isGiven(['grid', 'member'])) {
+    problems.push({ path: ['grid', 'member'], message: 'is of no use with grid.mode client; leave it out, or choose embedded' })
+  }
+  if (mode !== 'embedded') return problems
+  const own = `${member.host}:${member.port}`
+  if (members.length > 0 && !members.includes(own)) problems.push({ path: ['grid', 'members'], message: `does not name this node's own member ${own} (grid.member.host and port)` })
+  if (member.classPath === undefined) problems.push({ path: ['grid', 'member', 'classPath'], message: 'is missing; grid.mode embedded needs the class path with the jar of Hazelcast' })
+  return problems
+}
+
+function hasPassword(url: string): boolean {
+  return URL.canParse(url) ? new URL(url).password !== '' || new URL(url).searchParams.has('password') : /:\/\/[^/]*:[^/]*@/.test(url)
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\./.test(host)
+}

@@ -1,0 +1,64 @@
+/**
+ * Secrets of the configuration: from the environment, else from the file a key names. Never from the configuration itself.
+ */
+import { readFileSync, statSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { ConfigProblem } from './config-issues.ts'
+import type { ConfigValues } from './config-schema.ts'
+import { Secret } from './secret.ts'
+
+export interface ConfigSecrets {
+  readonly databaseUrl: Secret
+  readonly gridSecret: Secret | undefined
+  readonly eventsPassword: Secret | undefined
+}
+
+export const secretEnv = { databaseUrl: 'FOREBAY_DATABASE_URL', gridSecret: 'FOREBAY_GRID_SECRET', eventsPassword: 'FOREBAY_EVENTS_PASSWORD' } as const
+
+export interface SecretsRead {
+  readonly secrets: ConfigSecrets
+  readonly problems: readonly ConfigProblem[]
+  readonly warnings: readonly string[]
+}
+
+const gridSecretLengthMin = 16
+
+/** Reads them all. `folder`: what paths are relative to. */
+export function readSecrets(values: ConfigValues, folder: string, env: NodeJS.ProcessEnv): SecretsRead {
+  const problems: ConfigProblem[] = []
+  const warnings: string[] = []
+  const read = (variable: string, file: string | undefined, path: readonly string[]): string | undefined => {
+    const given = env[variable]
+    if (given !== undefined && given !== '') return given
+    if (file === undefined) return undefined
+    try {
+      const full = resolve(folder, file)
+      if ((statSync(full).mode & 0o077) !== 0) warnings.push(`${path.join('.')}: others may read ${full}; run chmod 600 on it`)
+      const text = readFileSync(full, 'utf8').split('\n')[0]!.trim()
+      if (text === '') problems.push({ path, message: `${full} is empty; its first line must hold the secret` })
+      return text
+    } catch (error) {
+      problems.push({ path, message: `${resolve(folder, file)} cannot be read (${(error as NodeJS.ErrnoException).code})` })
+      return ''
+    }
+  }
+  const url = read(secretEnv.databaseUrl, values.database.urlFile, ['database', 'urlFile']) ?? values.database.url
+  if (url === undefined) problems.push({ path: ['database', 'url'], message: `is missing; give database.url, database.urlFile or ${secretEnv.databaseUrl}` })
+  else if (url !== '' && !/^postgres(ql)?:\/\//.test(url)) problems.push({ path: ['database', 'urlFile'], message: `the URL of the database (database.urlFile or ${secretEnv.databaseUrl}) must begin with postgres://` })
+  const gridSecret = read(secretEnv.gridSecret, values.grid.secretFile, ['grid', 'secretFile'])
+  if (gridSecret !== undefined && gridSecret !== '' && gridSecret.length < gridSecretLengthMin) {
+    problems.push({ path: ['grid', 'secretFile'], message: `the grid secret must have at least ${gridSecretLengthMin} characters` })
+  }
+  const { sasl } = values.events
+  const eventsPassword = sasl === undefined ? undefined : read(secretEnv.eventsPassword, sasl.passwordFile, ['events', 'sasl', 'passwordFile'])
+  if (sasl !== undefined && eventsPassword === undefined) {
+    problems.push({ path: ['events', 'sasl'], message: `has no password; give events.sasl.passwordFile or ${secretEnv.eventsPassword}` })
+  }
+  if (sasl !== undefined && sasl.username === undefined) problems.push({ path: ['events', 'sasl'], message: 'has no username' })
+  const secrets = { databaseUrl: new Secret(url ?? ''), gridSecret: secretOf(gridSecret), eventsPassword: secretOf(eventsPassword) }
+  return { secrets, problems, warnings }
+}
+
+function secretOf(text: string | undefined): Secret | undefined {
+  return text === undefined ? undefined : new Secret(text)
+}

@@ -1,0 +1,92 @@
+/**
+ * The memory bound of protocol rule 3: what the grid and one node hold at the very worst, computed before anything runs.
+ */
+import { totalmem } from 'node:os'
+import { ForebayError } from '../errors.ts'
+import { sizeText } from '../pipeline/units.ts'
+import { windowSegmentsMax } from './settings.ts'
+import type { GridSettings, NodeSettings } from './settings.ts'
+
+/** What one fetch keeps while the one before it is still being decoded. */
+const fetchesMax = 2
+/** Drafts an owner keeps of one queue: one on its way, one sealed, one open. */
+const draftsMax = 3
+/** A member needs room for its own objects and for copies in migration. */
+const memberHeapShareMax = 0.8
+const machineShareMax = 0.8
+
+export interface MemoryBound {
+  /** Full rings and their backups, over all members. */
+  readonly gridBytes: number
+  /** What one member holds of it after as many others died as there are backups; null when the grid is in the process or not ours. */
+  readonly memberBytes: number | null
+  /** Buffers of a node that owns every partition and every queue, and its rings when the grid is in the process. */
+  readonly nodeBytes: number
+}
+
+type Sized = Pick<NodeSettings, 'events' | 'grid'>
+
+/** Bytes of full rings with their backups, over all members. A single member has nowhere to keep backups. */
+export function gridBytesWorstCase({ grid }: Sized, partitions: number): number {
+  return ringBytes(grid, partitions) * copiesOn(grid, memberCount(grid))
+}
+
+/** Bytes of buffers of a node that owns everything: fetches, drafts of segments, and the readers' windows. */
+export function nodeBytesWorstCase({ events, grid }: Sized, partitions: number): number {
+  const queues = partitions * grid.queues
+  const reading = partitions * events.fetchBytesMax * fetchesMax
+  const drafts = queues * grid.segmentBytesMax * draftsMax
+  const windows = queues * grid.segmentBytesMax * windowSegmentsMax(grid.capacity)
+  return reading + drafts + windows + (grid.mode === 'local' ? ringBytes(grid, partitions) : 0)
+}
+
+export function memoryBound(settings: Sized, partitions: number): MemoryBound {
+  const { grid } = settings
+  const survivors = Math.max(1, memberCount(grid) - grid.backups)
+  const memberBytes = grid.mode === 'local' ? null : (ringBytes(grid, partitions) * copiesOn(grid, survivors)) / survivors
+  return { gridBytes: gridBytesWorstCase(settings, partitions), memberBytes, nodeBytes: nodeBytesWorstCase(settings, partitions) }
+}
+
+/**
+ * Throws FB_CONFIG with the numbers when full rings would not fit into the members' heaps, or a node's buffers into this
+ * machine. `machineBytes`: memory this process may use; default: that of the machine, or of its container.
+ */
+export function checkMemory(settings: Sized, partitions: number, machineBytes: number = memoryOfMachine()): MemoryBound {
+  const bound = memoryBound(settings, partitions)
+  const { grid } = settings
+  const heapBytes = grid.memberHeapMb * 1024 * 1024
+  const rings = `${partitions} partitions x ${grid.queues} queues x ${grid.capacity} segments x ${sizeText(grid.segmentBytesMax)}`
+  if (bound.memberBytes !== null && bound.memberBytes > heapBytes * memberHeapShareMax) {
+    throw new ForebayError(
+      'FB_CONFIG',
+      `the grid does not fit: full rings (${rings}, ${grid.backups} backups on ${memberCount(grid)} members) need ${sizeText(bound.memberBytes)} in each member` +
+        ` when ${grid.backups} of them are gone, more than ${memberHeapShareMax * 100}% of grid.memberHeap (${sizeText(heapBytes)}); raise grid.memberHeap, or lower grid.capacity or grid.segmentBytesMax`,
+    )
+  }
+  if (bound.nodeBytes > machineBytes * machineShareMax) {
+    throw new ForebayError(
+      'FB_CONFIG',
+      `a node does not fit: owning everything (${rings}, fetches of ${sizeText(settings.events.fetchBytesMax)}) it holds ${sizeText(bound.nodeBytes)},` +
+        ` more than ${machineShareMax * 100}% of the ${sizeText(machineBytes)} it may use; lower grid.capacity, grid.segmentBytesMax or events.fetchBytesMax`,
+    )
+  }
+  return bound
+}
+
+function ringBytes(grid: GridSettings, partitions: number): number {
+  return partitions * grid.queues * grid.capacity * grid.segmentBytesMax
+}
+
+function memberCount(grid: GridSettings): number {
+  return Math.max(1, grid.members.length)
+}
+
+function copiesOn(grid: GridSettings, members: number): number {
+  return grid.mode === 'local' ? 1 : Math.min(1 + grid.backups, members)
+}
+
+function memoryOfMachine(): number {
+  // A limit of the container counts when it is below the machine's memory; without one the figure is huge or 0.
+  const constrained = process.constrainedMemory()
+  return constrained > 0 && constrained < totalmem() ? constrained : totalmem()
+}

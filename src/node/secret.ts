@@ -1,0 +1,27 @@
+import { inspect } from 'node:util'
+
+/** A text that must not be shown: printing, logging or serialising it gives `***`. */
+export class Secret {
+  readonly #text: string
+
+  constructor(text: string) {
+    this.#text = text
+  }
+
+  /** The text itself; only for the client that needs it. */
+  reveal(): string {
+    return this.#text
+  }
+
+  toString(): string {
+    return '***'
+  }
+
+  toJSON(): string {
+    return '***'
+  }
+
+  [inspect.custom](): string {
+    return '***'
+  }
+}
