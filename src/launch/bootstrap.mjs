@@ -128,9 +128,8 @@ function isStale() {
 /** Runs the launcher and becomes as transparent as it can: signals go on to it, its exit code is the exit code. */
 function become(name, args) {
   const child = spawn(process.execPath, ['--enable-source-maps', join(root, 'dist', 'launch', `${name}.js`), ...args], { stdio: 'inherit' })
-  // A terminal's Ctrl-C reaches the launcher by itself, as it is in the same process group.
-  for (const signal of ['SIGINT', 'SIGQUIT']) process.on(signal, () => undefined)
-  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
+  // A terminal's Ctrl-C reaches the launcher by itself as well; it takes signals that come together for one.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
   child.on('error', (error) => fail(`the launcher cannot be run: ${error.message}.`))
   child.on('exit', (code, signal) => process.exit(signal === null ? code : 1))
 }

@@ -25,6 +25,7 @@ import { discardState, makeState, stateFolder, type StateFolder } from './state-
 import { endProcesses } from './watchdog.ts'
 
 const lookMs = 1000
+const sameSignalMs = 1000
 
 /** Runs a launcher to its end and sets the exit code of this process. */
 export async function launch(mode: LaunchMode): Promise<void> {
@@ -208,12 +209,16 @@ class Launch {
   }
 
   #listen(): () => void {
+    let firstMs = 0
     const stop = (signal: NodeJS.Signals) => {
+      // One Ctrl-C may come more than once: from the terminal, from npm and from the bootstrap.
+      if (this.#stop.signal.aborted && performance.now() - firstMs < sameSignalMs) return
       if (this.#stop.signal.aborted) {
         // The watchdog ends the rest.
         this.#say('stopped in a hurry; what is left ends within seconds')
         process.exit(130)
       }
+      firstMs = performance.now()
       process.exitCode = signal === 'SIGINT' ? 130 : 143
       if (!this.#options.isDrained) process.exitCode = 0
       this.#stop.abort()
