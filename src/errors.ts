@@ -11,6 +11,7 @@ export const errorCodes = {
   FB_PIPELINE: { policy: 'fatal', exitCode: 78, meaning: 'the pipeline definition is wrong' },
   FB_TOOL_MISSING: { policy: 'fatal', exitCode: 69, meaning: 'a program this command needs is not installed' },
   FB_SERVER_START: { policy: 'fatal', exitCode: 69, meaning: 'a server that forebay starts did not come up' },
+  FB_NODE_UNREACHABLE: { policy: 'retry', exitCode: 69, meaning: 'a node does not answer' },
   FB_EVENT_LOG_UNREACHABLE: { policy: 'retry', exitCode: 69, meaning: 'the event log does not answer' },
   FB_TOPIC_MISSING: { policy: 'fatal', exitCode: 78, meaning: 'the topic does not exist' },
   FB_GRID_UNREACHABLE: { policy: 'retry', exitCode: 69, meaning: 'the grid does not answer' },

@@ -18,6 +18,7 @@ import { ringName, scopeName } from './grid/queue-name.ts'
 import { deadPayloadBytesMax, hashName } from './ingest/converter.ts'
 import { createLogger } from './node/logger.ts'
 import { HttpServer } from './node/http-server.ts'
+import { checkMemory } from './node/memory-bound.ts'
 import { Membership } from './node/membership.ts'
 import { NodeMetrics } from './node/metrics.ts'
 import { LogEnds, gatherStatus } from './node/node-status.ts'
@@ -74,6 +75,7 @@ export async function runNode({ settings, pipeline, fileHash, signal, onRunning 
   )
   const log = parts.use(createEventLog(settings, pipeline))
   const identity = await log.identity()
+  checkMemory(settings, identity.partitions)
   const { grid, stopMember } = await startGrid(gridSettings, { clock, observer: metrics }, parts)
   const tasks = chosenTasks(settings, pipeline)
   const tracked = trackedTasks(tasks)

@@ -23,6 +23,13 @@ interface Price {
   readonly ms_since_midnight: number
 }
 
+/** The prices to begin with after a full stop: the last close of each symbol. */
+const lastCloses = `
+  select distinct on (symbol) symbol as key,
+    json_build_object('symbol', symbol, 'price_e4', close_e4, 'ms_since_midnight', minute * ${minuteMs}) as value
+  from candles
+  order by symbol, minute desc`
+
 export default definePipeline({
   name: 'stock-ticks',
   version: '1',
@@ -58,7 +65,7 @@ export default definePipeline({
     },
     pushPrice: {
       every: '10ms',
-      sink: webSocket('prices', { latestBy: (price: Price) => price.symbol }),
+      sink: webSocket('prices', { latestBy: (price: Price) => price.symbol, seed: { sql: lastCloses } }),
       convert: (trade) => ({ symbol: trade.symbol, price_e4: trade.price_e4, ms_since_midnight: trade.ms_since_midnight }),
     },
     minuteCandle: {

@@ -31,7 +31,7 @@ function eventProblems({ events }: ConfigValues, isGiven: (path: KeyPath) => boo
     if (events.brokers.length > 0) return []
     return [{ path: ['events', 'brokers'], message: 'is missing; events.kind kafka needs at least one broker, such as [127.0.0.1:9092]' }]
   }
-  const ofKafka = ['brokers', 'clientId', 'group', 'ssl', 'sasl'].filter((key) => isGiven(['events', key]))
+  const ofKafka = ['brokers', 'group', 'sasl', ...(events.ssl ? ['ssl'] : [])].filter((key) => isGiven(['events', key]))
   return ofKafka.map((key) => ({ path: ['events', key], message: 'is of no use with events.kind postgres; leave it out, or choose kafka' }))
 }
 
@@ -53,14 +53,12 @@ function gridProblems({ grid }: ConfigValues, isGiven: (path: KeyPath) => boolea
   const problems: ConfigProblem[] = []
   const { mode, members, member } = grid
   if (grid.lease < 2 * grid.beat) problems.push({ path: ['grid', 'lease'], message: 'must be at least twice grid.beat, or one late beat costs a node all it owns' })
-  if (mode === 'local') {
-    const unused = ['members', 'member', 'clusterName', 'backups', 'memberHeap'].filter((key) => isGiven(['grid', key]))
-    return [...problems, ...unused.map((key) => ({ path: ['grid', key], message: 'is of no use with grid.mode local; leave it out, or choose embedded or client' }))]
+  const unused = [...(mode === 'local' ? [['members']] : []), ...(mode === 'embedded' ? [] : [['member', 'classPath']])]
+  for (const path of unused.map((keys) => ['grid', ...keys]).filter(isGiven)) {
+    problems.push({ path, message: `is of no use with grid.mode ${mode}; leave it out, or choose ${mode === 'local' ? 'embedded or client' : 'embedded'}` })
   }
+  if (mode === 'local') return problems
   if (members.length === 0) problems.push({ path: ['grid', 'members'], message: `is missing; grid.mode ${mode} needs the members, such as [127.0.0.1:5701]` })
-  if (mode === 'client' && isGiven(['grid', 'member'])) {
-    problems.push({ path: ['grid', 'member'], message: 'is of no use with grid.mode client; leave it out, or choose embedded' })
-  }
   if (mode !== 'embedded') return problems
   const own = `${member.host}:${member.port}`
   if (members.length > 0 && !members.includes(own)) problems.push({ path: ['grid', 'members'], message: `does not name this node's own member ${own} (grid.member.host and port)` })

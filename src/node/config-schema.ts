@@ -48,7 +48,7 @@ const sasl = z
   .meta({ description: 'Login at the brokers. Left out: none.', example: {} })
 
 const events = section('The event log: where events come from.', {
-  kind: withDefault(z.enum(['kafka', 'postgres']), 'kafka', 'kafka, or postgres: the log that forebay keeps in the database by itself.'),
+  kind: withDefault(z.enum(['kafka', 'postgres']), 'kafka', { description: 'kafka, or postgres: a log that forebay keeps in the database by itself.', env: 'FOREBAY_EVENTS_KIND' }),
   brokers: withDefault(z.array(hostPort), [], { description: 'Kafka brokers to begin with, as host:port.', env: 'FOREBAY_EVENTS_BROKERS', example: ['127.0.0.1:9092'] }),
   clientId: withDefault(plainName, 'forebay', 'How the node calls itself at the brokers.'),
   group: optional(plainName, { description: 'Consumer group whose committed offsets show the floors to lag tools. Default: the name of the pipeline.', example: 'stock-ticks' }),
@@ -80,7 +80,10 @@ const member = section('The Hazelcast member beside the node (mode embedded).', 
 })
 
 const grid = section('The grid of job queues. What tunes it is said here once; hazelcast.yaml takes it by substitution.', {
-  mode: withDefault(z.enum(['local', 'embedded', 'client']), 'local', 'local: in this process, for a single node. embedded: the node runs a Hazelcast member beside itself. client: a Hazelcast cluster that others run.'),
+  mode: withDefault(z.enum(['local', 'embedded', 'client']), 'local', {
+    description: 'local: in this process, for a single node. embedded: the node runs a Hazelcast member beside itself. client: a Hazelcast cluster that others run.',
+    env: 'FOREBAY_GRID_MODE',
+  }),
   clusterName: withDefault(plainName, 'forebay', 'Name of the Hazelcast cluster.'),
   members: withDefault(z.array(hostPort), [], { description: 'All members as host:port (modes embedded and client).', env: 'FOREBAY_GRID_MEMBERS', example: ['127.0.0.1:5701'] }),
   secretFile: optional(path, { description: 'File with the key that signs every segment; or FOREBAY_GRID_SECRET. Left out: segments are guarded against damage, not against forgery.', example: 'secrets/grid-secret' }),

@@ -24,6 +24,8 @@ export interface Config {
   readonly secrets: ConfigSecrets
   /** Where each key's value is from: `file:line`, `environment NAME` or `default`. */
   readonly sources: ReadonlyMap<string, string>
+  /** Where `path` is written, or what stands nearest to it: `file:line` or `environment NAME`. */
+  readonly where: (path: KeyPath) => string
   /** Sentences an operator should read; nothing in them is secret. */
   readonly warnings: readonly string[]
 }
@@ -54,7 +56,7 @@ export function loadConfig(file: string, env: NodeJS.ProcessEnv = process.env): 
   const all = [...combinationProblems(values, isGiven), ...problems]
   if (all.length > 0) fail(sentences(all))
   const sources = new Map(leafKeys().map(({ path }) => [path.join('.'), isGiven(path) ? where(path) : 'default']))
-  return { file, folder, values, secrets, sources, warnings: [...combinationWarnings(values, secrets.gridSecret !== undefined), ...warnings] }
+  return { file, folder, values, secrets, sources, where, warnings: [...combinationWarnings(values, secrets.gridSecret !== undefined), ...warnings] }
 }
 
 function readText(file: string): string {

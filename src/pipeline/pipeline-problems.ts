@@ -75,6 +75,7 @@ function sinkProblems(at: string, sink: SinkDefinition | undefined): string[] {
   const problems: string[] = []
   if (!matches(sink.channel, namePattern)) problems.push(`${at}.sink: a channel's name is lower case letters, digits and dashes, not ${shown(sink.channel)}`)
   if (typeof sink.latestBy !== 'function') problems.push(`${at}.sink: latestBy must be a function of the value`)
+  if (sink.seed !== undefined && !(isFields(sink.seed) && matches(sink.seed.sql, /\S/))) problems.push(`${at}.sink: seed must be { sql } with a query of key and value`)
   return problems
 }
 

@@ -1,0 +1,108 @@
+import { resolve } from 'node:path'
+import { type Command, InvalidArgumentError } from 'commander'
+import { loadConfig } from '../node/config.ts'
+import type { Config } from '../node/config.ts'
+import { valueAt } from '../node/config-issues.ts'
+import { secretEnv } from '../node/config-secrets.ts'
+import { configuredTasks } from '../node/config-tasks.ts'
+import { checkMemory } from '../node/memory-bound.ts'
+import type { MemoryBound } from '../node/memory-bound.ts'
+import { settingsOf } from '../node/settings-of.ts'
+import { loadPipeline } from '../pipeline/load-pipeline.ts'
+import type { Pipeline, TaskDefinition } from '../pipeline/pipeline.ts'
+import { durationText, sizeText } from '../pipeline/units.ts'
+import { paint } from './paint.ts'
+
+interface CheckOptions {
+  readonly config: string
+  readonly partitions: number
+  readonly json?: boolean
+}
+
+interface Report {
+  readonly config: Config
+  readonly pipeline: Pipeline
+  readonly tasks: readonly TaskDefinition[]
+  readonly memory: MemoryBound
+  readonly partitions: number
+}
+
+const partitionsDefault = 4
+const examples = `
+Examples:
+  forebay check-config -c config/forebay.yaml
+  forebay check-config -c config/forebay.yaml --partitions 24 --json
+
+Nothing is connected to: tables, topics and members are checked when a node starts.`
+
+/** Adds `forebay check-config`. */
+export function addCheckConfig(program: Command): void {
+  program
+    .command('check-config')
+    .description('check a configuration and its pipeline, and print every value with where it is from')
+    .requiredOption('-c, --config <file>', 'the configuration')
+    .option('--partitions <count>', 'partitions of the topic, for the memory at worst', wholeNumber, partitionsDefault)
+    .option('--json', 'print JSON')
+    .addHelpText('after', examples)
+    .action(checkConfig)
+}
+
+async function checkConfig({ config: file, partitions, json = false }: CheckOptions): Promise<void> {
+  const config = loadConfig(file)
+  const { pipeline } = await loadPipeline(resolve(config.folder, config.values.pipeline))
+  const tasks = configuredTasks(config, pipeline)
+  const report = { config, pipeline, tasks, memory: checkMemory(settingsOf(config), partitions), partitions }
+  process.stdout.write(json ? `${JSON.stringify(jsonOf(report), null, 2)}\n` : textOf(report))
+  for (const warning of config.warnings) process.stderr.write(`${paint(process.stderr, 'yellow', 'warning:')} ${warning}\n`)
+}
+
+function textOf({ config, pipeline, tasks, memory, partitions }: Report): string {
+  const rows = effectiveValues(config).map(({ key, value, source }) => [key, shown(value), source] as const)
+  const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column]!.length)))
+  const lines = rows.map(([key, value, source]) => `${key.padEnd(widths[0]!)}  ${value.padEnd(widths[1]!)}  ${paint(process.stdout, 'dim', source)}`)
+  const taskLines = tasks.map((task) => `  ${task.name}  every ${durationText(task.everyMs)}  into ${sinkText(task)}`)
+  const member = memory.memberBytes === null ? '' : `, ${sizeText(memory.memberBytes)} in one member with the others it may lose gone`
+  return [
+    ...lines,
+    '',
+    `pipeline ${pipeline.name}, version ${pipeline.version}, topic ${pipeline.source.topic}`,
+    ...taskLines,
+    `memory at worst with ${partitions} partitions: grid ${sizeText(memory.gridBytes)}${member}; buffers of a node that owns everything ${sizeText(memory.nodeBytes)}`,
+    paint(process.stdout, 'green', 'the configuration is right'),
+    '',
+  ].join('\n')
+}
+
+function jsonOf({ config, pipeline, tasks, memory, partitions }: Report) {
+  return {
+    file: config.file,
+    values: Object.fromEntries(effectiveValues(config).map(({ key, value, source }) => [key, { value: value ?? null, source }])),
+    pipeline: { name: pipeline.name, version: pipeline.version, topic: pipeline.source.topic },
+    tasks: tasks.map(({ name, everyMs, rowsMax, bytesMax, sink }) => ({ name, everyMs, rowsMax, bytesMax, sink: sink.kind })),
+    memory: { partitions, ...memory },
+    warnings: config.warnings,
+  }
+}
+
+/** Every key with the value in force; what is secret shows as `***`. */
+function effectiveValues({ values, secrets, sources }: Config): { key: string; value: unknown; source: string }[] {
+  const plain = [...sources].map(([key, source]) => ({ key, value: valueAt(values, key.split('.')), source }))
+  const hidden = Object.entries(secretEnv).flatMap(([name, variable]) => {
+    const isFromEnv = (process.env[variable] ?? '') !== ''
+    return secrets[name as keyof typeof secretEnv] !== undefined && isFromEnv ? [{ key: variable, value: '***', source: 'environment' }] : []
+  })
+  return [...plain, ...hidden]
+}
+
+function shown(value: unknown): string {
+  return value === undefined ? '-' : typeof value === 'string' ? value : JSON.stringify(value)
+}
+
+function sinkText({ sink }: TaskDefinition): string {
+  return sink.kind === 'postgres-table' ? `table ${sink.table}` : `channel ${sink.channel}`
+}
+
+function wholeNumber(text: string): number {
+  if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('expected a whole number of at least 1')
+  return Number(text)
+}

@@ -1,0 +1,41 @@
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError } from 'commander'
+import { errorCodes, isForebayError, sentenceOf } from '../errors.ts'
+import { addCheckConfig } from './check-config.ts'
+import { paint } from './paint.ts'
+import { addStart } from './start.ts'
+import { addStatus } from './status.ts'
+
+/** Runs the command line `words`; prints its failure and gives the exit code. */
+export async function runCommand(words: readonly string[]): Promise<number> {
+  const program = new Command('forebay')
+    .description('Exactly-once periodic processing of fast events: Kafka to a grid of job queues to Postgres and WebSocket.')
+    .version(packageVersion(), '-V, --version')
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(paint(process.stderr, 'red', text)) })
+    .showHelpAfterError('(forebay --help shows what there is)')
+  addStart(program)
+  addCheckConfig(program)
+  addStatus(program)
+  try {
+    await program.parseAsync(words, { from: 'user' })
+    return 0
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : errorCodes.FB_USAGE.exitCode
+    return report(error)
+  }
+}
+
+/** Bugs show their stack, everything else is a sentence. */
+function report(error: unknown): number {
+  const isBug = !isForebayError(error) || error.code === 'FB_INTERNAL'
+  const code = isForebayError(error) ? error.code : 'FB_INTERNAL'
+  const text = isBug && error instanceof Error ? (error.stack ?? error.message) : sentenceOf(error)
+  process.stderr.write(`${paint(process.stderr, 'red', `${code}:`)} ${text.includes('\n') ? `\n${text}` : text}\n`)
+  return errorCodes[code].exitCode
+}
+
+function packageVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}

@@ -1,0 +1,77 @@
+import { resolve } from 'node:path'
+import type { Command } from 'commander'
+import { errorCodes } from '../errors.ts'
+import { loadConfig } from '../node/config.ts'
+import { configuredTasks } from '../node/config-tasks.ts'
+import { settingsOf } from '../node/settings-of.ts'
+import { loadPipeline } from '../pipeline/load-pipeline.ts'
+import { durationText } from '../pipeline/units.ts'
+import { paint } from './paint.ts'
+
+interface StartOptions {
+  readonly config: string
+  readonly json?: boolean
+}
+
+const examples = `
+Examples:
+  forebay start -c config/forebay.yaml
+  FOREBAY_NODE_NAME=node-2 FOREBAY_NODE_PORT=8081 forebay start -c config/forebay.yaml
+
+The first SIGINT or SIGTERM drains and stops, the second one ends at once; nothing is lost either way.`
+
+/** Adds `forebay start`. */
+export function addStart(program: Command): void {
+  program
+    .command('start')
+    .description('run one node until it is told to stop')
+    .requiredOption('-c, --config <file>', 'the configuration')
+    .option('--json', 'say where the node serves as one line of JSON')
+    .addHelpText('after', examples)
+    .action(start)
+}
+
+async function start({ config: file, json = false }: StartOptions): Promise<void> {
+  const config = loadConfig(file)
+  const { pipeline, fileHash } = await loadPipeline(resolve(config.folder, config.values.pipeline))
+  configuredTasks(config, pipeline)
+  for (const warning of config.warnings) process.stderr.write(`${paint(process.stderr, 'yellow', 'warning:')} ${warning}\n`)
+  const settings = settingsOf(config)
+  const { name } = settings.node
+  const onRunning = (url: string) => {
+    const line = json ? JSON.stringify({ node: name, pipeline: pipeline.name, http: url }) : `node ${name} runs pipeline ${pipeline.name}; look at ${url}`
+    process.stdout.write(`${line}\n`)
+  }
+  // Loaded late: the clients of Kafka, Hazelcast and Postgres are of no use to a wrong configuration.
+  const { runNode } = await import('../main.ts')
+  const stopping = stopOnSignals(config.values.node.drain)
+  try {
+    await runNode({ settings, pipeline, fileHash, signal: stopping.signal, onRunning })
+  } finally {
+    stopping.forget()
+  }
+}
+
+/** Aborts at the first signal; leaves the process at the second, or when the clean stop takes longer than `drainMs`. */
+function stopOnSignals(drainMs: number): { signal: AbortSignal; forget: () => void } {
+  const stop = new AbortController()
+  let timer: NodeJS.Timeout | undefined
+  const leave = (why: string) => {
+    process.stderr.write(`${why}\n`)
+    process.exit(errorCodes.FB_FENCED.exitCode)
+  }
+  const onSignal = () => {
+    if (stop.signal.aborted) leave('a second signal: leaving at once; other nodes go on from the watermarks')
+    stop.abort()
+    timer = setTimeout(() => leave(`the clean stop took longer than node.drain (${durationText(drainMs)}): leaving; other nodes go on from the watermarks`), drainMs)
+    timer.unref()
+  }
+  process.on('SIGINT', onSignal)
+  process.on('SIGTERM', onSignal)
+  const forget = () => {
+    clearTimeout(timer)
+    process.off('SIGINT', onSignal)
+    process.off('SIGTERM', onSignal)
+  }
+  return { signal: stop.signal, forget }
+}
