@@ -41,7 +41,7 @@ async function main() {
   if (!isInstalled()) {
     tell('installing the dependencies (npm ci)')
     const npm = process.env.npm_execpath
-    const isDone = npm === undefined ? await run('npm', ['ci', '--include=dev']) : await run(process.execPath, [npm, 'ci', '--include=dev'])
+    const isDone = npm === undefined ? await run('npm', ['ci', '--include=dev', '--loglevel=warn']) : await run(process.execPath, [npm, 'ci', '--include=dev', '--loglevel=warn'])
     if (isDone !== 0) return fail('npm ci failed: without dependencies no test can run')
   }
   tell('checking the types')
