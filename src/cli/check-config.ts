@@ -2,7 +2,8 @@ import { resolve } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
 import { loadConfig } from '../node/config.ts'
 import type { Config } from '../node/config.ts'
-import { valueAt } from '../node/config-issues.ts'
+import { leafKeys, valueAt } from '../node/config-issues.ts'
+import { docOf } from '../node/config-schema.ts'
 import { secretEnv } from '../node/config-secrets.ts'
 import { configuredTasks } from '../node/config-tasks.ts'
 import { checkMemory } from '../node/memory-bound.ts'
@@ -10,7 +11,7 @@ import type { MemoryBound } from '../node/memory-bound.ts'
 import { settingsOf } from '../node/settings-of.ts'
 import { loadPipeline } from '../pipeline/load-pipeline.ts'
 import type { Pipeline, TaskDefinition } from '../pipeline/pipeline.ts'
-import { durationText, sizeText } from '../pipeline/units.ts'
+import { durationText, parseDuration, parseSize, sizeText } from '../pipeline/units.ts'
 import { paint } from './paint.ts'
 
 interface CheckOptions {
@@ -57,7 +58,7 @@ async function checkConfig({ config: file, partitions, json = false }: CheckOpti
 }
 
 function textOf({ config, pipeline, tasks, memory, partitions }: Report): string {
-  const rows = effectiveValues(config).map(({ key, value, source }) => [key, shown(value), source] as const)
+  const rows = effectiveValues(config).map(({ key, value, source }) => [key, shown(key, value), source] as const)
   const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column]!.length)))
   const lines = rows.map(([key, value, source]) => `${key.padEnd(widths[0]!)}  ${value.padEnd(widths[1]!)}  ${paint(process.stdout, 'dim', source)}`)
   const taskLines = tasks.map((task) => `  ${task.name}  every ${durationText(task.everyMs)}  into ${sinkText(task)}`)
@@ -94,9 +95,16 @@ function effectiveValues({ values, secrets, sources }: Config): { key: string; v
   return [...plain, ...hidden]
 }
 
-function shown(value: unknown): string {
-  return value === undefined ? '-' : typeof value === 'string' ? value : JSON.stringify(value)
+/** As one would write it: durations and sizes with their unit. */
+function shown(key: string, value: unknown): string {
+  if (value === undefined) return '-'
+  const doc = defaults.get(key)
+  if (typeof value === 'number' && 'value' in parseDuration(doc)) return durationText(value)
+  if (typeof value === 'number' && 'value' in parseSize(doc)) return sizeText(value)
+  return typeof value === 'string' ? value : JSON.stringify(value)
 }
+
+const defaults = new Map(leafKeys().map(({ path, schema }) => [path.join('.'), docOf(schema).default]))
 
 function sinkText({ sink }: TaskDefinition): string {
   return sink.kind === 'postgres-table' ? `table ${sink.table}` : `channel ${sink.channel}`

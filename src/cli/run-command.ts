@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { errorCodes, isForebayError, sentenceOf } from '../errors.ts'
+import { redactSecrets } from '../node/logger.ts'
 import { addCheckConfig } from './check-config.ts'
 import { paint } from './paint.ts'
 import { addStart } from './start.ts'
@@ -31,7 +32,7 @@ function report(error: unknown): number {
   const isBug = !isForebayError(error) || error.code === 'FB_INTERNAL'
   const code = isForebayError(error) ? error.code : 'FB_INTERNAL'
   const text = isBug && error instanceof Error ? (error.stack ?? error.message) : sentenceOf(error)
-  process.stderr.write(`${paint(process.stderr, 'red', `${code}:`)} ${text.includes('\n') ? `\n${text}` : text}\n`)
+  process.stderr.write(`${paint(process.stderr, 'red', `${code}:`)} ${text.includes('\n') ? '\n' : ''}${redactSecrets(text)}\n`)
   return errorCodes[code].exitCode
 }
 

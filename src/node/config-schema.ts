@@ -48,7 +48,7 @@ const sasl = z
   .meta({ description: 'Login at the brokers. Left out: none.', example: {} })
 
 const events = section('The event log: where events come from.', {
-  kind: withDefault(z.enum(['kafka', 'postgres']), 'kafka', { description: 'kafka, or postgres: a log that forebay keeps in the database by itself.', env: 'FOREBAY_EVENTS_KIND' }),
+  kind: withDefault(z.enum(['kafka', 'postgres']), 'kafka', 'kafka, or postgres: a log that forebay keeps in the database by itself.'),
   brokers: withDefault(z.array(hostPort), [], { description: 'Kafka brokers to begin with, as host:port.', env: 'FOREBAY_EVENTS_BROKERS', example: ['127.0.0.1:9092'] }),
   clientId: withDefault(plainName, 'forebay', 'How the node calls itself at the brokers.'),
   group: optional(plainName, { description: 'Consumer group whose committed offsets show the floors to lag tools. Default: the name of the pipeline.', example: 'stock-ticks' }),

@@ -52,8 +52,9 @@ async function importDefault(file: string, isTypescript: boolean): Promise<unkno
 
 async function importTypescript(url: string): Promise<unknown> {
   const { tsImport } = await import('tsx/esm/api')
-  // The paths of a tsconfig are for compilers; at run time a package is what its package.json says.
-  return tsImport(url, { parentURL: import.meta.url, tsconfig: false })
+  // A pipeline finds forebay as its package.json says; run from its sources, forebay's own tsconfig leads there instead.
+  const tsconfig = import.meta.url.endsWith('.ts') ? fileURLToPath(new URL('../../tsconfig.json', import.meta.url)) : false
+  return tsImport(url, { parentURL: import.meta.url, tsconfig })
 }
 
 /** `file:line` of the topmost frame that lies in the module, else the file. */
