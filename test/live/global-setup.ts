@@ -32,11 +32,15 @@ export default async function setUp(): Promise<() => Promise<void>> {
     discard(postgresDir, dir)
   }
   process.once('exit', atExit)
+  // Vitest takes the first signal only; a second, sent to the whole process group, would end it before its exit.
+  const endNow = () => process.exit(130)
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, endNow)
   postgres = await startPostgres({ dir: postgresDir, log: say })
   process.env['FOREBAY_TEST_POSTGRES_URL'] = postgres.url
   return async () => {
     await postgres.stop()
     process.off('exit', atExit)
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, endNow)
     for (const { pid, command } of marked(mark)) {
       if (killQuietly(pid)) say(`killed a process that a test left behind: ${pid} ${command.slice(0, 200)}`)
     }
