@@ -1,0 +1,145 @@
+import { randomBytes } from 'node:crypto'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
+import type { HazelcastJobGrid } from '../../src/grid/hazelcast-job-grid.ts'
+import { encodeSegment } from '../../src/grid/segment.ts'
+import { type GridCluster, startGridCluster } from '../support/grid-cluster.ts'
+import { entriesOf, ringsOf, scopeOf, spoilMaps } from '../support/grid-rings.ts'
+import { type Feed, type LiveNode, ask, createItemTables, differenceOf, floorsReachEnd, itemsPipeline, itemValues, noDifference, postgresFeed, startNode } from '../support/live-node.ts'
+import { createTestDatabase, type TestDatabase } from '../support/postgres-database.ts'
+
+const topic = 'shared'
+let cluster: GridCluster
+let database: TestDatabase
+let other: HazelcastJobGrid
+let feed: Feed
+
+beforeAll(async () => {
+  cluster = await startGridCluster(1, { capacity: 144, backups: 0 })
+  other = await cluster.connect()
+})
+afterAll(async () => {
+  await other?.[Symbol.asyncDispose]()
+  await cluster?.stop()
+})
+beforeEach(async () => {
+  database = await createTestDatabase()
+  await createItemTables(database.url)
+  feed = await postgresFeed(database.url, topic)
+})
+afterEach(async () => {
+  await feed[Symbol.asyncDispose]()
+  await database.drop()
+})
+
+const start = ({ pipeline = 'items', prefix = '' } = {}) =>
+  startNode(itemsPipeline({ name: pipeline, topic, prefix }), { url: database.url, grid: { mode: 'client', clusterName: cluster.clusterName, members: cluster.addresses } })
+
+async function publishBatches(count: number): Promise<void> {
+  for (let n = 0; n < count; n++) {
+    await feed.publish(0, itemValues(0, 15))
+    await feed.publish(1, itemValues(1, 15))
+  }
+}
+
+const foreignOf = async (node: LiveNode) => (await node.status()).counters.foreign
+
+it('takes nothing from the rings of a database that was wiped, and processes the log from its start', async () => {
+  const first = await start()
+  await publishBatches(8)
+  await floorsReachEnd(database.url, feed.events)
+  const old = await entriesOf(other, ringsOf(await scopeOf(database.url, 'items', topic)))
+  await first.stop()
+  await ask(
+    database.url,
+    `drop table forebay.deployment, forebay.epochs, forebay.pipelines, forebay.floors, forebay.watermarks, forebay.dead_letters;
+     truncate items, totals`,
+  )
+
+  await using second = await start()
+  const rings = ringsOf(await scopeOf(database.url, 'items', topic))
+  let count = 0
+  for (const [n, entries] of [...old.values()].entries()) {
+    for (const entry of entries) await other.append(rings[n]!, entry)
+    count += entries.length
+  }
+  expect(count).toBeGreaterThan(0)
+  await publishBatches(8)
+  await floorsReachEnd(database.url, feed.events)
+  await expect.poll(() => foreignOf(second), { timeout: 10_000 }).toBeGreaterThanOrEqual(count)
+  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  await second.stop()
+})
+
+it('keeps two pipelines on one grid apart, each with every event', async () => {
+  await createItemTables(database.url, 'second_')
+  await using a = await start()
+  await using b = await start({ pipeline: 'second', prefix: 'second_' })
+  await publishBatches(10)
+  await floorsReachEnd(database.url, feed.events)
+  await floorsReachEnd(database.url, feed.events, { pipeline: 'second' })
+  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  expect(await differenceOf(database.url, feed.events, 'second_')).toEqual(noDifference)
+  for (const node of [a, b]) {
+    expect(await foreignOf(node)).toBe(0)
+    expect((await node.status()).members).toHaveLength(1)
+  }
+
+  // Whole segments of one, with the same secret, in the rings of the other.
+  const mine = ringsOf(await scopeOf(database.url, 'items', topic))
+  const theirs = await entriesOf(other, ringsOf(await scopeOf(database.url, 'second', topic)))
+  let count = 0
+  for (const [n, entries] of [...theirs.values()].entries()) {
+    for (const entry of entries) await other.append(mine[n]!, entry)
+    count += entries.length
+  }
+  await publishBatches(5)
+  await floorsReachEnd(database.url, feed.events)
+  await expect.poll(() => foreignOf(a), { timeout: 10_000 }).toBeGreaterThanOrEqual(count)
+  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  await a.stop()
+  await b.stop()
+})
+
+it('drops and counts garbage, damaged and forged segments in its own rings, and loses nothing', async () => {
+  await using node = await start()
+  await publishBatches(3)
+  await floorsReachEnd(database.url, feed.events)
+  const scope = await scopeOf(database.url, 'items', topic)
+  const rings = ringsOf(scope)
+  const held = await entriesOf(other, rings)
+  const genuine = held.get(rings[0]!)!.at(-1)!
+  const damaged = Buffer.from(genuine)
+  damaged[damaged.length - 3]! ^= 1
+  const headDamaged = Buffer.from(genuine)
+  headDamaged.writeUInt32LE(0xffffffff, 36)
+  // From here on jobs up to an offset far ahead would be taken for applied.
+  const ahead = { scope, partition: 0, queue: 0, owner: 'somebody', repair: 0, lo: 0n, hi: 1_000_000n }
+  const bad = [
+    Buffer.alloc(0),
+    Buffer.from('FBS1'),
+    randomBytes(1_000),
+    Buffer.concat([Buffer.from('FBS1'), randomBytes(200)]),
+    genuine.subarray(0, genuine.length - 5),
+    Buffer.concat([genuine, Buffer.from('more')]),
+    damaged,
+    headDamaged,
+    encodeSegment(ahead, [], 'another secret'),
+    encodeSegment({ ...ahead, scope: `${scope}0` }, [], 'a secret of the test'),
+    encodeSegment({ ...ahead, partition: 1, queue: 1 }, [], 'a secret of the test'),
+  ]
+  const publishing = publishBatches(10)
+  for (const entry of bad) await other.append(rings[0]!, entry)
+  await spoilMaps(other, scope)
+  await publishing
+  // Bad entries at the tail of every ring: a queue at rest must come through as well.
+  for (const ring of rings) await other.append(ring, randomBytes(100))
+  await publishBatches(2)
+  await floorsReachEnd(database.url, feed.events)
+  await expect.poll(() => foreignOf(node), { timeout: 10_000 }).toBeGreaterThanOrEqual(bad.length + rings.length)
+  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  const { isReady, counters, members } = await node.status()
+  expect(isReady).toBe(true)
+  expect(counters.deadLetters).toBe(0)
+  expect(members).toHaveLength(1)
+  await node.stop()
+})
