@@ -2,6 +2,8 @@
 export interface FeedTarget {
   /** Number of partitions of the topic. */
   readonly partitions: number
+  /** With how many lines at most a publish is fastest. */
+  readonly linesMax: number
   /** Header `line` of the newest event of the partition; 0 when it has none. Throws FB_EVENT_LOG_UNREACHABLE. */
   lastLine(partition: number): Promise<number>
   /**

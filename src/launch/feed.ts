@@ -20,7 +20,7 @@ export interface FeedOptions {
   readonly onProgress?: (published: number, line: number) => void
   /** Told when the event log does not answer; the feed goes on when it does. */
   readonly onTrouble?: (error: Error) => void
-  /** At most so many lines a publish. Default 8,000. */
+  /** At most so many lines a publish. Default: the target's. */
   readonly linesMax?: number
 }
 
@@ -61,7 +61,7 @@ class FeedRun {
   constructor(options: FeedOptions, signal: AbortSignal) {
     this.#options = options
     this.#signal = signal
-    this.#linesMax = options.linesMax ?? 8000
+    this.#linesMax = options.linesMax ?? options.target.linesMax
     this.#pace = paceOf(options.pace)
     this.#batch = this.#emptyBatch()
   }

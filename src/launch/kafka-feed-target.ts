@@ -34,6 +34,8 @@ export async function createFeedTopic(brokers: readonly string[]): Promise<void>
 
 export class KafkaFeedTarget implements FeedTarget {
   readonly partitions = feedPartitions
+  // kafkajs copies what it has grouped for a partition with every further message, so the work grows with the square.
+  readonly linesMax = 1500
   readonly #brokers: readonly string[]
   readonly #kafka: Kafka
   #producer: Producer | undefined

@@ -5,6 +5,7 @@ import { feedPartitions, feedTopic, type FeedRecord, type FeedTarget } from './f
 /** Publishes a feed to the event log in Postgres. */
 export class PostgresFeedTarget implements FeedTarget {
   readonly partitions = feedPartitions
+  readonly linesMax = 4000
   readonly #publisher: PostgresEventPublisher
 
   /** Connects to nothing yet. */

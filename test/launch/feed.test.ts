@@ -14,6 +14,7 @@ function trades(count: number, symbols: string[]): TradeLine[] {
 /** A log whose publishes may fail before or after any part of them took effect. */
 class FakeTarget implements FeedTarget {
   readonly partitions = 4
+  readonly linesMax = 300
   readonly logs: FeedRecord[][] = [[], [], [], []]
   publishes = 0
   running = 0
