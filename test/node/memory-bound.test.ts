@@ -1,0 +1,65 @@
+import { describe, expect, it } from 'vitest'
+import { checkMemory, gridBytesWorstCase, memoryBound, nodeBytesWorstCase } from '../../src/node/memory-bound.ts'
+import type { GridSettings } from '../../src/node/settings.ts'
+
+const mib = 1024 * 1024
+const gib = 1024 * mib
+
+function settingsWith(grid: Partial<GridSettings>) {
+  const base: GridSettings = {
+    mode: 'embedded',
+    clusterName: 'c',
+    members: ['a:1', 'b:1', 'c:1'],
+    secret: undefined,
+    queues: 2,
+    capacity: 144,
+    segmentBytesMax: 128 * 1024,
+    lingerMs: 5,
+    backups: 1,
+    memberHeapMb: 512,
+    beatMs: 300,
+    leaseMs: 1200,
+    member: undefined,
+  }
+  return { events: { kind: 'postgres', fetchBytesMax: 4 * mib } as const, grid: { ...base, ...grid } }
+}
+
+describe('The memory bound', () => {
+  it('counts every slot of every ring and its backups', () => {
+    // 4 partitions x 2 queues x 144 slots x 128 KiB = 144 MiB
+    expect(gridBytesWorstCase(settingsWith({}), 4)).toBe(288 * mib)
+    expect(gridBytesWorstCase(settingsWith({ backups: 0 }), 4)).toBe(144 * mib)
+    expect(gridBytesWorstCase(settingsWith({ queues: 4 }), 4)).toBe(576 * mib)
+  })
+
+  it('counts no backups where there is nowhere to keep them', () => {
+    expect(gridBytesWorstCase(settingsWith({ members: ['a:1'] }), 4)).toBe(144 * mib)
+    expect(gridBytesWorstCase(settingsWith({ mode: 'local', members: [] }), 4)).toBe(144 * mib)
+  })
+
+  it('gives a member its share once the others it may lose are gone', () => {
+    expect(memoryBound(settingsWith({}), 4).memberBytes).toBe(144 * mib)
+    expect(memoryBound(settingsWith({ members: ['a:1', 'b:1'] }), 4).memberBytes).toBe(144 * mib)
+    expect(memoryBound(settingsWith({ mode: 'local', members: [] }), 4).memberBytes).toBeNull()
+  })
+
+  it('counts fetches, drafts and windows of a node that owns everything, and its rings when they are in the process', () => {
+    // 4 x 2 fetches of 4 MiB, 8 queues x 3 drafts and 64 window segments of 128 KiB
+    expect(nodeBytesWorstCase(settingsWith({}), 4)).toBe((32 + 3 + 64) * mib)
+    expect(nodeBytesWorstCase(settingsWith({ mode: 'local' }), 4)).toBe((32 + 3 + 64 + 144) * mib)
+  })
+
+  it('lets pass what fits', () => {
+    expect(checkMemory(settingsWith({}), 4, gib)).toMatchObject({ gridBytes: 288 * mib, memberBytes: 144 * mib })
+  })
+
+  it('refuses rings that do not fit into the members, with the numbers', () => {
+    expect(() => checkMemory(settingsWith({ memberHeapMb: 128 }), 4, gib)).toThrow(
+      /4 partitions x 2 queues x 144 segments x 128KiB, 1 backups on 3 members\) need 144MiB .* more than 80% of grid\.memberHeap \(128MiB\)/,
+    )
+  })
+
+  it('refuses buffers that do not fit into the machine, with the numbers', () => {
+    expect(() => checkMemory(settingsWith({}), 4, 100 * mib)).toThrow(/it holds 99MiB, more than 80% of the 100MiB it may use/)
+  })
+})
