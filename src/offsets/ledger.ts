@@ -107,8 +107,8 @@ export interface Ledger<Tx extends LedgerTransaction = LedgerTransaction> {
   settle(capture: OwnerCapture): Promise<PartitionView>
   /**
    * One transaction: shared lock on the epoch and its check, compare-and-set of every advance, `write`, commit (rule 6).
-   * A compare-and-set holds while row <= `from` <= effective watermark: the row is `from` itself, or the floor vouches
-   * that the queue holds no unapplied job between the row and `from`.
+   * A compare-and-set holds when the row is `from` itself, or when it is below `from` and the floor is exactly `from`: the
+   * floor vouches that the queue holds no unapplied job between the row and `from`.
    */
   flush(flush: Flush<Tx>): Promise<void>
 }

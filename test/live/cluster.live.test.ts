@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Kafka } from 'kafkajs'
+import pg from 'pg'
 import { afterAll, expect, test } from 'vitest'
 import { Launched } from '../support/launched.ts'
 import { tradeFeed } from '../support/trade-feed.ts'
@@ -76,4 +77,35 @@ test('nothing is lost, doubled or put out of order when a node, members, the bro
   process.kill(paused!, 'SIGCONT')
   await expectExact(launched)
   expect(await launched.interrupt()).toBe(0)
+})
+
+test('the queues and partitions of a killed node are taken over within 3 seconds', { timeout: 300_000 }, async () => {
+  await using launched = new Launched('cluster', ['--nodes', '3', '--rate', '2000', '--feed', file])
+  await launched.running()
+  const client = new pg.Client(launched.run.postgres)
+  await client.connect()
+  const watermarks = async () => {
+    const { rows } = await client.query<{ queue: string; applied: string }>(
+      `select partition || '.' || queue as queue, applied from forebay.watermarks where task = 'storeTrade'`,
+    )
+    return new Map(rows.map(({ queue, applied }) => [queue, BigInt(applied)]))
+  }
+  await launched.until('every node flushes', 60_000, async () => (await launched.rows()) > 10_000)
+  const before = await watermarks()
+  await sleep(1000)
+  const moving = [...(await watermarks())].filter(([queue, applied]) => applied > before.get(queue)!).map(([queue]) => queue)
+  expect(moving.length).toBeGreaterThanOrEqual(3)
+  process.kill(launched.pids('node')[0]!, 'SIGKILL')
+  const killedMs = performance.now()
+  // What the dead node had sent to the database before it died may still commit.
+  await sleep(50)
+  const atDeath = await watermarks()
+  const waiting = new Set(moving)
+  while (waiting.size > 0 && performance.now() - killedMs < 20_000) {
+    for (const [queue, applied] of await watermarks()) if (applied > atDeath.get(queue)!) waiting.delete(queue)
+    if (waiting.size > 0) await sleep(20)
+  }
+  const tookMs = performance.now() - killedMs
+  await client.end()
+  expect(tookMs).toBeLessThan(3000)
 })
