@@ -48,6 +48,38 @@ it('halts a partition whose events expired before they were processed, tells so,
   await node.stop()
 })
 
+it('halts a running partition whose events expired while its windows were full, after applying all that it had read', async () => {
+  await ask(database.url, 'truncate items, totals')
+  const topic = 'expired'
+  await using feed = await kafka.feed(topic)
+  await using node = await startNode(itemsPipeline({ name: topic, topic }), { url: database.url, events: kafka.events('n1'), grid: { capacity: 24 } })
+  await feed.publish(0, itemValues(0, 10))
+  await feed.publish(1, itemValues(1, 10))
+  await floorsReachEnd(database.url, feed.events, { pipeline: topic })
+  await ask(database.url, 'alter table items rename to items_away')
+  for (let n = 0; n < 60; n++) {
+    await feed.publish(0, itemValues(0, 50, 'x'.repeat(20_000)))
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  const windowsOf = async () => (await node.status()).queues.filter(({ partition }) => partition === 0).map(({ windowUsed }) => windowUsed)
+  await expect.poll(windowsOf, { timeout: 10_000 }).toContain(1)
+  await kafka.expire(topic, 0)
+  await ask(database.url, 'alter table items_away rename to items')
+  const reasonOf = async () => (await node.status()).partitions.find(({ partition }) => partition === 0)?.haltedReason
+  await expect.poll(reasonOf, { timeout: 20_000 }).toMatch(/the log begins at 3010.*[Nn]othing was skipped/)
+  await feed.publish(1, itemValues(1, 10))
+
+  const ofOne = feed.events.filter(({ partition }) => partition === 1)
+  await floorsReachEnd(database.url, ofOne, { pipeline: topic })
+  const [row] = await ask<{ floor: string }>(database.url, 'select floor from forebay.floors where pipeline = $1 and partition = 0', [topic])
+  const floor = BigInt(row!.floor)
+  expect(floor).toBeGreaterThan(9n)
+  expect(floor).toBeLessThan(3_009n)
+  expect(await differenceOf(database.url, feed.events.filter(({ partition, offset }) => partition === 1 || offset <= floor))).toEqual(noDifference)
+  expect(await reasonOf()).toContain(`floor is ${floor}`)
+  await node.stop()
+}, 90_000)
+
 const oneTask = (topic: string, sink: ReturnType<typeof wrongSink>) =>
   definePipeline({
     name: `catalogue-${topic}`,

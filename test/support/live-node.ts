@@ -195,6 +195,8 @@ export interface TestKafka {
   readonly server: ServerHandle
   feed(topic: string, partitions?: number): Promise<Feed>
   events(clientId: string): EventSettings
+  /** Deletes every event of the partition, as retention does. */
+  expire(topic: string, partition: number): Promise<void>
   stop(): Promise<void>
 }
 
@@ -206,6 +208,14 @@ export async function startTestKafka(): Promise<TestKafka> {
     server,
     feed: (topic, partitions = 2) => kafkaFeed(kafka, topic, partitions),
     events: (clientId) => ({ kind: 'kafka', brokers: [server.address], clientId, group: undefined, fetchBytesMax: 1 << 20 }),
+    expire: async (topic, partition) => {
+      const admin = kafka.admin()
+      await admin.connect()
+      // kafkajs deletes nothing of a topic it was not asked about before.
+      await admin.fetchTopicOffsets(topic)
+      await admin.deleteTopicRecords({ topic, partitions: [{ partition, offset: '-1' }] })
+      await admin.disconnect()
+    },
     stop: async () => {
       await server.stop()
       rmSync(dir, { recursive: true, force: true })
