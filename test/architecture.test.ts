@@ -17,7 +17,11 @@ const emptyNames = /^(utils?|helpers?|common|types|misc|shared)\.ts$/
 
 describe('The house', () => {
   it('has rooms that know ports, never another room’s adapter', () => {
-    const trespasses = sources.flatMap((file) => importsOf(file).filter((target) => isForeignAdapter(file, target)).map((target) => `${file} -> ${target}`))
+    const trespasses = sources.flatMap((file) =>
+      importsOf(file)
+        .filter((target) => isForeignAdapter(file, target))
+        .map((target) => `${file} -> ${target}`),
+    )
     expect(trespasses.filter((trespass) => !allowed.has(trespass))).toEqual([])
   })
 
@@ -51,7 +55,11 @@ function isForeignAdapter(file: string, target: string): boolean {
 function importsOf(file: string): string[] {
   const text = readFileSync(join(src, file), 'utf8')
   const specifiers = [...text.matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)].map(([, specifier]) => specifier!)
-  return specifiers.map((specifier) => relative(src, join(src, dirname(file), specifier)).split(sep).join('/'))
+  return specifiers.map((specifier) =>
+    relative(src, join(src, dirname(file), specifier))
+      .split(sep)
+      .join('/'),
+  )
 }
 
 function withoutComments(text: string): string {

@@ -60,7 +60,9 @@ async function checkConfig({ config: file, partitions, json = false }: CheckOpti
 function textOf({ config, pipeline, tasks, memory, partitions }: Report): string {
   const rows = effectiveValues(config).map(({ key, value, source }) => [key, shown(key, value), source] as const)
   const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column]!.length)))
-  const lines = rows.map(([key, value, source]) => `${key.padEnd(widths[0]!)}  ${value.padEnd(widths[1]!)}  ${paint(process.stdout, 'dim', source)}`)
+  const lines = rows.map(
+    ([key, value, source]) => `${key.padEnd(widths[0]!)}  ${value.padEnd(widths[1]!)}  ${paint(process.stdout, 'dim', source)}`,
+  )
   const taskLines = tasks.map((task) => `  ${task.name}  every ${durationText(task.everyMs)}  into ${sinkText(task)}`)
   const member = memory.memberBytes === null ? '' : `, ${sizeText(memory.memberBytes)} in one member with the others it may lose gone`
   return [
@@ -90,7 +92,9 @@ function effectiveValues({ values, secrets, sources }: Config): { key: string; v
   const plain = [...sources].map(([key, source]) => ({ key, value: valueAt(values, key.split('.')), source }))
   const hidden = Object.entries(secretEnv).flatMap(([name, variable]) => {
     const isFromEnv = (process.env[variable] ?? '') !== ''
-    return secrets[name as keyof typeof secretEnv] !== undefined && isFromEnv ? [{ key: variable, value: '***', source: 'environment' }] : []
+    return secrets[name as keyof typeof secretEnv] !== undefined && isFromEnv
+      ? [{ key: variable, value: '***', source: 'environment' }]
+      : []
   })
   return [...plain, ...hidden]
 }

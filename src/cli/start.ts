@@ -39,7 +39,9 @@ async function start({ config: file, json = false }: StartOptions): Promise<void
   const settings = settingsOf(config)
   const { name } = settings.node
   const onRunning = (url: string) => {
-    const line = json ? JSON.stringify({ node: name, pipeline: pipeline.name, http: url }) : `node ${name} runs pipeline ${pipeline.name}; look at ${url}`
+    const line = json
+      ? JSON.stringify({ node: name, pipeline: pipeline.name, http: url })
+      : `node ${name} runs pipeline ${pipeline.name}; look at ${url}`
     process.stdout.write(`${line}\n`)
   }
   // Loaded late: the clients of Kafka, Hazelcast and Postgres are of no use to a wrong configuration.
@@ -63,7 +65,10 @@ function stopOnSignals(drainMs: number): { signal: AbortSignal; forget: () => vo
   const onSignal = () => {
     if (stop.signal.aborted) leave('a second signal: leaving at once; other nodes go on from the watermarks')
     stop.abort()
-    timer = setTimeout(() => leave(`the clean stop took longer than node.drain (${durationText(drainMs)}): leaving; other nodes go on from the watermarks`), drainMs)
+    timer = setTimeout(
+      () => leave(`the clean stop took longer than node.drain (${durationText(drainMs)}): leaving; other nodes go on from the watermarks`),
+      drainMs,
+    )
     timer.unref()
   }
   process.on('SIGINT', onSignal)

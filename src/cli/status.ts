@@ -59,7 +59,11 @@ function urlsOfRun(file: string): readonly string[] {
   try {
     text = readFileSync(file, 'utf8')
   } catch (error) {
-    throw new ForebayError('FB_USAGE', `${file} cannot be read, so nothing seems to run in this folder; name a node with --url or a configuration with -c`, { cause: error })
+    throw new ForebayError(
+      'FB_USAGE',
+      `${file} cannot be read, so nothing seems to run in this folder; name a node with --url or a configuration with -c`,
+      { cause: error },
+    )
   }
   try {
     const { http } = JSON.parse(text) as { http?: unknown }

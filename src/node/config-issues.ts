@@ -36,7 +36,8 @@ function unknownKey(path: KeyPath): ConfigProblem {
   const siblings = keysAt(path.slice(0, -1))
   const near = didYouMean(key, siblings)
   const elsewhere = leafKeys().filter((leaf) => leaf.path.at(-1) === key)
-  if (near === '' && elsewhere.length > 0) return { path, message: `unknown key; did you mean ${elsewhere.map((leaf) => leaf.path.join('.')).join(' or ')}?` }
+  if (near === '' && elsewhere.length > 0)
+    return { path, message: `unknown key; did you mean ${elsewhere.map((leaf) => leaf.path.join('.')).join(' or ')}?` }
   return { path, message: `unknown key${near === '' ? `; the keys here are ${siblings.join(', ')}` : near}` }
 }
 

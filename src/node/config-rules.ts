@@ -14,14 +14,18 @@ export function combinationProblems(values: ConfigValues, isGiven: (path: KeyPat
 export function combinationWarnings({ node, events, grid }: ConfigValues, hasGridSecret: boolean): string[] {
   const warnings: string[] = []
   if (!isLoopback(node.host)) {
-    warnings.push(`node.host ${node.host} can be reached from other machines, and the pages have no authentication: keep it on a private network`)
+    warnings.push(
+      `node.host ${node.host} can be reached from other machines, and the pages have no authentication: keep it on a private network`,
+    )
   }
   if (events.sasl !== undefined && !events.ssl) warnings.push('events.sasl without events.ssl: the login travels unencrypted')
   if (grid.mode !== 'local' && !hasGridSecret) {
     warnings.push('no grid secret: whoever reaches the grid can forge segments; give grid.secretFile or FOREBAY_GRID_SECRET')
   }
   if (grid.mode === 'embedded' && !isLoopback(grid.member.host)) {
-    warnings.push(`grid.member.host ${grid.member.host} can be reached from other machines, and a member has no authentication: keep it on a private network`)
+    warnings.push(
+      `grid.member.host ${grid.member.host} can be reached from other machines, and a member has no authentication: keep it on a private network`,
+    )
   }
   return warnings
 }
@@ -41,7 +45,10 @@ function databaseProblems({ database }: ConfigValues): ConfigProblem[] {
     problems.push({ path: ['database', 'urlFile'], message: 'give either database.url or database.urlFile, not both' })
   }
   if (database.url !== undefined && hasPassword(database.url)) {
-    problems.push({ path: ['database', 'url'], message: 'has a password in it; put the URL into a file named by database.urlFile, or into FOREBAY_DATABASE_URL' })
+    problems.push({
+      path: ['database', 'url'],
+      message: 'has a password in it; put the URL into a file named by database.urlFile, or into FOREBAY_DATABASE_URL',
+    })
   }
   if (database.lockTimeout > database.statementTimeout) {
     problems.push({ path: ['database', 'lockTimeout'], message: 'is longer than database.statementTimeout, which would always come first' })
@@ -52,17 +59,27 @@ function databaseProblems({ database }: ConfigValues): ConfigProblem[] {
 function gridProblems({ grid }: ConfigValues, isGiven: (path: KeyPath) => boolean): ConfigProblem[] {
   const problems: ConfigProblem[] = []
   const { mode, members, member } = grid
-  if (grid.lease < 2 * grid.beat) problems.push({ path: ['grid', 'lease'], message: 'must be at least twice grid.beat, or one late beat costs a node all it owns' })
+  if (grid.lease < 2 * grid.beat)
+    problems.push({ path: ['grid', 'lease'], message: 'must be at least twice grid.beat, or one late beat costs a node all it owns' })
   const unused = [...(mode === 'local' ? [['members']] : []), ...(mode === 'embedded' ? [] : [['member', 'classPath']])]
   for (const path of unused.map((keys) => ['grid', ...keys]).filter(isGiven)) {
-    problems.push({ path, message: `is of no use with grid.mode ${mode}; leave it out, or choose ${mode === 'local' ? 'embedded or client' : 'embedded'}` })
+    problems.push({
+      path,
+      message: `is of no use with grid.mode ${mode}; leave it out, or choose ${mode === 'local' ? 'embedded or client' : 'embedded'}`,
+    })
   }
   if (mode === 'local') return problems
-  if (members.length === 0) problems.push({ path: ['grid', 'members'], message: `is missing; grid.mode ${mode} needs the members, such as [127.0.0.1:5701]` })
+  if (members.length === 0)
+    problems.push({ path: ['grid', 'members'], message: `is missing; grid.mode ${mode} needs the members, such as [127.0.0.1:5701]` })
   if (mode !== 'embedded') return problems
   const own = `${member.host}:${member.port}`
-  if (members.length > 0 && !members.includes(own)) problems.push({ path: ['grid', 'members'], message: `does not name this node's own member ${own} (grid.member.host and port)` })
-  if (member.classPath === undefined) problems.push({ path: ['grid', 'member', 'classPath'], message: 'is missing; grid.mode embedded needs the class path with the jar of Hazelcast' })
+  if (members.length > 0 && !members.includes(own))
+    problems.push({ path: ['grid', 'members'], message: `does not name this node's own member ${own} (grid.member.host and port)` })
+  if (member.classPath === undefined)
+    problems.push({
+      path: ['grid', 'member', 'classPath'],
+      message: 'is missing; grid.mode embedded needs the class path with the jar of Hazelcast',
+    })
   return problems
 }
 

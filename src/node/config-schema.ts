@@ -29,13 +29,22 @@ const path = z.string().min(1, 'expected a path')
 const mechanisms = ['plain', 'scram-sha-256', 'scram-sha-512'] as const
 
 const node = section('The node itself.', {
-  name: optional(nodeName, { description: 'Name of the node in logs, metrics and the grid. Default: host name and process id.', example: 'node-1', env: 'FOREBAY_NODE_NAME' }),
+  name: optional(nodeName, {
+    description: 'Name of the node in logs, metrics and the grid. Default: host name and process id.',
+    example: 'node-1',
+    env: 'FOREBAY_NODE_NAME',
+  }),
   host: withDefault(z.string().min(1), '127.0.0.1', {
-    description: 'Address the status page, metrics and WebSocket listen on. The default is reachable from this machine only; there is no authentication.',
+    description:
+      'Address the status page, metrics and WebSocket listen on. The default is reachable from this machine only; there is no authentication.',
     env: 'FOREBAY_NODE_HOST',
   }),
   port: withDefault(portNumber, 8080, { description: 'Port of the same; 0 takes any free one.', env: 'FOREBAY_NODE_PORT' }),
-  drain: duration('10s', { min: '0ms', max: '10m' }, 'How long a clean stop may take until the process leaves anyway. Nothing is lost by leaving: others go on from the watermarks.'),
+  drain: duration(
+    '10s',
+    { min: '0ms', max: '10m' },
+    'How long a clean stop may take until the process leaves anyway. Nothing is lost by leaving: others go on from the watermarks.',
+  ),
 })
 
 const sasl = z
@@ -49,12 +58,27 @@ const sasl = z
 
 const events = section('The event log: where events come from.', {
   kind: withDefault(z.enum(['kafka', 'postgres']), 'kafka', 'kafka, or postgres: a log that forebay keeps in the database by itself.'),
-  brokers: withDefault(z.array(hostPort), [], { description: 'Kafka brokers to begin with, as host:port.', env: 'FOREBAY_EVENTS_BROKERS', example: ['127.0.0.1:9092'] }),
+  brokers: withDefault(z.array(hostPort), [], {
+    description: 'Kafka brokers to begin with, as host:port.',
+    env: 'FOREBAY_EVENTS_BROKERS',
+    example: ['127.0.0.1:9092'],
+  }),
   clientId: withDefault(plainName, 'forebay', 'How the node calls itself at the brokers.'),
-  group: optional(plainName, { description: 'Consumer group whose committed offsets show the floors to lag tools. Default: the name of the pipeline.', example: 'stock-ticks' }),
-  fetchBytesMax: size('4MiB', { min: '64KiB', max: '64MiB' }, 'Bytes of one fetch from one partition. More is faster and makes the ticks of tasks less even.'),
+  group: optional(plainName, {
+    description: 'Consumer group whose committed offsets show the floors to lag tools. Default: the name of the pipeline.',
+    example: 'stock-ticks',
+  }),
+  fetchBytesMax: size(
+    '4MiB',
+    { min: '64KiB', max: '64MiB' },
+    'Bytes of one fetch from one partition. More is faster and makes the ticks of tasks less even.',
+  ),
   eventBytesMax: size('1MiB', { min: '1KiB', max: '64MiB' }, 'A larger event becomes a dead letter.'),
-  startAt: withDefault(z.unknown().transform(startTime), 'earliest', 'Where the very first start of a pipeline begins: earliest, latest, or a time such as 2026-01-31T09:30:00Z. Later starts go on from the watermarks.'),
+  startAt: withDefault(
+    z.unknown().transform(startTime),
+    'earliest',
+    'Where the very first start of a pipeline begins: earliest, latest, or a time such as 2026-01-31T09:30:00Z. Later starts go on from the watermarks.',
+  ),
   ssl: withDefault(z.boolean(), false, 'Whether to speak TLS with the brokers.'),
   sasl,
 })
@@ -68,33 +92,72 @@ const database = section('The database of the tables and of the ledger (schema f
   poolMax: withDefault(z.int().min(2).max(200), 8, 'Connections of one node at most.'),
   statementTimeout: duration('30s', { min: '100ms', max: '1h' }, 'Longest single statement; longer ones are cancelled and tried again.'),
   lockTimeout: duration('10s', { min: '10ms', max: '1h' }, 'Longest wait for a lock.'),
-  synchronousCommit: withDefault(z.enum(['on', 'off']), 'on', 'off commits faster. Nothing is lost: what a crash of the database forgets is made again; until then readers of a table may see rows vanish.'),
+  synchronousCommit: withDefault(
+    z.enum(['on', 'off']),
+    'on',
+    'off commits faster. Nothing is lost: what a crash of the database forgets is made again; until then readers of a table may see rows vanish.',
+  ),
 })
 
 const member = section('The Hazelcast member beside the node (mode embedded).', {
-  host: withDefault(z.string().min(1), '127.0.0.1', 'IP address the member listens on. It has no authentication: only ever a private network.'),
+  host: withDefault(
+    z.string().min(1),
+    '127.0.0.1',
+    'IP address the member listens on. It has no authentication: only ever a private network.',
+  ),
   port: withDefault(portNumber.min(1), 5701, 'Port of the member.'),
   dir: withDefault(path, '.forebay/member', 'Folder of its log and pid file. A node started again adopts the member it finds there.'),
-  classPath: optional(z.string().min(1), { description: 'Java class path with the jar of Hazelcast 5.7. Needed in mode embedded.', example: '.servers/hazelcast/*' }),
-  configFile: optional(path, { description: 'The member’s own configuration. Default: the hazelcast.yaml that comes with forebay.', example: 'hazelcast.yaml' }),
+  classPath: optional(z.string().min(1), {
+    description: 'Java class path with the jar of Hazelcast 5.7. Needed in mode embedded.',
+    example: '.servers/hazelcast/*',
+  }),
+  configFile: optional(path, {
+    description: 'The member’s own configuration. Default: the hazelcast.yaml that comes with forebay.',
+    example: 'hazelcast.yaml',
+  }),
 })
 
 const grid = section('The grid of job queues. What tunes it is said here once; hazelcast.yaml takes it by substitution.', {
   mode: withDefault(z.enum(['local', 'embedded', 'client']), 'local', {
-    description: 'local: in this process, for a single node. embedded: the node runs a Hazelcast member beside itself. client: a Hazelcast cluster that others run.',
+    description:
+      'local: in this process, for a single node. embedded: the node runs a Hazelcast member beside itself. client: a Hazelcast cluster that others run.',
     env: 'FOREBAY_GRID_MODE',
   }),
   clusterName: withDefault(plainName, 'forebay', 'Name of the Hazelcast cluster.'),
-  members: withDefault(z.array(hostPort), [], { description: 'All members as host:port (modes embedded and client).', env: 'FOREBAY_GRID_MEMBERS', example: ['127.0.0.1:5701'] }),
-  secretFile: optional(path, { description: 'File with the key that signs every segment; or FOREBAY_GRID_SECRET. Left out: segments are guarded against damage, not against forgery.', example: 'secrets/grid-secret' }),
-  queues: withDefault(z.int().min(1).max(64), 2, 'Queues of each source partition. Part of the routing: it cannot be changed while events wait.'),
-  capacity: withDefault(z.int().min(20).max(100_000), 144, 'Segments a ring holds. Its window, (capacity - 16) / 2, is how many may wait for the database before reading stops.'),
+  members: withDefault(z.array(hostPort), [], {
+    description: 'All members as host:port (modes embedded and client).',
+    env: 'FOREBAY_GRID_MEMBERS',
+    example: ['127.0.0.1:5701'],
+  }),
+  secretFile: optional(path, {
+    description:
+      'File with the key that signs every segment; or FOREBAY_GRID_SECRET. Left out: segments are guarded against damage, not against forgery.',
+    example: 'secrets/grid-secret',
+  }),
+  queues: withDefault(
+    z.int().min(1).max(64),
+    2,
+    'Queues of each source partition. Part of the routing: it cannot be changed while events wait.',
+  ),
+  capacity: withDefault(
+    z.int().min(20).max(100_000),
+    144,
+    'Segments a ring holds. Its window, (capacity - 16) / 2, is how many may wait for the database before reading stops.',
+  ),
   segmentBytesMax: size('128KiB', { min: '96KiB', max: '8MiB' }, 'Bytes of one segment; a dead letter must fit into one.'),
   linger: duration('5ms', { min: '0ms', max: '1s' }, 'How long jobs wait for company before their segment is sent.'),
-  backups: withDefault(z.int().min(0).max(6), 1, 'Copies of each ring on other members. 1 survives the loss of any one member; with 0 such a loss is repaired from the event log.'),
+  backups: withDefault(
+    z.int().min(0).max(6),
+    1,
+    'Copies of each ring on other members. 1 survives the loss of any one member; with 0 such a loss is repaired from the event log.',
+  ),
   memberHeap: size('512MiB', { min: '128MiB', max: '256GiB' }, 'Heap of each member’s JVM. Start refuses when full rings would not fit.'),
   beat: duration('300ms', { min: '50ms', max: '10s' }, 'How often a node says that it lives.'),
-  lease: duration('1200ms', { min: '200ms', max: '60s' }, 'How long a silent node keeps its partitions and queues; at least twice the beat.'),
+  lease: duration(
+    '1200ms',
+    { min: '200ms', max: '60s' },
+    'How long a silent node keeps its partitions and queues; at least twice the beat.',
+  ),
   member,
 })
 
@@ -105,7 +168,10 @@ const taskOverride = z.strictObject({
 })
 
 export const configSchema = z.strictObject({
-  pipeline: z.string({ error: 'expected the path of a pipeline module' }).min(1).meta({ description: 'The pipeline module (.ts or .js), relative to this file.', example: '../examples/stock-ticks/pipeline.ts' }),
+  pipeline: z
+    .string({ error: 'expected the path of a pipeline module' })
+    .min(1)
+    .meta({ description: 'The pipeline module (.ts or .js), relative to this file.', example: '../examples/stock-ticks/pipeline.ts' }),
   tasksOnly: optional(z.array(z.string()).min(1), { description: 'Run only these tasks of the pipeline.', example: ['storeTrade'] }),
   node,
   events,
@@ -114,9 +180,15 @@ export const configSchema = z.strictObject({
   tasks: z
     .record(z.string(), taskOverride)
     .prefault({})
-    .meta({ description: 'Overrides of what the pipeline says, by task.', example: { storeTrade: { every: '15ms', rowsMax: 50_000, bytesMax: '8MiB' } } }),
+    .meta({
+      description: 'Overrides of what the pipeline says, by task.',
+      example: { storeTrade: { every: '15ms', rowsMax: 50_000, bytesMax: '8MiB' } },
+    }),
   log: section('Logs: one line of JSON an event, on stderr.', {
-    level: withDefault(z.enum(['debug', 'info', 'warn', 'error', 'silent']), 'info', { description: 'The least that is logged: debug, info, warn, error or silent.', env: 'FOREBAY_LOG_LEVEL' }),
+    level: withDefault(z.enum(['debug', 'info', 'warn', 'error', 'silent']), 'info', {
+      description: 'The least that is logged: debug, info, warn, error or silent.',
+      env: 'FOREBAY_LOG_LEVEL',
+    }),
   }),
 })
 
@@ -130,7 +202,8 @@ export function docOf(schema: z.ZodType): KeyDoc {
 
 /** The schema below optional, default and transforming wrappers. */
 export function innermost(schema: z.ZodType): z.ZodType {
-  if (schema instanceof z.ZodOptional || schema instanceof z.ZodPrefault || schema instanceof z.ZodDefault) return innermost(schema.unwrap() as z.ZodType)
+  if (schema instanceof z.ZodOptional || schema instanceof z.ZodPrefault || schema instanceof z.ZodDefault)
+    return innermost(schema.unwrap() as z.ZodType)
   return schema
 }
 
@@ -177,7 +250,12 @@ function measured(parse: (text: unknown) => Measured, textOf: (value: number) =>
   const [min, max] = [parse(range.min), parse(range.max)].map((bound) => ('value' in bound ? bound.value : Number.NaN)) as [number, number]
   return z.unknown().transform((written, context): number => {
     const result = parse(written)
-    const problem = 'problem' in result ? result.problem : result.value < min || result.value > max ? `must lie between ${textOf(min)} and ${textOf(max)}` : undefined
+    const problem =
+      'problem' in result
+        ? result.problem
+        : result.value < min || result.value > max
+          ? `must lie between ${textOf(min)} and ${textOf(max)}`
+          : undefined
     if (problem !== undefined) context.addIssue({ code: 'custom', message: problem })
     return 'value' in result ? result.value : z.NEVER
   })
@@ -186,6 +264,7 @@ function measured(parse: (text: unknown) => Measured, textOf: (value: number) =>
 function startTime(written: unknown, context: z.RefinementCtx): 'earliest' | 'latest' | number {
   if (written === 'earliest' || written === 'latest') return written
   const timeMs = typeof written === 'string' && /^\d{4}-\d\d-\d\dT.*(Z|[+-]\d\d:\d\d)$/.test(written) ? Date.parse(written) : Number.NaN
-  if (Number.isNaN(timeMs)) context.addIssue({ code: 'custom', message: 'expected earliest, latest or a time with its zone, such as 2026-01-31T09:30:00Z' })
+  if (Number.isNaN(timeMs))
+    context.addIssue({ code: 'custom', message: 'expected earliest, latest or a time with its zone, such as 2026-01-31T09:30:00Z' })
   return timeMs
 }

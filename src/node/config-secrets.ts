@@ -13,7 +13,11 @@ export interface ConfigSecrets {
   readonly eventsPassword: Secret | undefined
 }
 
-export const secretEnv = { databaseUrl: 'FOREBAY_DATABASE_URL', gridSecret: 'FOREBAY_GRID_SECRET', eventsPassword: 'FOREBAY_EVENTS_PASSWORD' } as const
+export const secretEnv = {
+  databaseUrl: 'FOREBAY_DATABASE_URL',
+  gridSecret: 'FOREBAY_GRID_SECRET',
+  eventsPassword: 'FOREBAY_EVENTS_PASSWORD',
+} as const
 
 export interface SecretsRead {
   readonly secrets: ConfigSecrets
@@ -43,14 +47,20 @@ export function readSecrets(values: ConfigValues, folder: string, env: NodeJS.Pr
     }
   }
   const url = read(secretEnv.databaseUrl, values.database.urlFile, ['database', 'urlFile']) ?? values.database.url
-  if (url === undefined) problems.push({ path: ['database', 'url'], message: `is missing; give database.url, database.urlFile or ${secretEnv.databaseUrl}` })
-  else if (url !== '' && !/^postgres(ql)?:\/\//.test(url)) problems.push({ path: ['database', 'urlFile'], message: `the URL of the database (database.urlFile or ${secretEnv.databaseUrl}) must begin with postgres://` })
+  if (url === undefined)
+    problems.push({ path: ['database', 'url'], message: `is missing; give database.url, database.urlFile or ${secretEnv.databaseUrl}` })
+  else if (url !== '' && !/^postgres(ql)?:\/\//.test(url))
+    problems.push({
+      path: ['database', 'urlFile'],
+      message: `the URL of the database (database.urlFile or ${secretEnv.databaseUrl}) must begin with postgres://`,
+    })
   const gridSecret = read(secretEnv.gridSecret, values.grid.secretFile, ['grid', 'secretFile'])
   if (gridSecret !== undefined && gridSecret !== '' && gridSecret.length < gridSecretLengthMin) {
     problems.push({ path: ['grid', 'secretFile'], message: `the grid secret must have at least ${gridSecretLengthMin} characters` })
   }
   const { sasl } = values.events
-  const eventsPassword = sasl === undefined ? undefined : read(secretEnv.eventsPassword, sasl.passwordFile, ['events', 'sasl', 'passwordFile'])
+  const eventsPassword =
+    sasl === undefined ? undefined : read(secretEnv.eventsPassword, sasl.passwordFile, ['events', 'sasl', 'passwordFile'])
   if (sasl !== undefined && eventsPassword === undefined) {
     problems.push({ path: ['events', 'sasl'], message: `has no password; give events.sasl.passwordFile or ${secretEnv.eventsPassword}` })
   }

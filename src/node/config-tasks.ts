@@ -12,7 +12,10 @@ export function configuredTasks({ values, where }: Config, pipeline: Pipeline): 
   ]
   const strangers = named.filter(({ task }) => !names.includes(task))
   if (strangers.length > 0) {
-    const lines = strangers.map(({ task, path }) => `${where(path)}: ${path[0]}: pipeline ${pipeline.name} has no task ${task}${didYouMean(task, names) || `; it has ${names.join(', ')}`}`)
+    const lines = strangers.map(
+      ({ task, path }) =>
+        `${where(path)}: ${path[0]}: pipeline ${pipeline.name} has no task ${task}${didYouMean(task, names) || `; it has ${names.join(', ')}`}`,
+    )
     throw new ForebayError('FB_CONFIG', lines.join('\n'))
   }
   const chosen = pipeline.tasks.filter(({ name }) => values.tasksOnly?.includes(name) ?? true)

@@ -46,7 +46,8 @@ export function loadConfig(file: string, env: NodeJS.ProcessEnv = process.env): 
     return variable === undefined ? `${file}:${source.line(path)}` : `environment ${variable}`
   }
   const inOrder = (problems: readonly ConfigProblem[]) => problems.toSorted((a, b) => source.line(a.path) - source.line(b.path))
-  const sentences = (problems: readonly ConfigProblem[]) => inOrder(problems).map(({ path, message }) => `${where(path)}: ${path.length === 0 ? '' : `${pathText(path)}: `}${message}`)
+  const sentences = (problems: readonly ConfigProblem[]) =>
+    inOrder(problems).map(({ path, message }) => `${where(path)}: ${path.length === 0 ? '' : `${pathText(path)}: `}${message}`)
   const parsed = configSchema.safeParse(written)
   if (!parsed.success) return fail(sentences(problemsOf(parsed.error.issues, written)))
   const values = parsed.data
@@ -56,14 +57,23 @@ export function loadConfig(file: string, env: NodeJS.ProcessEnv = process.env): 
   const all = [...combinationProblems(values, isGiven), ...problems]
   if (all.length > 0) fail(sentences(all))
   const sources = new Map(leafKeys().map(({ path }) => [path.join('.'), isGiven(path) ? where(path) : 'default']))
-  return { file, folder, values, secrets, sources, where, warnings: [...combinationWarnings(values, secrets.gridSecret !== undefined), ...warnings] }
+  return {
+    file,
+    folder,
+    values,
+    secrets,
+    sources,
+    where,
+    warnings: [...combinationWarnings(values, secrets.gridSecret !== undefined), ...warnings],
+  }
 }
 
 function readText(file: string): string {
   try {
     return readFileSync(file, 'utf8')
   } catch (error) {
-    const reason = (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no such file; name the configuration with -c FILE' : sentenceOf(error)
+    const reason =
+      (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no such file; name the configuration with -c FILE' : sentenceOf(error)
     throw new ForebayError('FB_CONFIG', `${file}: ${reason}`, { cause: error })
   }
 }

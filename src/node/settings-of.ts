@@ -33,7 +33,8 @@ export function settingsOf({ values, secrets, folder }: Config): NodeSettings {
 function eventSettings(events: ConfigValues['events'], password: string | undefined): EventSettings {
   const { kind, brokers, clientId, group, fetchBytesMax, ssl, sasl } = events
   if (kind === 'postgres') return { kind, fetchBytesMax }
-  const login = sasl?.username === undefined || password === undefined ? undefined : { mechanism: sasl.mechanism, username: sasl.username, password }
+  const login =
+    sasl?.username === undefined || password === undefined ? undefined : { mechanism: sasl.mechanism, username: sasl.username, password }
   return { kind, brokers, clientId, group, fetchBytesMax, ssl, sasl: login }
 }
 
@@ -43,7 +44,10 @@ function gridSettings(grid: ConfigValues['grid'], folder: string, secret: string
     name: `member-${member.port}`,
     address: `${member.host}:${member.port}`,
     dir: resolve(folder, member.dir),
-    jars: (member.classPath ?? '').split(':').map((part) => resolve(folder, part)).join(':'),
+    jars: (member.classPath ?? '')
+      .split(':')
+      .map((part) => resolve(folder, part))
+      .join(':'),
     configFile: member.configFile === undefined ? ownConfigFile : resolve(folder, member.configFile),
   }
   return {

@@ -38,7 +38,10 @@ export function definePipeline<Event, Rows extends Record<string, unknown>, Give
 }
 
 /** A task whose types are forgotten: they were checked where it was written. */
-type WrittenTask = Omit<Task<unknown, never>, 'sink' | 'convert'> & { readonly sink: Sink<never>; readonly convert: TaskDefinition['convert'] }
+type WrittenTask = Omit<Task<unknown, never>, 'sink' | 'convert'> & {
+  readonly sink: Sink<never>
+  readonly convert: TaskDefinition['convert']
+}
 
 function taskDefinition(name: string, task: WrittenTask): TaskDefinition {
   return Object.freeze({

@@ -33,7 +33,9 @@ function hashOf(file: string): string {
   try {
     return createHash('sha256').update(readFileSync(file)).digest('hex')
   } catch (error) {
-    throw new ForebayError('FB_PIPELINE', `${file}: the pipeline module cannot be read (${(error as NodeJS.ErrnoException).code})`, { cause: error })
+    throw new ForebayError('FB_PIPELINE', `${file}: the pipeline module cannot be read (${(error as NodeJS.ErrnoException).code})`, {
+      cause: error,
+    })
   }
 }
 
@@ -63,7 +65,10 @@ function placeOf(error: unknown, file: string): string {
   for (const [, url, line] of stack.matchAll(/(file:\/\/[^\s?()]+)(?:\?[^\s:()]*)?:(\d+):\d+/g)) {
     if (fileURLToPath(url!) === file) return `${file}:${line}`
   }
-  const [, line] = stack.split('\n').flatMap((text) => (text.includes(file) ? [/:(\d+)(?::\d+)?(?!\d)/.exec(text.slice(text.indexOf(file) + file.length))] : []))[0] ?? []
+  const [, line] =
+    stack
+      .split('\n')
+      .flatMap((text) => (text.includes(file) ? [/:(\d+)(?::\d+)?(?!\d)/.exec(text.slice(text.indexOf(file) + file.length))] : []))[0] ?? []
   return line === undefined ? file : `${file}:${line}`
 }
 
@@ -71,5 +76,11 @@ function placeOf(error: unknown, file: string): string {
 function isPipeline(value: unknown): value is Pipeline {
   if (typeof value !== 'object' || value === null) return false
   const { name, version, source, tasks } = value as Partial<Pipeline>
-  return typeof name === 'string' && typeof version === 'string' && typeof source === 'object' && Array.isArray(tasks) && tasks.every((task) => typeof task.everyMs === 'number')
+  return (
+    typeof name === 'string' &&
+    typeof version === 'string' &&
+    typeof source === 'object' &&
+    Array.isArray(tasks) &&
+    tasks.every((task) => typeof task.everyMs === 'number')
+  )
 }

@@ -4,7 +4,8 @@ export function nearest(written: string, known: Iterable<string>): string | unde
   let best: { word: string; distance: number } | undefined
   for (const word of known) {
     const distance = editDistance(wanted, word.toLowerCase())
-    if (distance <= Math.max(1, Math.floor(wanted.length / 3)) && (best === undefined || distance < best.distance)) best = { word, distance }
+    if (distance <= Math.max(1, Math.floor(wanted.length / 3)) && (best === undefined || distance < best.distance))
+      best = { word, distance }
   }
   return best?.word
 }

@@ -22,7 +22,8 @@ export function pipelineProblems(pipeline: unknown): string[] {
   if (!isFields(pipeline)) return ['definePipeline needs an object with name, source and tasks']
   const { name, version, source, key, tasks } = pipeline
   const problems = unknownFields(pipeline, pipelineFields, '')
-  if (!matches(name, namePattern)) problems.push(`name must be a lower case letter followed by at most 47 letters, digits and dashes, not ${shown(name)}`)
+  if (!matches(name, namePattern))
+    problems.push(`name must be a lower case letter followed by at most 47 letters, digits and dashes, not ${shown(name)}`)
   if (version !== undefined && (typeof version !== 'string' || !/^[\w.-]{1,48}$/.test(version))) {
     problems.push(`version must be a string of letters, digits, dots and dashes such as '1', not ${shown(version)}`)
   }
@@ -73,9 +74,11 @@ function sinkProblems(at: string, sink: SinkDefinition | undefined): string[] {
   }
   if (sink?.kind !== 'web-socket') return [`${at}.sink must be a sink: postgresTable(…) or webSocket(…)`]
   const problems: string[] = []
-  if (!matches(sink.channel, namePattern)) problems.push(`${at}.sink: a channel's name is lower case letters, digits and dashes, not ${shown(sink.channel)}`)
+  if (!matches(sink.channel, namePattern))
+    problems.push(`${at}.sink: a channel's name is lower case letters, digits and dashes, not ${shown(sink.channel)}`)
   if (typeof sink.latestBy !== 'function') problems.push(`${at}.sink: latestBy must be a function of the value`)
-  if (sink.seed !== undefined && !(isFields(sink.seed) && matches(sink.seed.sql, /\S/))) problems.push(`${at}.sink: seed must be { sql } with a query of key and value`)
+  if (sink.seed !== undefined && !(isFields(sink.seed) && matches(sink.seed.sql, /\S/)))
+    problems.push(`${at}.sink: seed must be { sql } with a query of key and value`)
   return problems
 }
 

@@ -32,4 +32,8 @@ export type NothingExtra<Rows, Gives> = {
   }
 }
 
-type Extra<Row, Gives> = Gives extends readonly (infer One)[] ? Extra<Row, One> : Gives extends object ? Exclude<keyof Gives, keyof Row> : never
+type Extra<Row, Gives> = Gives extends readonly (infer One)[]
+  ? Extra<Row, One>
+  : Gives extends object
+    ? Exclude<keyof Gives, keyof Row>
+    : never

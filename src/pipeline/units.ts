@@ -57,6 +57,9 @@ function suggestion(text: unknown, known: Readonly<Record<string, string>>, unit
   const [, amount, written] = /^\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*$/.exec(String(text)) ?? []
   if (amount === undefined) return `, not ${JSON.stringify(text)}`
   const lower = (written ?? '').toLowerCase()
-  const unit = lower === '' ? bare : (Object.keys(units).find((name) => name.toLowerCase() === lower) ?? (Object.hasOwn(known, lower) ? known[lower] : undefined))
+  const unit =
+    lower === ''
+      ? bare
+      : (Object.keys(units).find((name) => name.toLowerCase() === lower) ?? (Object.hasOwn(known, lower) ? known[lower] : undefined))
   return unit === undefined ? `, not ${JSON.stringify(text)}` : `; did you mean ${amount}${unit}?`
 }

@@ -34,7 +34,8 @@ function fileOf(name: string, text: string): string {
   return join(folder, name)
 }
 
-const good = () => fileOf('good.yaml', `pipeline: ${JSON.stringify(pipeline)}\nevents: { kind: postgres }\ntasks: { storeTrade: { every: 25ms } }\n`)
+const good = () =>
+  fileOf('good.yaml', `pipeline: ${JSON.stringify(pipeline)}\nevents: { kind: postgres }\ntasks: { storeTrade: { every: 25ms } }\n`)
 
 describe('forebay', () => {
   it('shows its commands, and examples for each', async () => {

@@ -40,7 +40,10 @@ function problemsOf(text: string, environment: NodeJS.ProcessEnv = env): string[
 describe('A configuration', () => {
   it('needs a pipeline, an event log and a database, and has defaults for the rest', () => {
     const { values, sources, warnings } = loadConfig(fileOf(least), env)
-    expect(values).toMatchObject({ node: { host: '127.0.0.1', port: 8080, drain: 10_000 }, grid: { mode: 'local', queues: 2, capacity: 144, segmentBytesMax: 131_072, lease: 1200 } })
+    expect(values).toMatchObject({
+      node: { host: '127.0.0.1', port: 8080, drain: 10_000 },
+      grid: { mode: 'local', queues: 2, capacity: 144, segmentBytesMax: 131_072, lease: 1200 },
+    })
     expect(sources.get('grid.lease')).toBe('default')
     expect(warnings).toEqual([])
   })
@@ -49,11 +52,20 @@ describe('A configuration', () => {
     const file = fileOf(`${least}node:\n  port: 1\n  host: localhost\n`)
     const { values, sources } = loadConfig(file, { ...env, FOREBAY_NODE_PORT: '9999' })
     expect(values.node).toMatchObject({ port: 9999, host: 'localhost' })
-    expect([sources.get('node.port'), sources.get('node.host'), sources.get('pipeline')]).toEqual(['environment FOREBAY_NODE_PORT', `${file}:5`, `${file}:1`])
+    expect([sources.get('node.port'), sources.get('node.host'), sources.get('pipeline')]).toEqual([
+      'environment FOREBAY_NODE_PORT',
+      `${file}:5`,
+      `${file}:1`,
+    ])
   })
 
   it('takes lists from the environment', () => {
-    const { values } = loadConfig(fileOf('pipeline: p.ts\n'), { ...env, FOREBAY_EVENTS_BROKERS: 'a:1, b:2', FOREBAY_GRID_MODE: 'client', FOREBAY_GRID_MEMBERS: 'c:3' })
+    const { values } = loadConfig(fileOf('pipeline: p.ts\n'), {
+      ...env,
+      FOREBAY_EVENTS_BROKERS: 'a:1, b:2',
+      FOREBAY_GRID_MODE: 'client',
+      FOREBAY_GRID_MEMBERS: 'c:3',
+    })
     expect([values.events.brokers, values.grid.mode, values.grid.members]).toEqual([['a:1', 'b:2'], 'client', ['c:3']])
   })
 
@@ -65,21 +77,69 @@ describe('A configuration', () => {
     ['an unknown key', 'node:\n  prot: 1\n', 'c.yaml:4: node.prot: unknown key; did you mean port?'],
     ['a key of another section', 'node:\n  brokers: [a:1]\n', 'c.yaml:4: node.brokers: unknown key; did you mean events.brokers?'],
     ['a key that means nothing', 'log:\n  elephant: 1\n', 'c.yaml:4: log.elephant: unknown key; the keys here are level'],
-    ['a duration without unit', 'node:\n  drain: 15\n', 'c.yaml:4: node.drain: a duration needs a number and a unit (ms, s, m or h); did you mean 15ms?'],
-    ['a size in MB', 'grid:\n  segmentBytesMax: 1MB\n', 'c.yaml:4: grid.segmentBytesMax: a size needs a number and a unit (B, KiB, MiB or GiB); did you mean 1MiB?'],
-    ['a segment too small for a dead letter', 'grid:\n  segmentBytesMax: 64KiB\n', 'c.yaml:4: grid.segmentBytesMax: must lie between 96KiB and 8MiB'],
-    ['a choice misspelt', 'grid:\n  mode: clinet\n', 'c.yaml:4: grid.mode: expected local, embedded, client, not "clinet"; did you mean client?'],
+    [
+      'a duration without unit',
+      'node:\n  drain: 15\n',
+      'c.yaml:4: node.drain: a duration needs a number and a unit (ms, s, m or h); did you mean 15ms?',
+    ],
+    [
+      'a size in MB',
+      'grid:\n  segmentBytesMax: 1MB\n',
+      'c.yaml:4: grid.segmentBytesMax: a size needs a number and a unit (B, KiB, MiB or GiB); did you mean 1MiB?',
+    ],
+    [
+      'a segment too small for a dead letter',
+      'grid:\n  segmentBytesMax: 64KiB\n',
+      'c.yaml:4: grid.segmentBytesMax: must lie between 96KiB and 8MiB',
+    ],
+    [
+      'a choice misspelt',
+      'grid:\n  mode: clinet\n',
+      'c.yaml:4: grid.mode: expected local, embedded, client, not "clinet"; did you mean client?',
+    ],
     ['text for a number', 'grid:\n  queues: "2"\n', 'c.yaml:4: grid.queues: expected number, not "2"'],
-    ['an address without port', 'grid:\n  mode: client\n  members: [a:1,\n    localhost]\n', 'c.yaml:6: grid.members[1]: expected host:port, such as 127.0.0.1:9092, not "localhost"'],
-    ['an override without unit', 'tasks:\n  storeTrade: { every: 15 }\n', 'c.yaml:4: tasks.storeTrade.every: a duration needs a number and a unit (ms, s, m or h); did you mean 15ms?'],
-    ['an override misspelt', 'tasks:\n  storeTrade:\n    rowMax: 3\n', 'c.yaml:5: tasks.storeTrade.rowMax: unknown key; did you mean rowsMax?'],
+    [
+      'an address without port',
+      'grid:\n  mode: client\n  members: [a:1,\n    localhost]\n',
+      'c.yaml:6: grid.members[1]: expected host:port, such as 127.0.0.1:9092, not "localhost"',
+    ],
+    [
+      'an override without unit',
+      'tasks:\n  storeTrade: { every: 15 }\n',
+      'c.yaml:4: tasks.storeTrade.every: a duration needs a number and a unit (ms, s, m or h); did you mean 15ms?',
+    ],
+    [
+      'an override misspelt',
+      'tasks:\n  storeTrade:\n    rowMax: 3\n',
+      'c.yaml:5: tasks.storeTrade.rowMax: unknown key; did you mean rowsMax?',
+    ],
     ['a key given twice', 'log: {}\nlog: {}\n', 'c.yaml:4: this key was already given above'],
     ['a short grid secret', 'grid:\n  secretFile: short\n', 'c.yaml:4: grid.secretFile: the grid secret must have at least 16 characters'],
-    ['a lease of one beat', 'grid:\n  beat: 1s\n', 'c.yaml:3: grid.lease: must be at least twice grid.beat, or one late beat costs a node all it owns'],
-    ['members of a local grid', 'grid:\n  members: [a:1]\n', 'c.yaml:4: grid.members: is of no use with grid.mode local; leave it out, or choose embedded or client'],
-    ['a client without members', 'grid:\n  mode: client\n', 'c.yaml:3: grid.members: is missing; grid.mode client needs the members, such as [127.0.0.1:5701]'],
-    ['a lock timeout beyond the statement', 'database:\n  lockTimeout: 1m\n', 'c.yaml:4: database.lockTimeout: is longer than database.statementTimeout, which would always come first'],
-    ['a password in the file', 'database:\n  url: postgres://a:b@h/x\n', 'c.yaml:4: database.url: has a password in it; put the URL into a file named by database.urlFile, or into FOREBAY_DATABASE_URL'],
+    [
+      'a lease of one beat',
+      'grid:\n  beat: 1s\n',
+      'c.yaml:3: grid.lease: must be at least twice grid.beat, or one late beat costs a node all it owns',
+    ],
+    [
+      'members of a local grid',
+      'grid:\n  members: [a:1]\n',
+      'c.yaml:4: grid.members: is of no use with grid.mode local; leave it out, or choose embedded or client',
+    ],
+    [
+      'a client without members',
+      'grid:\n  mode: client\n',
+      'c.yaml:3: grid.members: is missing; grid.mode client needs the members, such as [127.0.0.1:5701]',
+    ],
+    [
+      'a lock timeout beyond the statement',
+      'database:\n  lockTimeout: 1m\n',
+      'c.yaml:4: database.lockTimeout: is longer than database.statementTimeout, which would always come first',
+    ],
+    [
+      'a password in the file',
+      'database:\n  url: postgres://a:b@h/x\n',
+      'c.yaml:4: database.url: has a password in it; put the URL into a file named by database.urlFile, or into FOREBAY_DATABASE_URL',
+    ],
     ['a secret file that is not there', 'grid:\n  secretFile: none\n', `c.yaml:4: grid.secretFile: none cannot be read (ENOENT)`],
   ])('is refused for %s, with file, line and what to do', (_what, text, problem) => {
     fileOf('tiny\n', 'short')
@@ -87,11 +147,31 @@ describe('A configuration', () => {
   })
 
   it.each<[string, string, string]>([
-    ['brokers beside the log in Postgres', 'pipeline: p.ts\nevents: { kind: postgres, brokers: [a:1] }\n', 'c.yaml:2: events.brokers: is of no use with events.kind postgres; leave it out, or choose kafka'],
-    ['Kafka without brokers', 'pipeline: p.ts\n', 'c.yaml:1: events.brokers: is missing; events.kind kafka needs at least one broker, such as [127.0.0.1:9092]'],
-    ['a start time without zone', 'pipeline: p.ts\nevents: { kind: postgres, startAt: 2026-01-31T09:30:00 }\n', 'c.yaml:2: events.startAt: expected earliest, latest or a time with its zone, such as 2026-01-31T09:30:00Z'],
-    ['a login without password', 'pipeline: p.ts\nevents:\n  brokers: [a:1]\n  sasl: { username: u }\n', 'c.yaml:4: events.sasl: has no password; give events.sasl.passwordFile or FOREBAY_EVENTS_PASSWORD'],
-    ['no pipeline', 'events: { kind: postgres }\n', 'c.yaml:1: pipeline: is missing; expected the path of a pipeline module, such as ../examples/stock-ticks/pipeline.ts'],
+    [
+      'brokers beside the log in Postgres',
+      'pipeline: p.ts\nevents: { kind: postgres, brokers: [a:1] }\n',
+      'c.yaml:2: events.brokers: is of no use with events.kind postgres; leave it out, or choose kafka',
+    ],
+    [
+      'Kafka without brokers',
+      'pipeline: p.ts\n',
+      'c.yaml:1: events.brokers: is missing; events.kind kafka needs at least one broker, such as [127.0.0.1:9092]',
+    ],
+    [
+      'a start time without zone',
+      'pipeline: p.ts\nevents: { kind: postgres, startAt: 2026-01-31T09:30:00 }\n',
+      'c.yaml:2: events.startAt: expected earliest, latest or a time with its zone, such as 2026-01-31T09:30:00Z',
+    ],
+    [
+      'a login without password',
+      'pipeline: p.ts\nevents:\n  brokers: [a:1]\n  sasl: { username: u }\n',
+      'c.yaml:4: events.sasl: has no password; give events.sasl.passwordFile or FOREBAY_EVENTS_PASSWORD',
+    ],
+    [
+      'no pipeline',
+      'events: { kind: postgres }\n',
+      'c.yaml:1: pipeline: is missing; expected the path of a pipeline module, such as ../examples/stock-ticks/pipeline.ts',
+    ],
   ])('is refused for %s', (_what, text, problem) => {
     expect(problemsOf(text)).toEqual([problem])
   })
@@ -104,16 +184,26 @@ describe('A configuration', () => {
   })
 
   it('is refused without a database, naming all ways to give one', () => {
-    expect(problemsOf(least, {})).toEqual(['c.yaml:1: database.url: is missing; give database.url, database.urlFile or FOREBAY_DATABASE_URL'])
+    expect(problemsOf(least, {})).toEqual([
+      'c.yaml:1: database.url: is missing; give database.url, database.urlFile or FOREBAY_DATABASE_URL',
+    ])
   })
 
   it('blames the environment for what it got from there', () => {
-    expect(problemsOf(least, { ...env, FOREBAY_NODE_PORT: 'many' })).toEqual(['environment FOREBAY_NODE_PORT: node.port: expected number, not "many"'])
+    expect(problemsOf(least, { ...env, FOREBAY_NODE_PORT: 'many' })).toEqual([
+      'environment FOREBAY_NODE_PORT: node.port: expected number, not "many"',
+    ])
   })
 
   it('is refused for everything wrong at once, in the order of the file', () => {
     const problems = problemsOf('pipelin: p\nnode: { drain: 1, port: -1 }\ngrid: { queues: 0 }\n')
-    expect(problems.map((problem) => problem.split(': ').slice(0, 2).join(' '))).toEqual(['c.yaml:1 pipeline', 'c.yaml:1 pipelin', 'c.yaml:2 node.port', 'c.yaml:2 node.drain', 'c.yaml:3 grid.queues'])
+    expect(problems.map((problem) => problem.split(': ').slice(0, 2).join(' '))).toEqual([
+      'c.yaml:1 pipeline',
+      'c.yaml:1 pipelin',
+      'c.yaml:2 node.port',
+      'c.yaml:2 node.drain',
+      'c.yaml:3 grid.queues',
+    ])
   })
 
   it('is refused when the file is not there or is no YAML', () => {
@@ -129,8 +219,12 @@ describe('Secrets', () => {
     fileOf('0123456789abcdef\n', 'secret')
     for (const name of ['url', 'secret']) chmodSync(join(folder, name), 0o600)
     const config = loadConfig(fileOf(`${least}database: { urlFile: url }\ngrid: { secretFile: secret }\n`), {})
-    expect(settingsOf(config)).toMatchObject({ database: { url: 'postgres://me:file-word@127.0.0.1/x' }, grid: { secret: '0123456789abcdef' } })
-    for (const text of [inspect(config, { depth: 9 }), JSON.stringify(config), `${config.secrets.databaseUrl}`]) expect(text).not.toMatch(/file-word|0123456789/)
+    expect(settingsOf(config)).toMatchObject({
+      database: { url: 'postgres://me:file-word@127.0.0.1/x' },
+      grid: { secret: '0123456789abcdef' },
+    })
+    for (const text of [inspect(config, { depth: 9 }), JSON.stringify(config), String(config.secrets.databaseUrl)])
+      expect(text).not.toMatch(/file-word|0123456789/)
     expect(config.warnings).toEqual([])
   })
 
@@ -142,7 +236,9 @@ describe('Secrets', () => {
   it('in a file that others may read are warned about', () => {
     fileOf('0123456789abcdef\n', 'open')
     chmodSync(join(folder, 'open'), 0o644)
-    expect(loadConfig(fileOf(`${least}grid: { secretFile: open }\n`), env).warnings).toEqual([`grid.secretFile: others may read ${join(folder, 'open')}; run chmod 600 on it`])
+    expect(loadConfig(fileOf(`${least}grid: { secretFile: open }\n`), env).warnings).toEqual([
+      `grid.secretFile: others may read ${join(folder, 'open')}; run chmod 600 on it`,
+    ])
   })
 
   it('that are missing from a shared grid are warned about, as is an address beyond this machine', () => {
@@ -153,11 +249,17 @@ describe('Secrets', () => {
 
 describe('The settings of a node', () => {
   it('carry units in numbers and paths from the folder of the file', () => {
-    const grid = 'grid:\n  mode: embedded\n  members: [127.0.0.1:5701]\n  memberHeap: 1GiB\n  member: { classPath: "jars/*:/abs/*", dir: here }\n'
+    const grid =
+      'grid:\n  mode: embedded\n  members: [127.0.0.1:5701]\n  memberHeap: 1GiB\n  member: { classPath: "jars/*:/abs/*", dir: here }\n'
     const settings = settingsOf(loadConfig(fileOf(`${least}${grid}node: { name: n }\ntasks: { a: { every: 2s } }\n`), env))
     expect(settings.node).toEqual({ name: 'n', host: '127.0.0.1', port: 8080 })
     expect(settings.grid).toMatchObject({ memberHeapMb: 1024, lingerMs: 5, beatMs: 300, leaseMs: 1200 })
-    expect(settings.grid.member).toMatchObject({ name: 'member-5701', address: '127.0.0.1:5701', dir: join(folder, 'here'), jars: `${join(folder, 'jars/*')}:/abs/*` })
+    expect(settings.grid.member).toMatchObject({
+      name: 'member-5701',
+      address: '127.0.0.1:5701',
+      dir: join(folder, 'here'),
+      jars: `${join(folder, 'jars/*')}:/abs/*`,
+    })
     expect(readFileSync(settings.grid.member!.configFile, 'utf8')).toContain('hazelcast:')
     expect(settings.tasks).toEqual({ a: { everyMs: 2000 } })
   })
@@ -189,7 +291,10 @@ describe('The tasks of a configuration', () => {
 
 describe('config/forebay.yaml', () => {
   it('is what the schema makes of it', () => {
-    expect(readFileSync(preset, 'utf8'), 'config/forebay.yaml is out of step with src/node/config-schema.ts: run npm run config:document').toBe(configDocument())
+    expect(
+      readFileSync(preset, 'utf8'),
+      'config/forebay.yaml is out of step with src/node/config-schema.ts: run npm run config:document',
+    ).toBe(configDocument())
   })
 
   it('names and describes every key', () => {
@@ -202,12 +307,18 @@ describe('config/forebay.yaml', () => {
 
   it('is a right configuration, with the defaults and no others', () => {
     const { values } = loadConfig(preset, env)
-    const defaults = loadConfig(fileOf('pipeline: ../examples/stock-ticks/pipeline.ts\nevents: { brokers: [127.0.0.1:9092] }\n'), env).values
+    const defaults = loadConfig(
+      fileOf('pipeline: ../examples/stock-ticks/pipeline.ts\nevents: { brokers: [127.0.0.1:9092] }\n'),
+      env,
+    ).values
     expect(values).toEqual(defaults)
   })
 
   it('is a right configuration too with every commented key uncovered, but for what excludes each other', () => {
-    const text = readFileSync(preset, 'utf8').replace(/^( *)# ( *)(# )?(\w+:( .*)?)$/gm, (line, indent: string, deeper: string, _mark, rest: string) => (isKeyLine(rest) ? `${indent}${deeper}${rest}` : line))
+    const text = readFileSync(preset, 'utf8').replace(
+      /^( *)# ( *)(# )?(\w+:( .*)?)$/gm,
+      (line, indent: string, deeper: string, _mark, rest: string) => (isKeyLine(rest) ? `${indent}${deeper}${rest}` : line),
+    )
     const problems = problemsOf(text, { ...env, FOREBAY_EVENTS_PASSWORD: 'p', FOREBAY_GRID_SECRET: '0123456789abcdef' })
     expect(problems.map((problem) => problem.split(': ')[1])).toEqual(['database.urlFile', 'grid.members', 'grid.member.classPath'])
   })

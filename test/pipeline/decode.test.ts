@@ -26,7 +26,9 @@ describe('json', () => {
   })
 
   it('refuses bytes that are not UTF-8 instead of replacing them', () => {
-    expect(failureOf(Buffer.from([0x7b, 0x22, 0x73, 0x22, 0x3a, 0x22, 0xff, 0x22, 0x7d]))).toBe('the event is not JSON: its bytes are not UTF-8')
+    expect(failureOf(Buffer.from([0x7b, 0x22, 0x73, 0x22, 0x3a, 0x22, 0xff, 0x22, 0x7d]))).toBe(
+      'the event is not JSON: its bytes are not UTF-8',
+    )
   })
 
   it('takes a replacement character that was really sent', () => {
@@ -35,7 +37,9 @@ describe('json', () => {
 
   it('names the path, what was expected and what was there', () => {
     const message = failureOf(Buffer.from('{"symbol":7,"legs":[{"size":1},{"size":"x"}]}'))
-    expect(message).toBe('the event does not fit the schema: symbol: expected string, received number; legs[1].size: expected number, received string')
+    expect(message).toBe(
+      'the event does not fit the schema: symbol: expected string, received number; legs[1].size: expected number, received string',
+    )
   })
 
   it('speaks of the whole value when that is at fault', () => {

@@ -25,7 +25,15 @@ describe('definePipeline', () => {
     const tasks = { rows: { ...rows, every: '15ms', rowsMax: 10, bytesMax: '4MiB' } as const }
     const pipeline = definePipeline({ name: 'a', source, key: (event) => event.symbol, tasks })
     expect(pipeline).toMatchObject({ name: 'a', version: '1', source: { topic: 'trades' } })
-    expect(pipeline.tasks).toMatchObject([{ name: 'rows', everyMs: 15, rowsMax: 10, bytesMax: 4_194_304, sink: { kind: 'postgres-table', table: 't', columns: { symbol: 'text' } } }])
+    expect(pipeline.tasks).toMatchObject([
+      {
+        name: 'rows',
+        everyMs: 15,
+        rowsMax: 10,
+        bytesMax: 4_194_304,
+        sink: { kind: 'postgres-table', table: 't', columns: { symbol: 'text' } },
+      },
+    ])
     expect(pipeline.key?.({ symbol: 'SPY' })).toBe('SPY')
   })
 
@@ -48,17 +56,45 @@ describe('definePipeline', () => {
     ['a name in capitals', { name: 'Stock', source, tasks: { rows } }, 'name must be a lower case letter'],
     ['an unknown field', { name: 'a', source, taks: {}, tasks: { rows } }, 'taks is unknown; did you mean tasks?'],
     ['a version that is a number', { name: 'a', version: 2, source, tasks: { rows } }, 'version must be a string'],
-    ['no topic', { name: 'a', source: { decode: source.decode }, tasks: { rows } }, 'source.topic must be the name of a topic, not undefined'],
-    ['a bare function as decoder', { name: 'a', source: { topic: 't', decode: () => 1 }, tasks: { rows } }, 'source.decode must be a decoder'],
+    [
+      'no topic',
+      { name: 'a', source: { decode: source.decode }, tasks: { rows } },
+      'source.topic must be the name of a topic, not undefined',
+    ],
+    [
+      'a bare function as decoder',
+      { name: 'a', source: { topic: 't', decode: () => 1 }, tasks: { rows } },
+      'source.decode must be a decoder',
+    ],
     ['no task', { name: 'a', source, tasks: {} }, 'tasks must name at least one task'],
     ['a task name with a blank', { name: 'a', source, tasks: { 'a b': rows } }, "tasks.a b: a task's name"],
-    ['no unit', { name: 'a', source, tasks: { rows: { ...rows, every: '15' } } }, 'tasks.rows.every: a duration needs a number and a unit (ms, s, m or h); did you mean 15ms?'],
-    ['a cadence of nothing', { name: 'a', source, tasks: { rows: { ...rows, every: '0ms' } } }, 'tasks.rows.every must lie between 1ms and 24h'],
-    ['half a row', { name: 'a', source, tasks: { rows: { ...rows, rowsMax: 0.5 } } }, 'tasks.rows.rowsMax must be a whole number of at least 1'],
+    [
+      'no unit',
+      { name: 'a', source, tasks: { rows: { ...rows, every: '15' } } },
+      'tasks.rows.every: a duration needs a number and a unit (ms, s, m or h); did you mean 15ms?',
+    ],
+    [
+      'a cadence of nothing',
+      { name: 'a', source, tasks: { rows: { ...rows, every: '0ms' } } },
+      'tasks.rows.every must lie between 1ms and 24h',
+    ],
+    [
+      'half a row',
+      { name: 'a', source, tasks: { rows: { ...rows, rowsMax: 0.5 } } },
+      'tasks.rows.rowsMax must be a whole number of at least 1',
+    ],
     ['no convert', { name: 'a', source, tasks: { rows: { ...rows, convert: 3 } } }, 'tasks.rows.convert must be a function'],
     ['no sink', { name: 'a', source, tasks: { rows: { ...rows, sink: {} } } }, 'tasks.rows.sink must be a sink'],
-    ['a merge without key', { name: 'a', source, tasks: { rows: { ...rows, sink: postgresTable('t', { columns: { a: 'int' }, merge: { a: 'add' } }) } } }, 'merge needs upsertOn'],
-    ['one channel twice', { name: 'a', source, tasks: { one: channel, two: channel } }, 'tasks.two and tasks.one push into the same channel prices'],
+    [
+      'a merge without key',
+      { name: 'a', source, tasks: { rows: { ...rows, sink: postgresTable('t', { columns: { a: 'int' }, merge: { a: 'add' } }) } } },
+      'merge needs upsertOn',
+    ],
+    [
+      'one channel twice',
+      { name: 'a', source, tasks: { one: channel, two: channel } },
+      'tasks.two and tasks.one push into the same channel prices',
+    ],
     ['a key that is no function', { name: 'a', source, key: 'symbol', tasks: { rows } }, 'key must be a function of the event'],
   ])('refuses %s', (_what, pipeline, problem) => {
     expect(problemOf(pipeline)).toContain(problem)
@@ -66,13 +102,23 @@ describe('definePipeline', () => {
 
   it('names everything that is wrong at once', () => {
     const problem = problemOf({ name: 'A', source: {}, tasks: { rows: { ...rows, every: 1, convert: null } } })
-    for (const part of ['name must', 'source.topic', 'source.decode', 'tasks.rows.every', 'tasks.rows.convert']) expect(problem).toContain(part)
+    for (const part of ['name must', 'source.topic', 'source.decode', 'tasks.rows.every', 'tasks.rows.convert'])
+      expect(problem).toContain(part)
   })
 })
 
 describe('The stock-ticks example', () => {
-  const trade = { ms_since_midnight: 34_261_000, symbol: 'SPY', price_e4: 1_674_200, size: 210, exchange: 'Q', conditions: '2000', suspicious: true }
-  const jobsOf = (task: string) => stockTicks.tasks.find(({ name }) => name === task)!.convert(stockTicks.source.decode.decode(Buffer.from(JSON.stringify(trade))), at)
+  const trade = {
+    ms_since_midnight: 34_261_000,
+    symbol: 'SPY',
+    price_e4: 1_674_200,
+    size: 210,
+    exchange: 'Q',
+    conditions: '2000',
+    suspicious: true,
+  }
+  const jobsOf = (task: string) =>
+    stockTicks.tasks.find(({ name }) => name === task)!.convert(stockTicks.source.decode.decode(Buffer.from(JSON.stringify(trade))), at)
 
   it('stores every column of a trade with its place in the log', () => {
     expect(jobsOf('storeTrade')).toEqual({ source_partition: 2, source_offset: 41n, ...trade })
@@ -88,10 +134,16 @@ describe('The stock-ticks example', () => {
   })
 
   it('refuses a trade of another shape', () => {
-    expect(() => stockTicks.source.decode.decode(Buffer.from(JSON.stringify({ ...trade, suspicious: 1 })))).toThrow('suspicious: expected boolean, received number')
+    expect(() => stockTicks.source.decode.decode(Buffer.from(JSON.stringify({ ...trade, suspicious: 1 })))).toThrow(
+      'suspicious: expected boolean, received number',
+    )
   })
 
   it('runs at the cadences it promises', () => {
-    expect(stockTicks.tasks.map(({ name, everyMs }) => [name, everyMs])).toEqual([['storeTrade', 15], ['pushPrice', 10], ['minuteCandle', 1000]])
+    expect(stockTicks.tasks.map(({ name, everyMs }) => [name, everyMs])).toEqual([
+      ['storeTrade', 15],
+      ['pushPrice', 10],
+      ['minuteCandle', 1000],
+    ])
   })
 })

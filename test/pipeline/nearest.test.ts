@@ -2,7 +2,12 @@ import { describe, expect, it } from 'vitest'
 import { didYouMean, nearest } from '../../src/pipeline/nearest.ts'
 
 describe('nearest', () => {
-  it.each([['prot', 'port'], ['brokrs', 'brokers'], ['Brokers', 'brokers'], ['rowMax', 'rowsMax']])('takes %s for %s', (written, meant) => {
+  it.each([
+    ['prot', 'port'],
+    ['brokrs', 'brokers'],
+    ['Brokers', 'brokers'],
+    ['rowMax', 'rowsMax'],
+  ])('takes %s for %s', (written, meant) => {
     expect(nearest(written, ['port', 'brokers', 'rowsMax', 'bytesMax'])).toBe(meant)
   })
 
