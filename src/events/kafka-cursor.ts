@@ -52,6 +52,8 @@ export class KafkaCursor implements EventCursor {
   #generation = 0
   #isClosed = false
   #cluster: Cluster | null = null
+  /** The last cluster the loop used, even when it was released since. */
+  #lastCluster: Cluster | null = null
   /** Ends the wait of the poll under way. */
   #wakePoll: (() => void) | null = null
   /** Ends the sleep of the fetch loop. */
@@ -164,7 +166,9 @@ export class KafkaCursor implements EventCursor {
         retryMs = Math.min(retryMs * 2, retryLastMs)
       }
     }
-    this.#releaseCluster()
+    this.#cluster = null
+    // A release while the loop was still connecting leaves open what was connected after it, and with it the process alive.
+    if (this.#lastCluster !== null) await releaseCluster(this.#lastCluster)
   }
 
   #take(batch: EventBatch): void {
@@ -199,6 +203,7 @@ export class KafkaCursor implements EventCursor {
     if (this.#cluster !== null) return this.#cluster
     const cluster = clusterOf(this.#options.kafka)
     this.#cluster = cluster
+    this.#lastCluster = cluster
     await cluster.connect()
     await cluster.addTargetTopic(this.#options.topic)
     return cluster
