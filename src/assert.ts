@@ -10,8 +10,3 @@ export function must<T>(value: T | null | undefined, what: string): T {
   assert(value !== null && value !== undefined, `${what} is there`)
   return value
 }
-
-/** Marks a branch that the types rule out. */
-export function unreachable(value: never): never {
-  throw new ForebayError('FB_INTERNAL', `unreachable value ${String(value)}`)
-}

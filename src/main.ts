@@ -4,9 +4,10 @@
  */
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import { ForebayError } from './errors.ts'
+import type { Logger } from 'pino'
+import { ForebayError, sentenceOf } from './errors.ts'
 import { floorBefore } from './events/event-log.ts'
-import type { EventLog } from './events/event-log.ts'
+import type { EventLog, LogIdentity } from './events/event-log.ts'
 import type { KafkaAddress } from './events/kafka-cluster.ts'
 import { KafkaEventLog } from './events/kafka-event-log.ts'
 import { PostgresEventLog } from './events/postgres-event-log.ts'
@@ -15,7 +16,7 @@ import { HazelcastMember } from './grid/hazelcast-member.ts'
 import type { JobGrid } from './grid/job-grid.ts'
 import { LocalJobGrid } from './grid/local-job-grid.ts'
 import { ringName, scopeName } from './grid/queue-name.ts'
-import { deadPayloadBytesMax, hashName } from './ingest/converter.ts'
+import { hashName } from './ingest/converter.ts'
 import { createLogger } from './node/logger.ts'
 import { HttpServer } from './node/http-server.ts'
 import { checkMemory } from './node/memory-bound.ts'
@@ -29,6 +30,7 @@ import { windowSegmentsMax } from './node/settings.ts'
 import type { GridSettings, NodeSettings } from './node/settings.ts'
 import type { Observer } from './observer.ts'
 import { openPostgresLedger } from './offsets/postgres-ledger.ts'
+import type { PostgresLedger } from './offsets/postgres-ledger.ts'
 import { PostgresPool } from './offsets/postgres-pool.ts'
 import type { Pipeline, TaskDefinition } from './pipeline/pipeline.ts'
 import { SystemClock } from './schedule/clock.ts'
@@ -55,17 +57,59 @@ const bytesMaxDefault = 8 * 1024 * 1024
 const headBytesMax = 4096
 
 /** Runs one node until `signal` aborts. Throws ForebayError: what is wrong, where, and what to do. */
-export async function runNode({ settings, pipeline, fileHash, signal, onRunning }: RunOptions): Promise<void> {
+export async function runNode(options: RunOptions): Promise<void> {
+  const { settings, pipeline, signal, onRunning } = options
   await using parts = new Parts()
+  const base = await openBase(settings, pipeline, parts)
+  const ledger = await openLedger(base, options)
+  const built = await buildNode(base, ledger, settings, pipeline)
+  const { node, membership, channels } = built
+  const { clock, metrics, logger, log } = base
+  const ends = new LogEnds()
+  let fatalReason: string | undefined
+  const http = await serve(base, built, { settings, pipeline, ends, fatalReason: () => fatalReason }, parts)
+  membership.update({ http: http.url })
+  const side = new AbortController()
+  const beside = [ends.run(log, () => node.owners.keys(), clock, side.signal), ...channels.map((channel) => channel.follow(side.signal))]
+  for (const warning of ledger.warnings) metrics.log('warn', warning)
+  logger.info(`node ${settings.node.name} runs pipeline ${pipeline.name} (epoch ${ledger.epoch}) at ${http.url}`)
+  onRunning?.(http.url)
+  try {
+    await node.run(signal)
+  } catch (error) {
+    fatalReason = sentenceOf(error)
+    throw error
+  } finally {
+    side.abort()
+    await Promise.all(beside)
+    if (signal.aborted) await base.stopMember()
+  }
+}
+
+/** Everything a node stands on: log, grid, database, and what tells of it. */
+interface Base {
+  /** Unique for this life of the process. */
+  readonly id: string
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly metrics: NodeMetrics
+  readonly pool: PostgresPool
+  readonly log: EventLog
+  readonly identity: LogIdentity
+  readonly grid: JobGrid
+  readonly stopMember: () => Promise<void>
+}
+
+async function openBase(settings: NodeSettings, pipeline: Pipeline, parts: Parts): Promise<Base> {
+  const { node, grid: gridSettings, database, logLevel } = settings
   const clock = new SystemClock()
-  const { node: own, grid: gridSettings, database } = settings
-  const id = `${own.name}.${randomBytes(3).toString('hex')}`
-  const logger = createLogger({ node: own.name, level: settings.logLevel, secrets: gridSettings.secret === undefined ? [] : [gridSettings.secret] })
+  const secrets = gridSettings.secret === undefined ? [] : [gridSettings.secret]
+  const logger = createLogger({ node: node.name, level: logLevel, secrets })
   const metrics = parts.use(new NodeMetrics({ logger, clock }))
   const pool = parts.use(
     new PostgresPool({
       url: database.url,
-      applicationName: `forebay ${own.name}`,
+      applicationName: `forebay ${node.name}`,
       connectionsMax: database.poolMax,
       connectTimeoutMs: 5000,
       statementTimeoutMs: database.statementTimeoutMs,
@@ -77,96 +121,101 @@ export async function runNode({ settings, pipeline, fileHash, signal, onRunning 
   const identity = await log.identity()
   checkMemory(settings, identity.partitions)
   const { grid, stopMember } = await startGrid(gridSettings, { clock, observer: metrics }, parts)
-  const tasks = chosenTasks(settings, pipeline)
-  const tracked = trackedTasks(tasks)
-  const ledger = await openPostgresLedger({
+  return { id: `${node.name}.${randomBytes(3).toString('hex')}`, clock, logger, metrics, pool, log, identity, grid, stopMember }
+}
+
+function openLedger({ pool, log, identity }: Base, { settings, pipeline, fileHash }: RunOptions): Promise<PostgresLedger> {
+  const { grid, eventBytesMax, startAt, database } = settings
+  return openPostgresLedger({
     pool,
     pipeline: pipeline.name,
     topic: pipeline.source.topic,
     identity,
     fingerprint: {
-      queues: gridSettings.queues,
+      queues: grid.queues,
       hash: hashName,
-      segmentBytesMax: gridSettings.segmentBytesMax,
-      eventBytesMax: settings.eventBytesMax,
-      tasks: tracked,
+      segmentBytesMax: grid.segmentBytesMax,
+      eventBytesMax,
+      tasks: trackedTasks(chosenTasks(settings, pipeline)),
       version: pipeline.version,
     },
     fileHash,
-    startAt: () => startFloors(log, identity.partitions, settings.startAt),
+    startAt: () => startFloors(log, identity.partitions, startAt),
     synchronousCommit: database.synchronousCommit,
   })
-  for (const warning of ledger.warnings) metrics.log('warn', warning)
-  const scope = scopeName({ deployment: ledger.deployment, pipeline: pipeline.name, topic: pipeline.source.topic, epoch: ledger.epoch })
-  await checkCapacity(grid, scope, gridSettings)
+}
+
+interface BuiltNode {
+  readonly node: Node
+  readonly membership: Membership
+  readonly channels: readonly WebSocketSink[]
+  readonly epoch: number
+}
+
+async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSettings, pipeline: Pipeline): Promise<BuiltNode> {
+  const { id, clock, metrics: observer, pool, log, identity, grid } = base
+  const { beatMs, leaseMs, secret, queues, capacity, lingerMs, segmentBytesMax } = settings.grid
+  const { deployment, epoch } = ledger
+  const scope = scopeName({ deployment, pipeline: pipeline.name, topic: pipeline.source.topic, epoch })
+  await checkCapacity(grid, scope, settings.grid)
+  const tasks = chosenTasks(settings, pipeline)
+  const tracked = trackedTasks(tasks)
   const sinks = new Map<string, RunningSink>()
-  for (const task of tasks) sinks.set(task.name, await createSink(task, { pool, grid, clock, observer: metrics, scope, nodeId: id }))
-  const channels = [...sinks.values()].filter((sink): sink is WebSocketSink => sink.delivery === 'ephemeral')
-  const info = { epoch: ledger.epoch, http: null, pid: process.pid, isEligible: true }
-  const { beatMs, leaseMs } = gridSettings
-  const membership = new Membership({ grid, clock, observer: metrics }, { id, scope, beatMs, leaseMs }, info)
-  const windowMax = windowSegmentsMax(gridSettings.capacity)
+  for (const task of tasks) sinks.set(task.name, await createSink(task, { pool, grid, clock, observer, scope, nodeId: id }))
+  const info = { epoch, http: null, pid: process.pid, isEligible: true }
+  const membership = new Membership({ grid, clock, observer }, { id, scope, beatMs, leaseMs }, info)
   const node = new Node(
-    { log, grid, ledger, clock, observer: metrics, membership },
+    { log, grid, ledger, clock, observer, membership },
     {
       id,
       scope,
-      secret: gridSettings.secret ?? ledger.deployment,
+      secret: secret ?? deployment,
       partitions: identity.partitions,
-      queues: gridSettings.queues,
-      windowSegmentsMax: windowMax,
-      lingerMs: gridSettings.lingerMs,
+      queues,
+      windowSegmentsMax: windowSegmentsMax(capacity),
+      lingerMs,
       eventBytesMax: settings.eventBytesMax,
-      linesBytesMax: gridSettings.segmentBytesMax - headBytesMax,
+      linesBytesMax: segmentBytesMax - headBytesMax,
       decode: (value) => pipeline.source.decode.decode(value),
       key: pipeline.key,
       tasks: tasks.map((task) => nodeTask(task, sinks, tracked, settings)),
     },
   )
-  const ends = new LogEnds()
+  const channels = [...sinks.values()].filter((sink): sink is WebSocketSink => sink.delivery === 'ephemeral')
+  return { node, membership, channels, epoch }
+}
+
+interface Serving {
+  readonly settings: NodeSettings
+  readonly pipeline: Pipeline
+  readonly ends: LogEnds
+  readonly fatalReason: () => string | undefined
+}
+
+/** Serves status, metrics and channels from now on. */
+async function serve(base: Base, built: BuiltNode, serving: Serving, parts: Parts): Promise<HttpServer> {
+  const { id, clock, metrics } = base
+  const { node, membership, channels, epoch } = built
+  const { settings, pipeline, ends, fatalReason } = serving
+  const startedAtMs = clock.wallMs()
   const status = () =>
     gatherStatus({
       id,
       version: pipeline.version,
       pipeline: pipeline.name,
-      epoch: ledger.epoch,
-      startedAtMs: started,
-      windowSegmentsMax: windowMax,
+      epoch,
+      startedAtMs,
+      windowSegmentsMax: windowSegmentsMax(settings.grid.capacity),
       node,
       membership,
       metrics,
       channels: () => channels.map((channel) => channel.stats),
       ends,
     })
-  const started = clock.wallMs()
   metrics.watch(status)
-  let fatalReason: string | undefined
-  const http = parts.use(
-    await HttpServer.listen({
-      host: own.host,
-      port: own.port,
-      status,
-      fatalReason: () => fatalReason,
-      metrics,
-      channels: () => new Map(channels.map((channel) => [channel.stats.channel, channel])),
-      observer: metrics,
-    }),
-  )
-  membership.update({ http: http.url })
-  const side = new AbortController()
-  const beside = [ends.run(log, () => node.owners.keys(), clock, side.signal), ...channels.map((channel) => channel.follow(side.signal))]
-  logger.info(`node ${own.name} runs pipeline ${pipeline.name} (epoch ${ledger.epoch}) at ${http.url}`)
-  onRunning?.(http.url)
-  try {
-    await node.run(signal)
-  } catch (error) {
-    fatalReason = error instanceof Error ? error.message : String(error)
-    throw error
-  } finally {
-    side.abort()
-    await Promise.all(beside)
-    if (signal.aborted) await stopMember()
-  }
+  const { host, port } = settings.node
+  const channelsByName = new Map(channels.map((channel) => [channel.stats.channel, channel]))
+  return parts.use(await HttpServer.listen({ host, port, status, fatalReason, metrics, channels: () => channelsByName, observer: metrics }))
 }
 
 function createEventLog({ events, database }: NodeSettings, pipeline: Pipeline): EventLog {
@@ -176,7 +225,15 @@ function createEventLog({ events, database }: NodeSettings, pipeline: Pipeline):
   }
   const { brokers, clientId, group, fetchBytesMax, ssl = false, sasl } = events
   const login = sasl === undefined ? {} : { sasl: sasl as NonNullable<KafkaAddress['sasl']> }
-  return new KafkaEventLog({ brokers, clientId, topic, pipelineGroup: group ?? pipeline.name, fetchBytesMax, ...(ssl ? { ssl } : {}), ...login })
+  return new KafkaEventLog({
+    brokers,
+    clientId,
+    topic,
+    pipelineGroup: group ?? pipeline.name,
+    fetchBytesMax,
+    ...(ssl ? { ssl } : {}),
+    ...login,
+  })
 }
 
 interface GridPorts {
@@ -185,16 +242,36 @@ interface GridPorts {
 }
 
 /** The grid; in mode `embedded` with a supervised member beside the node. A member outlives a node that crashed, so that the next one adopts it. */
-async function startGrid(settings: GridSettings, ports: GridPorts, parts: Parts): Promise<{ grid: JobGrid; stopMember: () => Promise<void> }> {
+async function startGrid(
+  settings: GridSettings,
+  ports: GridPorts,
+  parts: Parts,
+): Promise<{ grid: JobGrid; stopMember: () => Promise<void> }> {
   const { mode, clusterName, members, capacity, backups, memberHeapMb, member: own } = settings
   if (mode === 'local') return { grid: parts.use(new LocalJobGrid({ capacity })), stopMember: () => Promise.resolve() }
   let stopMember = () => Promise.resolve()
   if (mode === 'embedded') {
-    if (own === undefined) throw new ForebayError('FB_CONFIG', 'grid.mode is embedded, but grid.member does not say where the member lives; give grid.member.port and grid.member.dir')
+    if (own === undefined)
+      throw new ForebayError(
+        'FB_CONFIG',
+        'grid.mode is embedded, but grid.member does not say where the member lives; give grid.member.port and grid.member.dir',
+      )
     const { name, address, dir, jars, configFile } = own
     const pidFile = join(dir, 'pids', `${name}.json`)
     const logFile = join(dir, `${name}.log`)
-    const member = new HazelcastMember(ports, { name, clusterName, address, members, capacity, backups, memberHeapMb, jars, configFile, pidFile, logFile })
+    const member = new HazelcastMember(ports, {
+      name,
+      clusterName,
+      address,
+      members,
+      capacity,
+      backups,
+      memberHeapMb,
+      jars,
+      configFile,
+      pidFile,
+      logFile,
+    })
     const stop = new AbortController()
     const running = member.run(stop.signal)
     running.catch((error: unknown) => ports.observer.log('error', `the member ended: ${String(error)}`))
@@ -204,14 +281,16 @@ async function startGrid(settings: GridSettings, ports: GridPorts, parts: Parts)
     }
     await Promise.race([member.ready(stop.signal), running])
   }
-  const log = (level: 'debug' | 'warn' | 'error', message: string) => ports.observer.log(level === 'error' ? 'warn' : 'debug', `hazelcast: ${message}`)
+  const log = (level: 'debug' | 'warn' | 'error', message: string) =>
+    ports.observer.log(level === 'error' ? 'warn' : 'debug', `hazelcast: ${message}`)
   return { grid: parts.use(await HazelcastJobGrid.connect({ clusterName, members, log })), stopMember }
 }
 
 function chosenTasks({ tasksOnly }: NodeSettings, pipeline: Pipeline): readonly TaskDefinition[] {
   const names = pipeline.tasks.map((task) => task.name)
   const unknown = tasksOnly?.find((name) => !names.includes(name))
-  if (unknown !== undefined) throw new ForebayError('FB_CONFIG', `pipeline ${pipeline.name} has no task ${unknown}; it has ${names.join(', ')}`)
+  if (unknown !== undefined)
+    throw new ForebayError('FB_CONFIG', `pipeline ${pipeline.name} has no task ${unknown}; it has ${names.join(', ')}`)
   return tasksOnly === undefined ? pipeline.tasks : pipeline.tasks.filter((task) => tasksOnly.includes(task.name))
 }
 
@@ -258,7 +337,12 @@ async function createSink({ sink }: TaskDefinition, { pool, ...ports }: SinkPort
   return createWebSocket({ definition: sink, ...ports, seed: rowsOf })
 }
 
-function nodeTask(task: TaskDefinition, sinks: ReadonlyMap<string, RunningSink>, tracked: readonly string[], settings: NodeSettings): NodeTask {
+function nodeTask(
+  task: TaskDefinition,
+  sinks: ReadonlyMap<string, RunningSink>,
+  tracked: readonly string[],
+  settings: NodeSettings,
+): NodeTask {
   const sink = sinks.get(task.name)!
   const { everyMs, rowsMax, bytesMax } = { ...task, ...settings.tasks[task.name] }
   return {
@@ -272,6 +356,3 @@ function nodeTask(task: TaskDefinition, sinks: ReadonlyMap<string, RunningSink>,
     bytesMax: bytesMax ?? bytesMaxDefault,
   }
 }
-
-/** The least `grid.segmentBytesMax`: a dead letter's payload in base64, its words and the head must fit. */
-export const segmentBytesMin = Math.ceil((deadPayloadBytesMax * 4) / 3) + 2 * headBytesMax

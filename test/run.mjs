@@ -41,7 +41,10 @@ async function main() {
   if (!isInstalled()) {
     tell('installing the dependencies (npm ci)')
     const npm = process.env.npm_execpath
-    const isDone = npm === undefined ? await run('npm', ['ci', '--include=dev', '--loglevel=warn']) : await run(process.execPath, [npm, 'ci', '--include=dev', '--loglevel=warn'])
+    const isDone =
+      npm === undefined
+        ? await run('npm', ['ci', '--include=dev', '--loglevel=warn'])
+        : await run(process.execPath, [npm, 'ci', '--include=dev', '--loglevel=warn'])
     if (isDone !== 0) return fail('npm ci failed: without dependencies no test can run')
   }
   tell('checking the types')
@@ -68,7 +71,13 @@ async function runTests(live) {
   try {
     const file = join(folder, 'results.json')
     const projects = ['fast', 'simulation', ...live].flatMap((name) => ['--project', name])
-    const exitCode = await runBin('vitest', 'vitest', ['run', ...projects, '--reporter=default', '--reporter=json', `--outputFile.json=${file}`])
+    const exitCode = await runBin('vitest', 'vitest', [
+      'run',
+      ...projects,
+      '--reporter=default',
+      '--reporter=json',
+      `--outputFile.json=${file}`,
+    ])
     const failedBefore = failed
     if (existsSync(file)) count(JSON.parse(readFileSync(file, 'utf8')))
     else fail('vitest ended without a result')
@@ -83,7 +92,8 @@ function count(results) {
   passed += results.numPassedTests
   failed += results.numFailedTests
   for (const { name, status, message, assertionResults } of results.testResults) {
-    if (status === 'failed' && !assertionResults.some((test) => test.status === 'failed')) fail(`${name} broke outside of its tests: ${message}`)
+    if (status === 'failed' && !assertionResults.some((test) => test.status === 'failed'))
+      fail(`${name} broke outside of its tests: ${message}`)
   }
   const skipped = results.numPendingTests + results.numTodoTests
   if (skipped > 0) tell(`SKIPPED: ${skipped} tests did not run`)

@@ -32,7 +32,11 @@ const fetchBytesMaxDefault = 4 * 1024 * 1024
 const noGeneration = -1
 const noMember = ''
 /** A coordinator that was just elected, or the very first commit of a cluster, takes a moment. */
-const coordinatorMoves: ReadonlySet<string> = new Set(['GROUP_LOAD_IN_PROGRESS', 'GROUP_COORDINATOR_NOT_AVAILABLE', 'NOT_COORDINATOR_FOR_GROUP'])
+const coordinatorMoves: ReadonlySet<string> = new Set([
+  'GROUP_LOAD_IN_PROGRESS',
+  'GROUP_COORDINATOR_NOT_AVAILABLE',
+  'NOT_COORDINATOR_FOR_GROUP',
+])
 const commitAttemptsMax = 10
 const commitRetryMs = 200
 
@@ -57,7 +61,10 @@ export class KafkaEventLog implements EventLog {
       const nodeId = must(Object.keys(cluster.findLeaderForPartitions(topic, [0]))[0], `the leader of partition 0 of ${topic}`)
       const broker = await cluster.findBroker({ nodeId })
       const metadata: ClusterMetadata = await broker.metadata([topic])
-      const found = must(metadata.topicMetadata.find((t) => t.topic === topic), `the metadata of topic ${topic}`)
+      const found = must(
+        metadata.topicMetadata.find((t) => t.topic === topic),
+        `the metadata of topic ${topic}`,
+      )
       // kafkajs speaks metadata up to version 6; topic ids begin with version 10.
       return { cluster: metadata.clusterId ?? '', topicId: null, partitions: found.partitionMetadata.length }
     })

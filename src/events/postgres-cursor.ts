@@ -163,7 +163,10 @@ export class PostgresCursor implements EventCursor {
     const startOffset = BigInt(head.start_offset)
     const endOffset = BigInt(head.next_offset)
     if (nextOffset < startOffset || nextOffset > endOffset) {
-      throw new ForebayError('FB_RETENTION_PASSED', outOfRange(`partition ${partition} of topic ${topic}`, nextOffset, startOffset, endOffset))
+      throw new ForebayError(
+        'FB_RETENTION_PASSED',
+        outOfRange(`partition ${partition} of topic ${topic}`, nextOffset, startOffset, endOffset),
+      )
     }
     const events: EventRecord[] = []
     for (const { event_offset, timestamp_ms, key, value } of rows) {

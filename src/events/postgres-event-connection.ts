@@ -42,7 +42,11 @@ export function postgresFailure(error: unknown, doing: string): ForebayError {
   if (code === undefinedTable || code === undefinedSchema) {
     return new ForebayError('FB_TOPIC_MISSING', `the database has no event log yet (${doing}); create the topic first`, { cause: error })
   }
-  return new ForebayError('FB_EVENT_LOG_UNREACHABLE', `the event log's database failed while ${doing}: ${sentenceOf(error)}; check that it runs`, {
-    cause: error,
-  })
+  return new ForebayError(
+    'FB_EVENT_LOG_UNREACHABLE',
+    `the event log's database failed while ${doing}: ${sentenceOf(error)}; check that it runs`,
+    {
+      cause: error,
+    },
+  )
 }

@@ -121,7 +121,8 @@ export class PostgresEventLog implements EventLog {
   async #found(): Promise<PostgresTopic> {
     const { topic } = this.#options
     this.#topic ??= await findTopic(this.#pool, topic)
-    if (this.#topic === null) throw new ForebayError('FB_TOPIC_MISSING', `the event log has no topic ${topic}; create it, or correct the topic's name`)
+    if (this.#topic === null)
+      throw new ForebayError('FB_TOPIC_MISSING', `the event log has no topic ${topic}; create it, or correct the topic's name`)
     return this.#topic
   }
 

@@ -96,7 +96,10 @@ export class PostgresEventPublisher {
       )
       const found = must(await findTopic(this.#pool, name), `the topic ${name}`)
       if (found.partitions !== partitions) {
-        throw new ForebayError('FB_CONFIG', `topic ${name} has ${found.partitions} partitions, not ${partitions}; say the number it has, or choose another name`)
+        throw new ForebayError(
+          'FB_CONFIG',
+          `topic ${name} has ${found.partitions} partitions, not ${partitions}; say the number it has, or choose another name`,
+        )
       }
     })
   }

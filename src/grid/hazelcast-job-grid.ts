@@ -115,7 +115,11 @@ export class HazelcastJobGrid implements JobGrid {
   #ring(name: string): HazelcastRing {
     let ring = this.#rings.get(name)
     if (ring === undefined) {
-      ring = new HazelcastRing(name, (what, call) => this.#call(what, call), () => this.#client.getRingbuffer<Buffer>(name))
+      ring = new HazelcastRing(
+        name,
+        (what, call) => this.#call(what, call),
+        () => this.#client.getRingbuffer<Buffer>(name),
+      )
       this.#rings.set(name, ring)
     }
     return ring
@@ -174,7 +178,14 @@ function clientConfig(options: HazelcastGridOptions, callTimeoutMs: number, list
 
 function clientLogger(log: HazelcastGridOptions['log']) {
   const at = (level: 'debug' | 'warn' | 'error') => (source: string, message: string) => log?.(level, `${source}: ${message}`)
-  return { log: (_level: number, source: string, message: string) => at('debug')(source, message), error: at('error'), warn: at('warn'), info: at('debug'), debug: () => undefined, trace: () => undefined }
+  return {
+    log: (_level: number, source: string, message: string) => at('debug')(source, message),
+    error: at('error'),
+    warn: at('warn'),
+    info: at('debug'),
+    debug: () => undefined,
+    trace: () => undefined,
+  }
 }
 
 /** Rejects when `promise` is not settled within `timeMs`; its later outcome is ignored. */

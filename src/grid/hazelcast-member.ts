@@ -141,7 +141,11 @@ export class HazelcastMember {
     const startTime = child.pid === undefined ? undefined : startTimeOf(child.pid)
     if (child.pid === undefined || startTime === undefined) {
       const cause = await new Promise<Error>((resolve) => child.once('error', resolve))
-      throw new ForebayError('FB_TOOL_MISSING', `Grid member ${name} needs Java 17, but \`${java}\` cannot be run (${cause.message}); install a JRE.`, { cause })
+      throw new ForebayError(
+        'FB_TOOL_MISSING',
+        `Grid member ${name} needs Java 17, but \`${java}\` cannot be run (${cause.message}); install a JRE.`,
+        { cause },
+      )
     }
     child.on('error', () => undefined)
     child.unref()
@@ -206,7 +210,10 @@ export class HazelcastMember {
   #failure(what: string | undefined): ForebayError {
     const { name, address, logFile } = this.#options
     const end = readFileSync(logFile, 'utf8').slice(-2000)
-    return new ForebayError('FB_SERVER_START', `Grid member ${name} at ${address} did not come up: it ${what} (${startsMax} tries). The end of its log ${logFile}:\n${end}`)
+    return new ForebayError(
+      'FB_SERVER_START',
+      `Grid member ${name} at ${address} did not come up: it ${what} (${startsMax} tries). The end of its log ${logFile}:\n${end}`,
+    )
   }
 }
 

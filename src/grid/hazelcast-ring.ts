@@ -74,7 +74,8 @@ export class HazelcastRing {
 
   async tail(): Promise<RingTail> {
     const proxy = await this.#call(`open ${this.#name}`, () => this.#ringbuffer())
-    const bound = (which: 'tailSequence' | 'headSequence') => this.#call(`tell the tail of ${this.#name}`, async () => (await proxy[which]()).toNumber())
+    const bound = (which: 'tailSequence' | 'headSequence') =>
+      this.#call(`tell the tail of ${this.#name}`, async () => (await proxy[which]()).toNumber())
     const [tail, head] = await Promise.all([bound('tailSequence'), bound('headSequence')])
     if (tail < 0 || head > tail) return { sequence: BigInt(tail), entry: undefined }
     const results = await this.#call(`read the tail of ${this.#name}`, () => proxy.readMany(tail, 1, tailCountMax))
@@ -132,7 +133,10 @@ export class HazelcastRing {
   async #check(question: Question): Promise<Answer | undefined> {
     const nowMs = performance.now()
     if (nowMs - question.checkedMs < checkMs) return undefined
-    const end = await this.#call(`tell the tail of ${this.#name}`, async () => BigInt((await (await this.#ringbuffer()).tailSequence()).toNumber()) + 1n)
+    const end = await this.#call(
+      `tell the tail of ${this.#name}`,
+      async () => BigInt((await (await this.#ringbuffer()).tailSequence()).toNumber()) + 1n,
+    )
     if (question.settled || this.#question !== question) return question.settled
     question.checkedMs = nowMs
     if (end < question.from) {
@@ -146,7 +150,9 @@ export class HazelcastRing {
   }
 
   async #readFromHead(): Promise<RingEntries> {
-    const head = await this.#call(`tell the head of ${this.#name}`, async () => BigInt((await (await this.#ringbuffer()).headSequence()).toNumber()))
+    const head = await this.#call(`tell the head of ${this.#name}`, async () =>
+      BigInt((await (await this.#ringbuffer()).headSequence()).toNumber()),
+    )
     return { entries: [], nextSequence: head }
   }
 

@@ -74,7 +74,12 @@ function startTimeFromProc(pid: number): string | undefined {
 function startTimeFromPs(pid: number): string | undefined {
   try {
     const env = { ...process.env, LC_ALL: 'C', TZ: 'UTC' }
-    const line = execFileSync('ps', ['-o', 'stat=,lstart=', '-p', String(pid)], { encoding: 'utf8', env, stdio: ['ignore', 'pipe', 'ignore'], timeout: 5000 }).trim()
+    const line = execFileSync('ps', ['-o', 'stat=,lstart=', '-p', String(pid)], {
+      encoding: 'utf8',
+      env,
+      stdio: ['ignore', 'pipe', 'ignore'],
+      timeout: 5000,
+    }).trim()
     const [, state, startTime] = /^(\S+)\s+(.+)$/.exec(line) ?? []
     return state === undefined || state.startsWith('Z') ? undefined : startTime
   } catch {

@@ -62,7 +62,14 @@ export class JobLines {
   /** Ordinal of the first line: above 0 when a slice begins within an event. */
   readonly #firstOrdinal: number
 
-  constructor(of: QueueSection, bytes: Buffer, base: { offset: bigint; timeMs: number }, deltas: Uint32Array, deltasMs: Uint32Array, firstOrdinal = 0) {
+  constructor(
+    of: QueueSection,
+    bytes: Buffer,
+    base: { offset: bigint; timeMs: number },
+    deltas: Uint32Array,
+    deltasMs: Uint32Array,
+    firstOrdinal = 0,
+  ) {
     this.task = of.task
     this.kind = of.kind
     this.partition = of.partition
@@ -144,8 +151,20 @@ export function encodeSegment(head: SegmentHead, drafts: readonly SectionDraft[]
   const base = filled.reduce((lowest, draft) => (draft.offsets[0]! < lowest ? draft.offsets[0]! : lowest), head.hi)
   assert(head.hi >= head.lo && (filled.length === 0 || base > head.lo), 'I6: a segment holds offsets of (lo, hi] only')
   const baseMs = filled.reduce((lowest, draft) => draft.timesMs.reduce((a, b) => (b < a ? b : a), lowest), Infinity)
-  const sections = filled.map((draft) => ({ task: draft.task, kind: draft.kind, count: draft.offsets.length, bytes: Buffer.byteLength(draft.text) }))
-  const wire: WireHead = { ...head, lo: String(head.lo), hi: String(head.hi), base: String(base), baseMs: filled.length === 0 ? 0 : baseMs, sections }
+  const sections = filled.map((draft) => ({
+    task: draft.task,
+    kind: draft.kind,
+    count: draft.offsets.length,
+    bytes: Buffer.byteLength(draft.text),
+  }))
+  const wire: WireHead = {
+    ...head,
+    lo: String(head.lo),
+    hi: String(head.hi),
+    base: String(base),
+    baseMs: filled.length === 0 ? 0 : baseMs,
+    sections,
+  }
   const header = Buffer.from(JSON.stringify(wire))
   const bodyBytes = sections.reduce((sum, section) => sum + section.count * 8 + section.bytes, 0)
   const bytes = Buffer.allocUnsafe(headerStart + header.length + bodyBytes)
@@ -190,5 +209,7 @@ function readDeltas(bytes: Buffer, at: number, count: number): Uint32Array {
 }
 
 function hmacOf(bytes: Buffer, secret: string): Buffer {
-  return createHmac('sha256', secret).update(bytes.subarray(magic.length + hmacBytes)).digest()
+  return createHmac('sha256', secret)
+    .update(bytes.subarray(magic.length + hmacBytes))
+    .digest()
 }

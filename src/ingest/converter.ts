@@ -61,7 +61,7 @@ export interface DeadLine {
 }
 
 /** Longest payload kept in a dead letter; the rest is in the log by its offset. */
-export const deadPayloadBytesMax = 64 * 1024
+const deadPayloadBytesMax = 64 * 1024
 const errorCharsMax = 1000
 /** Offset, record time and newline of a line. */
 const lineOverheadBytes = 9
@@ -115,7 +115,10 @@ export class Converter {
     let bytes = 0
     for (let i = 0; i < this.#options.tasks.length; i++) bytes += this.#convertTask(i, event, at, value, lines)
     if (bytes <= linesBytesMax) return { queue, lines, bytes }
-    return this.#deadEvent(value, `its jobs need ${bytes} bytes, more than one segment holds (${linesBytesMax}): raise grid.segmentBytesMax`)
+    return this.#deadEvent(
+      value,
+      `its jobs need ${bytes} bytes, more than one segment holds (${linesBytesMax}): raise grid.segmentBytesMax`,
+    )
   }
 
   #keyOf(event: unknown, recordKey: string | null): string {

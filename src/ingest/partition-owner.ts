@@ -146,7 +146,10 @@ export class PartitionOwner {
       )
     }
     this.#floor = this.#position = view.floor
-    this.#outboxes = Array.from({ length: queues }, (_, queue) => new QueueOutbox(queue, lowestWatermark(view, queue), sections, this.#options))
+    this.#outboxes = Array.from(
+      { length: queues },
+      (_, queue) => new QueueOutbox(queue, lowestWatermark(view, queue), sections, this.#options),
+    )
     this.#stalled = this.#outboxes.map(() => -2n)
     this.#cursor = await log.open(partition, nextOffset)
   }

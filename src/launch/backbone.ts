@@ -65,7 +65,12 @@ export class Backbone {
     // After a crash a server comes back at its old port: everybody has its address.
     let postgresPort: number | undefined
     const startDatabase = async () => {
-      const server = await startPostgres({ dir: join(state.dir, 'postgres'), pids: state.pids, log: postgresPort === undefined ? log : () => undefined, port: postgresPort })
+      const server = await startPostgres({
+        dir: join(state.dir, 'postgres'),
+        pids: state.pids,
+        log: postgresPort === undefined ? log : () => undefined,
+        port: postgresPort,
+      })
       postgresPort = portOf(server)
       return server
     }
@@ -158,7 +163,10 @@ export class Backbone {
 
   async #floors(): Promise<ReadonlyMap<number, bigint>> {
     if (!(await this.#hasTable('floors'))) return new Map()
-    const { rows } = await this.#database.query<{ partition: number; floor: string }>('select partition, floor from forebay.floors where pipeline = $1', [examplePipelineName])
+    const { rows } = await this.#database.query<{ partition: number; floor: string }>(
+      'select partition, floor from forebay.floors where pipeline = $1',
+      [examplePipelineName],
+    )
     return new Map(rows.map(({ partition, floor }) => [partition, BigInt(floor)]))
   }
 
@@ -172,7 +180,11 @@ export class Backbone {
   }
 }
 
-function startBroker(state: StateFolder, jars: ServerJars, supervised: { log: (line: string) => void; onRestart: () => void }): Promise<SupervisedServer> {
+function startBroker(
+  state: StateFolder,
+  jars: ServerJars,
+  supervised: { log: (line: string) => void; onRestart: () => void },
+): Promise<SupervisedServer> {
   let port: number | undefined
   const start = async () => {
     const server = await startKafka({ dir: join(state.dir, 'kafka'), pids: state.pids, jars: jars.kafka, port })
@@ -184,7 +196,12 @@ function startBroker(state: StateFolder, jars: ServerJars, supervised: { log: (l
 
 function openLog(url: string, kafka: SupervisedServer | undefined): EventLog {
   if (kafka === undefined) return new PostgresEventLog({ url, topic: feedTopic, pipelineGroup: examplePipelineName })
-  return new KafkaEventLog({ brokers: [kafka.current.address], clientId: 'forebay-launcher', topic: feedTopic, pipelineGroup: examplePipelineName })
+  return new KafkaEventLog({
+    brokers: [kafka.current.address],
+    clientId: 'forebay-launcher',
+    topic: feedTopic,
+    pipelineGroup: examplePipelineName,
+  })
 }
 
 function portOf({ address }: ServerHandle): number {

@@ -34,7 +34,9 @@ function checkNode() {
 }
 
 function lockFileDigest() {
-  return createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex')
+  return createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex')
 }
 
 function isInstalled() {
@@ -83,7 +85,8 @@ function build() {
   const digest = sourceDigest()
   // The mark goes first: a build that is interrupted must not pass for a whole one.
   rmSync(buildMark, { force: true })
-  if (!run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', join(root, 'tsconfig.build.json')])) fail('the build failed; see above.')
+  if (!run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', join(root, 'tsconfig.build.json')]))
+    fail('the build failed; see above.')
   const cli = join(root, 'dist', 'cli', 'main.js')
   if (existsSync(cli)) chmodSync(cli, 0o755)
   writeFileSync(buildMark, digest)

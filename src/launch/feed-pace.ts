@@ -1,5 +1,8 @@
 /** As fast as the log takes it, `speed` times the pace of the feed's own clock, or `rate` lines a second. */
-export type FeedPace = { readonly kind: 'max' } | { readonly kind: 'speed'; readonly factor: number } | { readonly kind: 'rate'; readonly perSecond: number }
+export type FeedPace =
+  | { readonly kind: 'max' }
+  | { readonly kind: 'speed'; readonly factor: number }
+  | { readonly kind: 'rate'; readonly perSecond: number }
 
 /** Steps back within a day are seconds at most; a trading day has hours. */
 const newDayMs = 3_600_000

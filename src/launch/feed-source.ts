@@ -29,7 +29,9 @@ export async function feedSourceOf({ feed, seed, pace, isDrained, isPreloaded }:
   const days = isDrained || isPreloaded || pace.kind === 'max' ? 1 : Number.POSITIVE_INFINITY
   const isEndless = days === Number.POSITIVE_INFINITY
   return {
-    title: isEndless ? `a synthetic market of ${symbols} symbols` : `one day of a synthetic market: ${eventsPerDay} trades of ${symbols} symbols`,
+    title: isEndless
+      ? `a synthetic market of ${symbols} symbols`
+      : `one day of a synthetic market: ${eventsPerDay} trades of ${symbols} symbols`,
     identity: `market seed ${seed} symbols ${symbols} eventsPerDay ${eventsPerDay}`,
     lines: isEndless ? undefined : eventsPerDay,
     // A day begins with every symbol in the same order, so partitions come out the same from any day on.
@@ -41,7 +43,10 @@ export async function feedSourceOf({ feed, seed, pace, isDrained, isPreloaded }:
 export function claimFeed(file: string, { identity, title }: FeedSource): void {
   const earlier = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as { identity: string; title: string }) : undefined
   if (earlier !== undefined && earlier.identity !== identity) {
-    throw new ForebayError('FB_USAGE', `The state of earlier runs was fed with ${earlier.title}, and now it is ${title}: lines of two feeds cannot be told apart. Add --fresh to discard the earlier state, or give the earlier feed.`)
+    throw new ForebayError(
+      'FB_USAGE',
+      `The state of earlier runs was fed with ${earlier.title}, and now it is ${title}: lines of two feeds cannot be told apart. Add --fresh to discard the earlier state, or give the earlier feed.`,
+    )
   }
   writeFileSync(file, `${JSON.stringify({ identity, title })}\n`, { mode: 0o600 })
 }

@@ -51,7 +51,11 @@ export function isListening(port: number): Promise<boolean> {
  * When `start` fails with FB_SERVER_START because of a taken port, it is called again with other ports, at most five times;
  * `fixed` ports (undefined entries are free to choose) never change, and their collision is the error of `start`.
  */
-export async function withPorts<T>(file: string, fixed: readonly (number | undefined)[], start: (ports: readonly number[]) => Promise<T>): Promise<T> {
+export async function withPorts<T>(
+  file: string,
+  fixed: readonly (number | undefined)[],
+  start: (ports: readonly number[]) => Promise<T>,
+): Promise<T> {
   const kept = readPorts(file)
   for (let tries = 1; ; tries++) {
     const ports: number[] = []
@@ -61,7 +65,8 @@ export async function withPorts<T>(file: string, fixed: readonly (number | undef
       writeFileSync(file, `${JSON.stringify(ports)}\n`, { mode: 0o600 })
       return result
     } catch (error) {
-      const isCollision = isForebayError(error, 'FB_SERVER_START') && /address already in use|could not bind|BindException/i.test(error.message)
+      const isCollision =
+        isForebayError(error, 'FB_SERVER_START') && /address already in use|could not bind|BindException/i.test(error.message)
       if (!isCollision || tries === triesMax || fixed.every((port) => port !== undefined)) throw error
     }
   }

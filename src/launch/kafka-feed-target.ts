@@ -22,7 +22,14 @@ export async function createFeedTopic(brokers: readonly string[]): Promise<void>
   try {
     await admin.connect()
     await admin.createTopics({
-      topics: [{ topic: feedTopic, numPartitions: feedPartitions, replicationFactor: 1, configEntries: [{ name: 'max.message.bytes', value: String(messageBytesMax) }] }],
+      topics: [
+        {
+          topic: feedTopic,
+          numPartitions: feedPartitions,
+          replicationFactor: 1,
+          configEntries: [{ name: 'max.message.bytes', value: String(messageBytesMax) }],
+        },
+      ],
       waitForLeaders: true,
     })
   } catch (error) {
@@ -94,7 +101,9 @@ function messageOf({ line, symbol, json, timestampMs }: FeedRecord, partition: n
 }
 
 interface FetchAnswer {
-  readonly responses: readonly { readonly partitions: readonly { readonly messages: readonly { readonly headers?: Record<string, Buffer | undefined> }[] }[] }[]
+  readonly responses: readonly {
+    readonly partitions: readonly { readonly messages: readonly { readonly headers?: Record<string, Buffer | undefined> }[] }[]
+  }[]
 }
 
 /** The header `line` of the newest event. Fetches with an explicit offset; no consumer group is involved. */

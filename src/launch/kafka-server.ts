@@ -38,21 +38,39 @@ async function startOn(options: KafkaOptions, port: number, controllerPort: numb
   const data = join(dir, 'data')
   const properties = join(dir, 'server.properties')
   const settings = {
-    'listeners': `PLAINTEXT://${address},CONTROLLER://127.0.0.1:${controllerPort}`,
+    listeners: `PLAINTEXT://${address},CONTROLLER://127.0.0.1:${controllerPort}`,
     'advertised.listeners': `PLAINTEXT://${address}`,
     'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
     'log.dirs': data,
     ...options.settings,
   }
-  writeFileSync(properties, replaceProperties(readFileSync(join(packageRoot, 'config', 'kafka.properties'), 'utf8'), settings), { mode: 0o600 })
-  const java = ['-cp', jars, '-Dorg.slf4j.simpleLogger.showDateTime=true', '-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS', '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn']
-  if (!existsSync(join(data, 'meta.properties'))) await format([...java, 'kafka.tools.StorageTool', 'format', '-t', clusterId(dir), '-c', properties, '-g'])
+  writeFileSync(properties, replaceProperties(readFileSync(join(packageRoot, 'config', 'kafka.properties'), 'utf8'), settings), {
+    mode: 0o600,
+  })
+  const java = [
+    '-cp',
+    jars,
+    '-Dorg.slf4j.simpleLogger.showDateTime=true',
+    '-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS',
+    '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn',
+  ]
+  if (!existsSync(join(data, 'meta.properties')))
+    await format([...java, 'kafka.tools.StorageTool', 'format', '-t', clusterId(dir), '-c', properties, '-g'])
   return startServer({
     name,
     role: 'kafka',
     address,
     command: 'java',
-    args: [`-Xmx${heapMb}m`, `-Xms${Math.min(heapMb, 256)}m`, '-XX:+UseG1GC', '-XX:-UsePerfData', '-Djava.awt.headless=true', ...java, 'kafka.Kafka', properties],
+    args: [
+      `-Xmx${heapMb}m`,
+      `-Xms${Math.min(heapMb, 256)}m`,
+      '-XX:+UseG1GC',
+      '-XX:-UsePerfData',
+      '-Djava.awt.headless=true',
+      ...java,
+      'kafka.Kafka',
+      properties,
+    ],
     cwd: dir,
     logFile: join(dir, 'kafka.log'),
     pids: options.pids,
@@ -65,7 +83,13 @@ async function startOn(options: KafkaOptions, port: number, controllerPort: numb
 
 /** Whether the broker has joined its own cluster: its port opens a little earlier. */
 async function answers(address: string): Promise<boolean> {
-  const admin = new Kafka({ brokers: [address], logLevel: logLevel.NOTHING, connectionTimeout: 1000, requestTimeout: 3000, retry: { retries: 0 } }).admin()
+  const admin = new Kafka({
+    brokers: [address],
+    logLevel: logLevel.NOTHING,
+    connectionTimeout: 1000,
+    requestTimeout: 3000,
+    retry: { retries: 0 },
+  }).admin()
   try {
     await admin.connect()
     return (await admin.describeCluster()).brokers.length > 0
@@ -76,7 +100,11 @@ async function answers(address: string): Promise<boolean> {
 
 async function format(args: readonly string[]): Promise<void> {
   const result = await runProgram('java', ['-Xmx128m', '-XX:TieredStopAtLevel=1', ...args])
-  if (result.exitCode !== 0) throw new ForebayError('FB_SERVER_START', `The log folder of Kafka could not be formatted (exit code ${result.exitCode}):\n${result.output.slice(-2000)}`)
+  if (result.exitCode !== 0)
+    throw new ForebayError(
+      'FB_SERVER_START',
+      `The log folder of Kafka could not be formatted (exit code ${result.exitCode}):\n${result.output.slice(-2000)}`,
+    )
 }
 
 /** The id of the cluster, chosen once: 16 random bytes in base64 of file names, as Kafka writes them. */

@@ -38,7 +38,9 @@ export async function launch(mode: LaunchMode): Promise<void> {
     if (summary !== undefined) process.stdout.write(`${JSON.stringify(summary)}\n`)
   } catch (error) {
     display.close()
-    process.stderr.write(`${isForebayError(error) ? `${error.message} (${error.code})` : error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
+    process.stderr.write(
+      `${isForebayError(error) ? `${error.message} (${error.code})` : error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+    )
     process.exitCode = isForebayError(error) ? error.exitCode : 70
   }
 }
@@ -107,7 +109,12 @@ class Launch {
         const count = await backbone.count()
         const rows = Object.fromEntries(Object.entries(count.rows).map(([task, number]) => [task, number - (countBefore.rows[task] ?? 0)]))
         const events = lagBefore + fed.published
-        return this.#totals.summary({ events, rows, deadLetters: count.deadLetters - countBefore.deadLetters, isPreloaded: this.#options.isPreloaded })
+        return this.#totals.summary({
+          events,
+          rows,
+          deadLetters: count.deadLetters - countBefore.deadLetters,
+          isPreloaded: this.#options.isPreloaded,
+        })
       } finally {
         this.#display.stopBar()
         removeRunFile(this.#state.runFile)
@@ -163,7 +170,8 @@ class Launch {
       this.#stop.signal,
     )
     this.#display.stopBar()
-    if (!this.#stop.signal.aborted) this.#say(`fed ${result.published} lines${result.known > 0 ? `; the log had ${result.known} already` : ''}`)
+    if (!this.#stop.signal.aborted)
+      this.#say(`fed ${result.published} lines${result.known > 0 ? `; the log had ${result.known} already` : ''}`)
     return result
   }
 
@@ -204,7 +212,8 @@ class Launch {
     for (const url of nodes.urls) this.#say(`  status page   ${url}/`)
     this.#say(`  latest prices ${first?.replace('http', 'ws')}/ws/prices`)
     this.#say(`  everything    ${this.#state.runFile} (addresses, processes, database); logs beside it in ${this.#state.dir}`)
-    if (mode === 'standalone') this.#say('  this is one process with an event log in Postgres; `npm run cluster` is the real grid and Kafka')
+    if (mode === 'standalone')
+      this.#say('  this is one process with an event log in Postgres; `npm run cluster` is the real grid and Kafka')
     this.#say('Ctrl-C stops it; the next start goes on where it stopped')
   }
 

@@ -112,17 +112,36 @@ function startNode(nodes: NodesOptions, index: number, port: number, members: re
   })
 }
 
-function nodeValues({ options, state, databaseUrl, brokers, hazelcastJars }: NodesOptions, index: number, port: number, members: readonly string[] | null) {
+function nodeValues(
+  { options, state, databaseUrl, brokers, hazelcastJars }: NodesOptions,
+  index: number,
+  port: number,
+  members: readonly string[] | null,
+) {
   const urlFile = join(state.dir, 'database-url')
   writeFileSync(urlFile, `${databaseUrl}\n`, { mode: 0o600 })
   const secretFile = join(state.dir, 'grid-secret')
   keptSecret(secretFile)
-  const clusterName = `forebay-${keptSecret(join(state.dir, 'cluster-name')).replace(/[^A-Za-z0-9]/g, '').slice(0, 12)}`
+  const clusterName = `forebay-${keptSecret(join(state.dir, 'cluster-name'))
+    .replace(/[^A-Za-z0-9]/g, '')
+    .slice(0, 12)}`
   const own = members?.[index]
   const grid =
     own === undefined || members === null
       ? { mode: 'local', secretFile }
-      : { mode: 'embedded', clusterName, members, secretFile, member: { host: '127.0.0.1', port: Number(own.split(':')[1]), dir: state.dir, classPath: hazelcastJars, configFile: join(packageRoot, 'config', 'hazelcast.yaml') } }
+      : {
+          mode: 'embedded',
+          clusterName,
+          members,
+          secretFile,
+          member: {
+            host: '127.0.0.1',
+            port: Number(own.split(':')[1]),
+            dir: state.dir,
+            classPath: hazelcastJars,
+            configFile: join(packageRoot, 'config', 'hazelcast.yaml'),
+          },
+        }
   return {
     pipeline: examplePipeline,
     tasksOnly: options.tasks,
@@ -138,7 +157,11 @@ async function untilReady(server: SupervisedServer, { dir }: StateFolder): Promi
   for (;;) {
     const { name, address } = server.current
     if ((await ask(`http://${address}/readyz`))?.ok) return
-    if (Date.now() > deadline) throw new ForebayError('FB_SERVER_START', `${name} was not ready within ${readyMs / 1000} s; the end of its log:\n${logTail(join(dir, `${name}.log`))}`)
+    if (Date.now() > deadline)
+      throw new ForebayError(
+        'FB_SERVER_START',
+        `${name} was not ready within ${readyMs / 1000} s; the end of its log:\n${logTail(join(dir, `${name}.log`))}`,
+      )
     await sleep(100)
   }
 }

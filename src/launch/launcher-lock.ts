@@ -14,7 +14,13 @@ export function lockFolder(folder: string): () => void {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const path = join(folder, `${launcherName}.json`)
   const draft = join(folder, `.${launcherName}-${randomUUID()}`)
-  writePidFile(draft, { role: 'launcher', name: launcherName, pid: process.pid, startTime: must(startTimeOf(process.pid), 'the start time of this process'), address: '' })
+  writePidFile(draft, {
+    role: 'launcher',
+    name: launcherName,
+    pid: process.pid,
+    startTime: must(startTimeOf(process.pid), 'the start time of this process'),
+    address: '',
+  })
   try {
     for (let tries = 1; ; tries++) {
       try {
@@ -25,7 +31,10 @@ export function lockFolder(folder: string): () => void {
       }
       const holder = readPidFile(path)
       if (holder !== undefined && isRunning(holder)) {
-        throw new ForebayError('FB_USAGE', `Another forebay (process ${holder.pid}) already runs in ${folder}; stop it first, or start this one in another folder.`)
+        throw new ForebayError(
+          'FB_USAGE',
+          `Another forebay (process ${holder.pid}) already runs in ${folder}; stop it first, or start this one in another folder.`,
+        )
       }
       if (tries > 3) throw new ForebayError('FB_INTERNAL', `${path} cannot be taken over.`)
       setAside(path, draft)

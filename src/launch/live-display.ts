@@ -25,7 +25,14 @@ export class LiveDisplay {
   startBar(total: number): void {
     if (!this.#stream.isTTY) return
     this.#clear()
-    this.#bar = new cliProgress.SingleBar({ stream: this.#stream, format: 'feeding {bar} {value}/{total}  {text}', hideCursor: true, fps: 5, linewrap: false, barsize: 24 })
+    this.#bar = new cliProgress.SingleBar({
+      stream: this.#stream,
+      format: 'feeding {bar} {value}/{total}  {text}',
+      hideCursor: true,
+      fps: 5,
+      linewrap: false,
+      barsize: 24,
+    })
     this.#bar.start(total, 0, { text: '' })
   }
 

@@ -25,10 +25,15 @@ const linesPerArray = 2000
 const exchanges = 'QPZNDKYBX'
 const conditionSets = ['0', '2000', '4000000', '20002020', '20']
 const knownSymbols =
-  'SPY QQQ AAPL MSFT NVDA TSLA AMZN META AMD BAC AIG IBM INTC GE F T PFE KO XOM CVX JPM WFC C GS MS V MA WMT HD DIS NKE MCD BA CAT MMM UNH JNJ MRK ABT PEP COST ORCL CSCO TXN QCOM ADBE CRM NFLX'.split(' ')
+  'SPY QQQ AAPL MSFT NVDA TSLA AMZN META AMD BAC AIG IBM INTC GE F T PFE KO XOM CVX JPM WFC C GS MS V MA WMT HD DIS NKE MCD BA CAT MMM UNH JNJ MRK ABT PEP COST ORCL CSCO TXN QCOM ADBE CRM NFLX'.split(
+    ' ',
+  )
 
 /** The trades of the market from `fromLine` on (default 1), for `days` whole days from the first (default: endless). */
-export function* readMarket(options: MarketOptions = {}, { fromLine = 1, days = Number.POSITIVE_INFINITY } = {}): Generator<readonly TradeLine[]> {
+export function* readMarket(
+  options: MarketOptions = {},
+  { fromLine = 1, days = Number.POSITIVE_INFINITY } = {},
+): Generator<readonly TradeLine[]> {
   const { seed, symbols, eventsPerDay } = { ...marketDefaults, ...options }
   const names = symbolNames(symbols)
   for (let day = Math.floor((fromLine - 1) / eventsPerDay); day < days; day++) {

@@ -42,7 +42,10 @@ export async function requireJava(): Promise<void> {
   const result = await runTool('java', ['-version'], advice)
   const major = Number(/version "(\d+)/.exec(result.output)?.[1] ?? Number.NaN)
   if (result.exitCode !== 0 || !(major >= 17)) {
-    throw new ForebayError('FB_TOOL_MISSING', `Kafka and Hazelcast need Java 17 or newer, but \`java -version\` says: ${firstLine(result.output)}; ${advice}.`)
+    throw new ForebayError(
+      'FB_TOOL_MISSING',
+      `Kafka and Hazelcast need Java 17 or newer, but \`java -version\` says: ${firstLine(result.output)}; ${advice}.`,
+    )
   }
 }
 
@@ -63,10 +66,23 @@ async function copyJars(dir: string, server: string, target: string, log: (line:
   log(`getting the jars of ${server} with Maven (once)`)
   const draft = join(dir, `draft-${server}-${randomUUID()}`)
   try {
-    const args = ['-q', '-B', '-f', pom, '-P', server, 'dependency:copy-dependencies', `-DoutputDirectory=${draft}`, '-DincludeScope=runtime']
+    const args = [
+      '-q',
+      '-B',
+      '-f',
+      pom,
+      '-P',
+      server,
+      'dependency:copy-dependencies',
+      `-DoutputDirectory=${draft}`,
+      '-DincludeScope=runtime',
+    ]
     const result = await runTool('mvn', args, 'install Apache Maven so that `mvn` is on the PATH, or use `npm start`, which needs none')
     if (result.exitCode !== 0) {
-      throw new ForebayError('FB_SERVER_START', `Maven could not get the jars of ${server} (exit code ${result.exitCode}); is the network or a Maven mirror reachable? It said:\n${result.output.slice(-2000)}`)
+      throw new ForebayError(
+        'FB_SERVER_START',
+        `Maven could not get the jars of ${server} (exit code ${result.exitCode}); is the network or a Maven mirror reachable? It said:\n${result.output.slice(-2000)}`,
+      )
     }
     try {
       renameSync(draft, target)
@@ -95,7 +111,11 @@ async function runTool(command: string, args: readonly string[], advice: string)
   try {
     return await runProgram(command, args)
   } catch (error) {
-    throw new ForebayError('FB_TOOL_MISSING', `\`${command}\` cannot be run (${(error as NodeJS.ErrnoException).code ?? String(error)}): ${advice}.`, { cause: error })
+    throw new ForebayError(
+      'FB_TOOL_MISSING',
+      `\`${command}\` cannot be run (${(error as NodeJS.ErrnoException).code ?? String(error)}): ${advice}.`,
+      { cause: error },
+    )
   }
 }
 

@@ -66,13 +66,28 @@ export function parseLaunchOptions(mode: LaunchMode, words: readonly string[]): 
 
 function resolve(mode: LaunchMode, raw: RawOptions): LaunchOptions {
   const { preload = false, drain = false, fresh = false, feed, tasks, rate, speed: given } = raw
-  if (rate !== undefined && given !== undefined) throw new ForebayError('FB_USAGE', '--rate and --speed both set the pace of the feed; give one of them.')
+  if (rate !== undefined && given !== undefined)
+    throw new ForebayError('FB_USAGE', '--rate and --speed both set the pace of the feed; give one of them.')
   const isPaced = rate !== undefined || (given !== undefined && given.kind !== 'max')
-  if (preload && isPaced) throw new ForebayError('FB_USAGE', '--preload publishes everything at once, so --rate and --speed have no meaning with it; leave them out.')
+  if (preload && isPaced)
+    throw new ForebayError(
+      'FB_USAGE',
+      '--preload publishes everything at once, so --rate and --speed have no meaning with it; leave them out.',
+    )
   const ownPace: FeedPace = { kind: 'speed', factor: feed === undefined ? marketSpeed : 1 }
   const usual: FeedPace = preload || drain ? { kind: 'max' } : ownPace
   const pace: FeedPace = rate === undefined ? (given ?? usual) : { kind: 'rate', perSecond: rate }
-  return { mode, nodes: mode === 'cluster' ? (raw.nodes ?? 3) : 1, feed, seed: raw.seed, pace, isPreloaded: preload, tasks, isFresh: fresh, isDrained: drain }
+  return {
+    mode,
+    nodes: mode === 'cluster' ? (raw.nodes ?? 3) : 1,
+    feed,
+    seed: raw.seed,
+    pace,
+    isPreloaded: preload,
+    tasks,
+    isFresh: fresh,
+    isDrained: drain,
+  }
 }
 
 function speed(text: string): FeedPace {
@@ -92,7 +107,8 @@ function positive(text: string): number {
 function wholeNumber(least: number, most: number): (text: string) => number {
   return (text) => {
     const value = Number(text)
-    if (!/^\d+$/.test(text) || value < least || value > most) throw new InvalidArgumentError(`It is a whole number from ${least} to ${most}.`)
+    if (!/^\d+$/.test(text) || value < least || value > most)
+      throw new InvalidArgumentError(`It is a whole number from ${least} to ${most}.`)
     return value
   }
 }

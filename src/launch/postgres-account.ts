@@ -30,12 +30,17 @@ export async function postgresPlace(dir: string, binaries: PostgresBinaries, log
   if (process.getuid?.() !== 0) return { binaries: binaries.folder, data: join(dir, 'data') }
   const account = await unprivilegedAccount(log)
   const { uid, gid } = account
-  const reaches = async (path: string) => (await runProgram('/bin/sh', ['-c', 'cd "$1"', 'sh', path], { uid, gid, cwd: '/' })).exitCode === 0
+  const reaches = async (path: string) =>
+    (await runProgram('/bin/sh', ['-c', 'cd "$1"', 'sh', path], { uid, gid, cwd: '/' })).exitCode === 0
   const outside = outsideParents.find((parent) => makeFolder(parent))
   let home = dir
   if (existsSync(locationFile(dir)) || !(await reaches(dir))) {
     home = outsideHome(dir, outside ?? tmpdir())
-    if (!(await reaches(home))) throw new ForebayError('FB_SERVER_START', `PostgreSQL cannot run as root, and the account ${account.name} it would run as can enter neither ${dir} nor ${home}; start forebay as an ordinary user.`)
+    if (!(await reaches(home)))
+      throw new ForebayError(
+        'FB_SERVER_START',
+        `PostgreSQL cannot run as root, and the account ${account.name} it would run as can enter neither ${dir} nor ${home}; start forebay as an ordinary user.`,
+      )
     log(`PostgreSQL runs as ${account.name}, who may not enter ${dir}: its data is in ${home}`)
   }
   let binariesFolder = binaries.folder
@@ -104,9 +109,15 @@ async function unprivilegedAccount(log: (line: string) => void): Promise<{ name:
     if (account !== undefined) return account
   }
   log('PostgreSQL cannot run as root and this system has neither an account postgres nor nobody: adding the system account forebay')
-  const result = await runProgram('useradd', ['--system', '--no-create-home', '--shell', '/usr/sbin/nologin', 'forebay']).catch((error: Error) => ({ exitCode: null, output: error.message }))
+  const result = await runProgram('useradd', ['--system', '--no-create-home', '--shell', '/usr/sbin/nologin', 'forebay']).catch(
+    (error: Error) => ({ exitCode: null, output: error.message }),
+  )
   const added = await accountOf('forebay')
-  if (added === undefined) throw new ForebayError('FB_SERVER_START', `PostgreSQL cannot run as root and no account could be added for it (${result.output.trim()}); start forebay as an ordinary user.`)
+  if (added === undefined)
+    throw new ForebayError(
+      'FB_SERVER_START',
+      `PostgreSQL cannot run as root and no account could be added for it (${result.output.trim()}); start forebay as an ordinary user.`,
+    )
   return added
 }
 

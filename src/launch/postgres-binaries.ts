@@ -58,7 +58,11 @@ function packageFolder(): string {
     accessSync(join(root, 'native', 'bin', 'initdb'), constants.R_OK)
     return root
   } catch (cause) {
-    throw new ForebayError('FB_TOOL_MISSING', `There are no PostgreSQL binaries for this machine: the npm package ${name} is not installed. Run \`npm ci\` without --omit=optional, or use a PostgreSQL of your own with \`forebay start\`.`, { cause })
+    throw new ForebayError(
+      'FB_TOOL_MISSING',
+      `There are no PostgreSQL binaries for this machine: the npm package ${name} is not installed. Run \`npm ci\` without --omit=optional, or use a PostgreSQL of your own with \`forebay start\`.`,
+      { cause },
+    )
   }
 }
 

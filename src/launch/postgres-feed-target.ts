@@ -27,7 +27,11 @@ export class PostgresFeedTarget implements FeedTarget {
     const last = await this.#publisher.lastRecord(feedTopic, partition)
     if (last === null) return 0
     const line = Number(last.headers['line'])
-    if (!Number.isSafeInteger(line)) throw new ForebayError('FB_FEED', `The newest event of partition ${partition} of topic ${feedTopic} has no header \`line\`: something else wrote to it; start with --fresh.`)
+    if (!Number.isSafeInteger(line))
+      throw new ForebayError(
+        'FB_FEED',
+        `The newest event of partition ${partition} of topic ${feedTopic} has no header \`line\`: something else wrote to it; start with --fresh.`,
+      )
     return line
   }
 

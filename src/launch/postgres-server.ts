@@ -127,9 +127,28 @@ async function initialise(place: PostgresPlace, dir: string, password: string): 
   try {
     const isOther = uid !== undefined && gid !== undefined
     if (isOther) for (const path of [draft, passwordFile]) chownSync(path, uid, gid)
-    const args = ['-D', draft, '-U', 'postgres', `--pwfile=${passwordFile}`, '--auth=scram-sha-256', '--encoding=UTF8', '--locale=C', '--no-sync', '--no-instructions']
-    const result = await runProgram(join(binaries, 'bin', 'initdb'), args, { cwd: draft, env: { ...process.env, LC_ALL: 'C', TZ: 'UTC' }, ...(isOther ? { uid, gid } : {}) })
-    if (result.exitCode !== 0) throw new ForebayError('FB_SERVER_START', `PostgreSQL could not make its data folder for ${dir} in ${draft} (initdb, exit code ${result.exitCode}):\n${result.output.slice(-2000)}`)
+    const args = [
+      '-D',
+      draft,
+      '-U',
+      'postgres',
+      `--pwfile=${passwordFile}`,
+      '--auth=scram-sha-256',
+      '--encoding=UTF8',
+      '--locale=C',
+      '--no-sync',
+      '--no-instructions',
+    ]
+    const result = await runProgram(join(binaries, 'bin', 'initdb'), args, {
+      cwd: draft,
+      env: { ...process.env, LC_ALL: 'C', TZ: 'UTC' },
+      ...(isOther ? { uid, gid } : {}),
+    })
+    if (result.exitCode !== 0)
+      throw new ForebayError(
+        'FB_SERVER_START',
+        `PostgreSQL could not make its data folder for ${dir} in ${draft} (initdb, exit code ${result.exitCode}):\n${result.output.slice(-2000)}`,
+      )
     renameSync(draft, data)
   } finally {
     rmSync(passwordFile, { force: true })

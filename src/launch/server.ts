@@ -89,7 +89,9 @@ async function spawnServer(options: ServerOptions): Promise<ServerHandle> {
   const exited = new Promise<ServerExit>((resolve) => child.once('exit', (exitCode, signal) => resolve({ exitCode, signal })))
   await new Promise<void>((resolve, reject) => {
     child.once('spawn', resolve)
-    child.once('error', (cause) => reject(new ForebayError('FB_SERVER_START', `${name} could not be started: ${command}: ${cause.message}.`, { cause })))
+    child.once('error', (cause) =>
+      reject(new ForebayError('FB_SERVER_START', `${name} could not be started: ${command}: ${cause.message}.`, { cause })),
+    )
   })
   const pid = child.pid!
   if (pids !== undefined) {

@@ -68,7 +68,8 @@ export async function* readTradeFile(path: string): AsyncGenerator<readonly Trad
 /** One line without its end. Throws FB_FEED. */
 export function parseTradeLine(path: string, line: number, text: string): TradeLine {
   const fields = text.split(',')
-  if (fields.length !== tradeColumns.length) throw wrong(path, line, `${fields.length} columns instead of ${tradeColumns.length}: ${shown(text)}`)
+  if (fields.length !== tradeColumns.length)
+    throw wrong(path, line, `${fields.length} columns instead of ${tradeColumns.length}: ${shown(text)}`)
   const [ms, symbol, price, size, exchange, conditions, suspicious] = fields as [string, string, string, string, string, string, string]
   const numberOf = (column: number, value: string) => {
     if (!wholeNumber.test(value)) throw wrong(path, line, `${tradeColumns[column]} is ${shown(value)}, not a whole number`)

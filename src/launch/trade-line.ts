@@ -15,7 +15,15 @@ export const tradeColumns = ['ms_since_midnight', 'symbol', 'price_e4', 'size', 
 const plain = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/
 
 /** The value of a trade. Numbers are whole; `suspicious` becomes a boolean. Pure. */
-export function tradeJson(ms: number, symbol: string, priceE4: number, size: number, exchange: string, conditions: string, suspicious: boolean): string {
+export function tradeJson(
+  ms: number,
+  symbol: string,
+  priceE4: number,
+  size: number,
+  exchange: string,
+  conditions: string,
+  suspicious: boolean,
+): string {
   return `{"ms_since_midnight":${ms},"symbol":${quote(symbol)},"price_e4":${priceE4},"size":${size},"exchange":${quote(exchange)},"conditions":${quote(conditions)},"suspicious":${suspicious}}`
 }
 

@@ -46,7 +46,10 @@ const serversEndMs = 15_000
 export async function endProcesses(processes: readonly PidFile[], pidFolder?: string): Promise<void> {
   const isNode = ({ role }: PidFile) => role === 'node'
   await endAll(processes.filter(isNode), nodesEndMs)
-  await endAll(processes.filter((entry) => !isNode(entry)), serversEndMs)
+  await endAll(
+    processes.filter((entry) => !isNode(entry)),
+    serversEndMs,
+  )
   if (pidFolder !== undefined) for (const { name, pid } of processes) forgetProcess(pidFolder, name, pid)
 }
 

@@ -67,7 +67,11 @@ export class HttpServer implements AsyncDisposable {
       await server.#app.listen({ host, port: options.port })
     } catch (cause) {
       await server.#app.close()
-      throw new ForebayError('FB_CONFIG', `The HTTP server cannot listen on ${host}:${options.port}: ${sentenceOf(cause)}. Choose another port or address.`, { cause })
+      throw new ForebayError(
+        'FB_CONFIG',
+        `The HTTP server cannot listen on ${host}:${options.port}: ${sentenceOf(cause)}. Choose another port or address.`,
+        { cause },
+      )
     }
     server.#pinging = setInterval(() => server.#ping(), options.pingIntervalMs ?? 15_000)
     server.#pinging.unref()
@@ -77,7 +81,11 @@ export class HttpServer implements AsyncDisposable {
   /** Where a browser on this machine finds the node, such as `http://127.0.0.1:8080`. */
   get url(): string {
     const address = this.#app.server.address()
-    const { address: host, port, family } = typeof address === 'object' && address ? address : { address: '127.0.0.1', port: 0, family: 'IPv4' }
+    const {
+      address: host,
+      port,
+      family,
+    } = typeof address === 'object' && address ? address : { address: '127.0.0.1', port: 0, family: 'IPv4' }
     if (host === '0.0.0.0' || host === '::') return `http://127.0.0.1:${port}`
     return family === 'IPv6' ? `http://[${host}]:${port}` : `http://${host}:${port}`
   }
@@ -102,12 +110,16 @@ export class HttpServer implements AsyncDisposable {
     await app.register(fastifyHelmet, helmetOptions())
     await app.register(fastifyWebsocket, { options: { maxPayload: inboundBytesMax, perMessageDeflate: false } })
     app.setErrorHandler((error, _request, reply) => this.#answerError(error, reply))
-    app.setNotFoundHandler(async (_request, reply) => answer(reply, 404, 'There is nothing here. Known paths: /, /status, /metrics, /healthz, /readyz, /ws/<channel>.'))
+    app.setNotFoundHandler(async (_request, reply) =>
+      answer(reply, 404, 'There is nothing here. Known paths: /, /status, /metrics, /healthz, /readyz, /ws/<channel>.'),
+    )
     const checkHost = async (request: FastifyRequest, reply: FastifyReply) => this.#checkHost(request, reply)
     app.get('/', { onRequest: checkHost }, async (_request, reply) =>
       reply.type('text/html; charset=utf-8').header('cache-control', 'no-store').send(dashboardHtml),
     )
-    app.get('/status', { onRequest: checkHost }, async (_request, reply) => reply.header('cache-control', 'no-store').send(this.#options.status()))
+    app.get('/status', { onRequest: checkHost }, async (_request, reply) =>
+      reply.header('cache-control', 'no-store').send(this.#options.status()),
+    )
     app.get('/metrics', async (_request, reply) => reply.type(this.#options.metrics.contentType).send(await this.#options.metrics.text()))
     app.get('/healthz', async (_request, reply) => {
       const reason = this.#options.fatalReason()
@@ -119,7 +131,8 @@ export class HttpServer implements AsyncDisposable {
       url: '/ws/:channel',
       onRequest: checkHost,
       preValidation: async (request, reply) => this.#admit(request, reply),
-      handler: async (_request, reply) => answer(reply.header('upgrade', 'websocket'), 426, 'This is a WebSocket channel: connect with ws:// instead of http://.'),
+      handler: async (_request, reply) =>
+        answer(reply.header('upgrade', 'websocket'), 426, 'This is a WebSocket channel: connect with ws:// instead of http://.'),
       wsHandler: (socket, request) => this.#attach(socket, request.params.channel),
     })
     await app.ready()
@@ -134,7 +147,11 @@ export class HttpServer implements AsyncDisposable {
 
   async #checkHost(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> {
     if (isHostAllowed(request.headers.host, this.#allowedNames())) return undefined
-    return answer(reply, 421, `This node does not answer to the name ${request.headers.host ?? '(none)'}. Add it to http.allowedHosts if it is meant to.`)
+    return answer(
+      reply,
+      421,
+      `This node does not answer to the name ${request.headers.host ?? '(none)'}. Add it to http.allowedHosts if it is meant to.`,
+    )
   }
 
   /** Refuses before the upgrade, so that the client sees an HTTP status and a sentence. */
@@ -142,11 +159,14 @@ export class HttpServer implements AsyncDisposable {
     const { channel } = request.params
     const { origin, host } = request.headers
     const channels = this.#options.channels()
-    if (!channels.has(channel)) return answer(reply, 404, `There is no channel ${channel}. Channels: ${[...channels.keys()].join(', ') || 'none'}.`)
+    if (!channels.has(channel))
+      return answer(reply, 404, `There is no channel ${channel}. Channels: ${[...channels.keys()].join(', ') || 'none'}.`)
     if (!request.ws) return undefined
-    if (!isOriginAllowed(origin, host, this.#allowedNames())) return answer(reply, 403, `Pages of ${origin} may not connect. Add the host to http.allowedHosts if they may.`)
+    if (!isOriginAllowed(origin, host, this.#allowedNames()))
+      return answer(reply, 403, `Pages of ${origin} may not connect. Add the host to http.allowedHosts if they may.`)
     const clientsMax = this.#options.clientsMax ?? 1000
-    if (this.clients >= clientsMax) return answer(reply, 503, `This node has its ${clientsMax} WebSocket clients already. Try another node or raise http.clientsMax.`)
+    if (this.clients >= clientsMax)
+      return answer(reply, 503, `This node has its ${clientsMax} WebSocket clients already. Try another node or raise http.clientsMax.`)
     return undefined
   }
 

@@ -64,7 +64,11 @@ export class Membership {
   #live: readonly LiveNode[] = []
   #isReached = false
 
-  constructor(ports: { readonly grid: JobGrid; readonly clock: Clock; readonly observer: Observer }, options: MembershipOptions, info: NodeInfo) {
+  constructor(
+    ports: { readonly grid: JobGrid; readonly clock: Clock; readonly observer: Observer },
+    options: MembershipOptions,
+    info: NodeInfo,
+  ) {
     this.#ports = ports
     this.#options = { beatMs: 300, leaseMs: 1200, forgetMs: 60_000, ...options }
     this.#map = `forebay.${options.scope}.nodes`
@@ -103,7 +107,8 @@ export class Membership {
       this.#isReached = true
     } catch (error) {
       if (!isForebayError(error) || error.policy !== 'retry') throw error
-      if (this.#isReached) this.#ports.observer.log('warn', `membership does not reach the grid, its last view stands: ${sentenceOf(error)}`)
+      if (this.#isReached)
+        this.#ports.observer.log('warn', `membership does not reach the grid, its last view stands: ${sentenceOf(error)}`)
       this.#isReached = false
     }
   }
@@ -151,7 +156,11 @@ export class Membership {
 function infoOf(text: string): NodeInfo | undefined {
   try {
     const { epoch, http, pid, isEligible } = JSON.parse(text) as Partial<NodeInfo>
-    const isWhole = (epoch === null || typeof epoch === 'number') && (http === null || typeof http === 'string') && typeof pid === 'number' && typeof isEligible === 'boolean'
+    const isWhole =
+      (epoch === null || typeof epoch === 'number') &&
+      (http === null || typeof http === 'string') &&
+      typeof pid === 'number' &&
+      typeof isEligible === 'boolean'
     return isWhole ? { epoch, http, pid, isEligible } : undefined
   } catch {
     return undefined

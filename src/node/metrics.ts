@@ -46,7 +46,12 @@ export class NodeMetrics implements Observer, AsyncDisposable {
     for (const name of namesOf(valueNames)) {
       const byLabel = new Map<string, Histogram>()
       this.#values.set(name, byLabel)
-      registerHistogram(this.#registry, { name: `forebay_${snake(name).replace(/_ms$/, '')}_seconds`, help: valueNames[name], label: 'label', histograms: byLabel })
+      registerHistogram(this.#registry, {
+        name: `forebay_${snake(name).replace(/_ms$/, '')}_seconds`,
+        help: valueNames[name],
+        label: 'label',
+        histograms: byLabel,
+      })
     }
     registerHistogram(this.#registry, {
       name: 'forebay_commit_latency_seconds',
@@ -188,7 +193,8 @@ class NodeGauges {
       this.#put('queue_pending_jobs', 'jobs received and not yet applied', pendingJobs, labels)
       if (windowUsed !== undefined) this.#put('queue_window_used_ratio', 'share of the window in use', windowUsed, labels)
     }
-    for (const { task, blockedReason } of status.tasks) this.#put('task_blocked', '1 when the task stands still', blockedReason === null ? 0 : 1, { task })
+    for (const { task, blockedReason } of status.tasks)
+      this.#put('task_blocked', '1 when the task stands still', blockedReason === null ? 0 : 1, { task })
     for (const { channel, clients, keys, dropped } of status.channels) {
       this.#put('websocket_clients', 'connected WebSocket clients', clients, { channel })
       this.#put('websocket_keys', 'keys with a latest value', keys, { channel })

@@ -82,7 +82,11 @@ export function gatherStatus(from: StatusSources): NodeStatus {
   }
 }
 
-function partitionStatus(partition: number, owner: { part: { floor: bigint; position: bigint } | undefined; trouble: string | undefined }, ends: LogEnds): PartitionStatus {
+function partitionStatus(
+  partition: number,
+  owner: { part: { floor: bigint; position: bigint } | undefined; trouble: string | undefined },
+  ends: LogEnds,
+): PartitionStatus {
   const end = ends.end(partition)
   const floor = owner.part?.floor ?? -1n
   return {

@@ -136,10 +136,21 @@ export class Node {
   /** Starts what the assignment gives this node and stops what it gives to others. */
   #reconcile(): void {
     const { id, partitions, queues } = this.#options
-    const nodes = this.#ports.membership.live().filter((node) => node.info.isEligible).map((node) => node.id)
+    const nodes = this.#ports.membership
+      .live()
+      .filter((node) => node.info.isEligible)
+      .map((node) => node.id)
     const numbers = Array.from({ length: partitions }, (_, partition) => partition)
-    const owned = ownedBy(id, numbers.map((partition) => `p${partition}`), nodes)
-    const read = ownedBy(id, numbers.flatMap((p) => Array.from({ length: queues }, (_, q) => `p${p}.q${q}`)), nodes)
+    const owned = ownedBy(
+      id,
+      numbers.map((partition) => `p${partition}`),
+      nodes,
+    )
+    const read = ownedBy(
+      id,
+      numbers.flatMap((p) => Array.from({ length: queues }, (_, q) => `p${p}.q${q}`)),
+      nodes,
+    )
     for (const partition of numbers) {
       const isOwner = owned.has(`p${partition}`)
       if (isOwner && !this.#owners.has(partition)) this.#own(partition)
@@ -177,7 +188,16 @@ export class Node {
     const onJobs = (reader: QueueReader) => this.#runners.forEach((runner) => runner.notice(reader))
     const running = this.#start<QueueReader>(`queue ${key}`, (entry) => ({
       live: async (signal) => {
-        const reader = new QueueReader(this.#ports, { partition, queue, scope, secret, trackedTasks, untrackedTasks, windowSegmentsMax, onJobs })
+        const reader = new QueueReader(this.#ports, {
+          partition,
+          queue,
+          scope,
+          secret,
+          trackedTasks,
+          untrackedTasks,
+          windowSegmentsMax,
+          onJobs,
+        })
         entry.part = reader
         entry.trouble = undefined
         for (const runner of this.#runners) runner.attach(reader)
@@ -208,7 +228,8 @@ export class Node {
         clock,
         live,
         onFailure: (error) => {
-          if (entry.trouble !== error.message) observer.log(error.policy === 'halt' ? 'error' : 'warn', `${name}: ${error.message}`, { code: error.code })
+          if (entry.trouble !== error.message)
+            observer.log(error.policy === 'halt' ? 'error' : 'warn', `${name}: ${error.message}`, { code: error.code })
           entry.trouble = error.message
           onFailure(error)
         },

@@ -21,14 +21,25 @@ export function registerHistogram(registry: Registry, { name, help, label, histo
     type: 'histogram',
     aggregator: 'sum',
     reset: () => undefined,
-    get: () => Promise.resolve({ name, help, type: 'histogram', aggregator: 'sum', values: [...histograms].flatMap(([value, histogram]) => samples(histogram, name, { [label]: value })) }),
+    get: () =>
+      Promise.resolve({
+        name,
+        help,
+        type: 'histogram',
+        aggregator: 'sum',
+        values: [...histograms].flatMap(([value, histogram]) => samples(histogram, name, { [label]: value })),
+      }),
   }
   // prom-client asks nothing of a metric but `name` and `get`; its types only know its own classes.
   registry.registerMetric(metric as unknown as Metric)
 }
 
 function samples(histogram: Histogram, name: string, labels: Record<string, string>) {
-  const buckets = boundsMs.map((boundMs) => ({ metricName: `${name}_bucket`, labels: { ...labels, le: String(boundMs / 1000) }, value: histogram.countUpTo(boundMs) }))
+  const buckets = boundsMs.map((boundMs) => ({
+    metricName: `${name}_bucket`,
+    labels: { ...labels, le: String(boundMs / 1000) },
+    value: histogram.countUpTo(boundMs),
+  }))
   return [
     ...buckets,
     { metricName: `${name}_bucket`, labels: { ...labels, le: '+Inf' }, value: histogram.count },

@@ -114,14 +114,27 @@ export function renderStatusText(status: NodeStatus): string {
       ['task', 'every', 'rows', 'latency p50', 'p99', 'p99.9', 'tick slip p99', 'flush p99', 'state'],
       status.tasks.map((task) => taskRow(task, status.latency[task.task])),
     ),
-    ...section(['channel', 'keys', 'clients', 'dropped'], status.channels.map((row) => [row.channel, `${row.keys}`, `${row.clients}`, `${row.dropped}`])),
-    ...section(['counter', 'total'], Object.entries(status.counters).map(([name, total]) => [name, `${total}`])),
+    ...section(
+      ['channel', 'keys', 'clients', 'dropped'],
+      status.channels.map((row) => [row.channel, `${row.keys}`, `${row.clients}`, `${row.dropped}`]),
+    ),
+    ...section(
+      ['counter', 'total'],
+      Object.entries(status.counters).map(([name, total]) => [name, `${total}`]),
+    ),
   ]
   return `${lines.join('\n')}\n`
 }
 
 function partitionRow(row: PartitionStatus): string[] {
-  return [`${row.partition}`, row.floor, row.position, row.endOffset ?? '-', `${row.lagEvents ?? '-'}`, row.haltedReason ? `halted: ${row.haltedReason}` : 'running']
+  return [
+    `${row.partition}`,
+    row.floor,
+    row.position,
+    row.endOffset ?? '-',
+    `${row.lagEvents ?? '-'}`,
+    row.haltedReason ? `halted: ${row.haltedReason}` : 'running',
+  ]
 }
 
 function queueRow(row: QueueStatus): string[] {
@@ -140,7 +153,11 @@ function taskRow(row: TaskStatus, latency: HistogramJson | undefined): string[] 
 function section(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
   if (rows.length === 0) return []
   const widths = head.map((cell, column) => Math.max(cell.length, ...rows.map((row) => row[column]?.length ?? 0)))
-  const lineOf = (row: readonly string[]) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd()
+  const lineOf = (row: readonly string[]) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd()
   return ['', lineOf(head), ...rows.map(lineOf)]
 }
 

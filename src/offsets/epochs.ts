@@ -81,7 +81,8 @@ export async function openEpoch(client: pg.ClientBase, opening: Opening): Promis
   if (!isJoinable(known, opening)) {
     if (known.pipeline === undefined) await insertPipeline(client, opening)
     await insertFloors(client, opening, floors)
-    if (known.active === undefined || !isSame(known.active.fingerprint, opening.fingerprint)) await insertEpoch(client, opening, known.active)
+    if (known.active === undefined || !isSame(known.active.fingerprint, opening.fingerprint))
+      await insertEpoch(client, opening, known.active)
     await insertWatermarks(client, opening)
   }
   const after = await readKnown(client, opening)
@@ -144,7 +145,9 @@ function epochOf(active: EpochRow | undefined, { pipeline, fileHash }: Opening):
 }
 
 async function readKnown(client: pg.ClientBase, { pipeline }: Opening): Promise<Known> {
-  const pipelines = await client.query<PipelineRow>('select cluster, topic, topic_id, partitions from forebay.pipelines where name = $1', [pipeline])
+  const pipelines = await client.query<PipelineRow>('select cluster, topic, topic_id, partitions from forebay.pipelines where name = $1', [
+    pipeline,
+  ])
   const epochs = await client.query<EpochRow>(
     'select epoch, reset, version, fingerprint, file_hash from forebay.epochs where pipeline = $1 order by epoch desc',
     [pipeline],
@@ -173,15 +176,15 @@ async function insertFloors(client: pg.ClientBase, { pipeline, identity }: Openi
   ])
 }
 
-async function insertEpoch(client: pg.ClientBase, { pipeline, fingerprint, fileHash }: Opening, active: EpochRow | undefined): Promise<void> {
-  await client.query('insert into forebay.epochs (pipeline, epoch, reset, version, fingerprint, file_hash) values ($1, $2, $3, $4, $5, $6)', [
-    pipeline,
-    (active?.epoch ?? 0) + 1,
-    active?.reset ?? 0,
-    fingerprint.version,
-    JSON.stringify(fingerprint),
-    fileHash,
-  ])
+async function insertEpoch(
+  client: pg.ClientBase,
+  { pipeline, fingerprint, fileHash }: Opening,
+  active: EpochRow | undefined,
+): Promise<void> {
+  await client.query(
+    'insert into forebay.epochs (pipeline, epoch, reset, version, fingerprint, file_hash) values ($1, $2, $3, $4, $5, $6)',
+    [pipeline, (active?.epoch ?? 0) + 1, active?.reset ?? 0, fingerprint.version, JSON.stringify(fingerprint), fileHash],
+  )
 }
 
 /** Rows that are there keep their watermark: an epoch of another version inherits it. */

@@ -34,7 +34,9 @@ export function isConnectionLost(error: unknown): boolean {
   if (error instanceof ForebayError) return error.cause !== undefined && isConnectionLost(error.cause)
   if (!(error instanceof pg.DatabaseError)) return true
   const state = error.code ?? ''
-  return error.severity === 'FATAL' || error.severity === 'PANIC' || state === readOnlyState || state.startsWith('08') || state.startsWith('57P')
+  return (
+    error.severity === 'FATAL' || error.severity === 'PANIC' || state === readOnlyState || state.startsWith('08') || state.startsWith('57P')
+  )
 }
 
 /**

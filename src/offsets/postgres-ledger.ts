@@ -134,7 +134,10 @@ export class PostgresLedger implements Ledger<PostgresTransaction> {
   async flush(flush: Flush<PostgresTransaction>): Promise<void> {
     const { pool, pipeline, topic, fingerprint } = this.#options
     assert(fingerprint.tasks.includes(flush.task), `task ${flush.task} has watermarks`)
-    assert(flush.advances.every(({ from, to }) => to > from), 'I5: a watermark never goes back')
+    assert(
+      flush.advances.every(({ from, to }) => to > from),
+      'I5: a watermark never goes back',
+    )
     const doing = `flushing task ${flush.task}`
     await pool.use(doing, async (client) => {
       await this.#startTransaction(client)
@@ -188,7 +191,10 @@ export class PostgresLedger implements Ledger<PostgresTransaction> {
   #viewOf(partition: number, floor: string | undefined, found: readonly WatermarkRow[]): PartitionView {
     const { pipeline, fingerprint } = this.#options
     if (floor === undefined) {
-      throw new ForebayError('FB_DATABASE_WRONG', `The ledger of pipeline "${pipeline}" has no partition ${partition}; was the schema forebay emptied while nodes ran? Restart them.`)
+      throw new ForebayError(
+        'FB_DATABASE_WRONG',
+        `The ledger of pipeline "${pipeline}" has no partition ${partition}; was the schema forebay emptied while nodes ran? Restart them.`,
+      )
     }
     const rows = new Map<string, bigint[]>(fingerprint.tasks.map((task) => [task, new Array<bigint>(fingerprint.queues).fill(-1n)]))
     for (const { task, queue, applied } of found) {
@@ -206,13 +212,4 @@ function columnsOf(advances: readonly Advance[]): unknown[] {
     advances.map(({ from }) => String(from)),
     advances.map(({ to }) => String(to)),
   ]
-}
-
-/** The floors of a pipeline, by partition; empty when the pipeline never started here. */
-export async function readFloors(client: pg.ClientBase, pipeline: string): Promise<Map<number, bigint>> {
-  const { rows } = await client.query<{ partition: number; floor: string }>(
-    'select partition, floor from forebay.floors where pipeline = $1 order by partition',
-    [pipeline],
-  )
-  return new Map(rows.map(({ partition, floor }) => [partition, BigInt(floor)]))
 }

@@ -92,7 +92,10 @@ export async function createSchema(client: pg.ClientBase): Promise<string> {
   const { rows } = await client.query<{ id: string; schema_version: number }>('select id, schema_version from forebay.deployment')
   const [deployment] = rows
   if (deployment === undefined) {
-    throw new ForebayError('FB_DATABASE_WRONG', 'The table forebay.deployment of this database is empty; restore it, or drop the schema forebay to begin anew.')
+    throw new ForebayError(
+      'FB_DATABASE_WRONG',
+      'The table forebay.deployment of this database is empty; restore it, or drop the schema forebay to begin anew.',
+    )
   }
   if (deployment.schema_version > schemaVersion) {
     throw new ForebayError(

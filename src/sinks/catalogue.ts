@@ -47,7 +47,18 @@ const typesOf: Readonly<Record<BaseColumnType, readonly string[]>> = {
   timestamptz: ['timestamptz'],
   json: ['jsonb', 'json'],
 }
-const declaredFor: Readonly<Record<string, string>> = { int4: 'int', int8: 'bigint', varchar: 'text', bpchar: 'text', uuid: 'text', text: 'text', bool: 'boolean', float8: 'double', jsonb: 'json', json: 'json' }
+const declaredFor: Readonly<Record<string, string>> = {
+  int4: 'int',
+  int8: 'bigint',
+  varchar: 'text',
+  bpchar: 'text',
+  uuid: 'text',
+  text: 'text',
+  bool: 'boolean',
+  float8: 'double',
+  jsonb: 'json',
+  json: 'json',
+}
 
 const findTable = `select c.oid, n.nspname as schema, c.relkind as kind, c.relpersistence as persistence, row_security_active(c.oid) as "isRowSecured"
   from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.oid = to_regclass($1)`
@@ -72,16 +83,26 @@ export async function checkCatalogue(client: pg.ClientBase, plan: TablePlan): Pr
     throw new ForebayError('FB_CATALOGUE', `Table ${name} ${what}.`)
   }
   const { rows: tables } = await client.query<TableRow>(findTable, [quotedTable(plan)])
-  const found = tables[0] ?? fail(`does not exist${plan.schema === null ? ' in the search_path of the connection' : ''}; create it, or correct the name in postgresTable`)
+  const found =
+    tables[0] ??
+    fail(
+      `does not exist${plan.schema === null ? ' in the search_path of the connection' : ''}; create it, or correct the name in postgresTable`,
+    )
   if (found.kind !== 'r' && found.kind !== 'p') fail('is not a table (but a view, say); name the table itself')
-  if (found.persistence !== 'p') fail('is unlogged or temporary: a crash of Postgres would empty it while the watermarks stay; use an ordinary table (ALTER TABLE … SET LOGGED)')
+  if (found.persistence !== 'p')
+    fail(
+      'is unlogged or temporary: a crash of Postgres would empty it while the watermarks stay; use an ordinary table (ALTER TABLE … SET LOGGED)',
+    )
   if (found.isRowSecured) fail('has row-level security for this role, which COPY cannot obey; grant the role BYPASSRLS or switch it off')
   const { rows: columns } = await client.query<ColumnRow>(findColumns, [found.oid])
   const isUpsert = plan.key.length > 0
   for (const column of plan.columns) checkColumn(column, columns, isUpsert, fail)
   const written = new Set(plan.columns.map((column) => column.name))
   for (const { name: other, isNotNull, isFilled } of columns) {
-    if (isNotNull && !isFilled && !written.has(other)) fail(`has the column "${other}", NOT NULL and without a default, which the pipeline does not write; add it to columns or give it a default`)
+    if (isNotNull && !isFilled && !written.has(other))
+      fail(
+        `has the column "${other}", NOT NULL and without a default, which the pipeline does not write; add it to columns or give it a default`,
+      )
   }
   if (isUpsert) await checkUniqueKey(client, found.oid, plan.key, fail)
   const cast = columns.filter((column) => written.has(column.name) && (column.isEnum || column.type === 'uuid'))
@@ -99,10 +120,13 @@ function checkColumn(column: PlannedColumn, columns: readonly ColumnRow[], isUps
   }
   const isOrdered = column.merge === 'min' || column.merge === 'max'
   if (isUpsert && !column.isKey && isOrdered && column.type === 'text' && found.type !== 'text' && found.type !== 'varchar') {
-    fail(`has the column "${column.name}" of type ${found.type}, of which ${column.merge} is not the order of its text; alter it to text or merge it by first or last`)
+    fail(
+      `has the column "${column.name}" of type ${found.type}, of which ${column.merge} is not the order of its text; alter it to text or merge it by first or last`,
+    )
   }
   if (found.isGenerated) fail(`generates the column "${column.name}" itself; take it out of columns`)
-  if (found.isNotNull && column.isNullable) fail(`has the column "${column.name}" NOT NULL, but the pipeline declares ${column.type}?; take the ? away or drop NOT NULL`)
+  if (found.isNotNull && column.isNullable)
+    fail(`has the column "${column.name}" NOT NULL, but the pipeline declares ${column.type}?; take the ? away or drop NOT NULL`)
   checkPrivileges(found, isUpsert && !column.isKey, isUpsert, fail)
 }
 

@@ -50,7 +50,8 @@ function refused(error: unknown, table: string, column: PlannedColumn, value: un
 }
 
 function show(value: unknown): string {
-  if (typeof value === 'string') return value.length > valueCharsMax ? `${JSON.stringify(value.slice(0, valueCharsMax))}…` : JSON.stringify(value)
+  if (typeof value === 'string')
+    return value.length > valueCharsMax ? `${JSON.stringify(value.slice(0, valueCharsMax))}…` : JSON.stringify(value)
   if (typeof value === 'function') return 'a function'
   if (value instanceof Date) return Number.isNaN(value.getTime()) ? 'an invalid Date' : 'a Date'
   return typeof value === 'object' && value !== null ? (Array.isArray(value) ? 'an array' : 'an object') : String(value)

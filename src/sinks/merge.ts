@@ -44,7 +44,7 @@ export class RowMerger {
   add(lines: Buffer): void {
     const text = lines.toString('utf8')
     const mergers = this.#mergers
-    for (let at = 0; at < text.length; ) {
+    for (let at = 0; at < text.length;) {
       const lineEnd = text.indexOf('\n', at)
       let keyEnd = at - 1
       for (let i = 0; i < this.#keyColumns; i++) keyEnd = text.indexOf(tab, keyEnd + 1)
@@ -99,7 +99,8 @@ function numericMergers({ name, type, merge }: PlannedColumn): ColumnMerger {
     },
     result: (kept) => (kept === null ? null : print(kept as T)),
   })
-  const pick = <T>(isLess: (a: T, b: T) => boolean) => (merge === 'min' ? (a: T, b: T) => (isLess(b, a) ? b : a) : (a: T, b: T) => (isLess(a, b) ? b : a))
+  const pick = <T>(isLess: (a: T, b: T) => boolean) =>
+    merge === 'min' ? (a: T, b: T) => (isLess(b, a) ? b : a) : (a: T, b: T) => (isLess(a, b) ? b : a)
   switch (type) {
     case 'int':
     case 'bigint':
@@ -109,9 +110,17 @@ function numericMergers({ name, type, merge }: PlannedColumn): ColumnMerger {
     case 'numeric':
       return combine(parseDecimal, merge === 'add' ? addDecimal : pick<Decimal>((a, b) => subtract(a, b) < 0n), printDecimal)
     case 'timestamptz':
-      return combine(String, pick<string>((a, b) => a < b), String)
+      return combine(
+        String,
+        pick<string>((a, b) => a < b),
+        String,
+      )
     default:
-      return combine((field) => decodeField(field)!, pick<string>((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)) < 0), String)
+      return combine(
+        (field) => decodeField(field)!,
+        pick<string>((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)) < 0),
+        String,
+      )
   }
 }
 

@@ -114,7 +114,8 @@ export class PushClients {
     const values: string[] = []
     for (const key of keys) {
       const value = this.#options.values.get(key)
-      if (value) values.push(`{"key":${JSON.stringify(key)},"value":${value.json},"partition":${value.partition},"offset":"${value.offset}"}`)
+      if (value)
+        values.push(`{"key":${JSON.stringify(key)},"value":${value.json},"partition":${value.partition},"offset":"${value.offset}"}`)
     }
     return Buffer.from(`{"type":"${type}","channel":${JSON.stringify(this.#options.channel)},"values":[${values.join(',')}]}`)
   }

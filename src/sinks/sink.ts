@@ -8,9 +8,10 @@ import type { LedgerTransaction } from '../offsets/ledger.ts'
  * `exactly-once`: writes in the ledger's transaction. `at-least-once`: delivered first, then the watermark moves.
  * `ephemeral`: keeps no watermark and never holds the floor (unless no task of the pipeline is durable).
  */
-export type Delivery = 'exactly-once' | 'at-least-once' | 'ephemeral'
+type Delivery = 'exactly-once' | 'at-least-once' | 'ephemeral'
 
 interface SinkBase<Job> {
+  readonly delivery: Delivery
   /** How messages name it, such as `table trades`. */
   readonly label: string
   /** The job as one line of text without a newline (and without any character below U+0009). Throws FB_BAD_JOB naming the field. Pure. */

@@ -48,20 +48,29 @@ export function planTable(definition: PostgresTableDefinition): TablePlan {
   if (definition.upsertOn !== undefined && upsertOn.length === 0) fail('upsertOn needs at least one column; leave it out for plain inserts')
   if (definition.merge !== undefined && upsertOn.length === 0) fail('merge needs upsertOn: name the key columns')
   if (new Set(upsertOn).size < upsertOn.length) fail('upsertOn names a column twice')
-  for (const column of upsertOn) if (!names.includes(column)) fail(`upsertOn names "${column}", which is no column; the columns are ${names.join(', ')}`)
+  for (const column of upsertOn)
+    if (!names.includes(column)) fail(`upsertOn names "${column}", which is no column; the columns are ${names.join(', ')}`)
   for (const column of Object.keys(merge)) {
     if (!names.includes(column)) fail(`merge names "${column}", which is no column; the columns are ${names.join(', ')}`)
     if (upsertOn.includes(column)) fail(`merge names "${column}", which is a key; leave it out of merge`)
   }
   const ordered = [...upsertOn, ...names.filter((column) => !upsertOn.includes(column))]
-  const planned = ordered.map((column) => planColumn(column, columns[column]!, { isKey: upsertOn.includes(column), merge: merge[column] ?? 'last' }, fail))
+  const planned = ordered.map((column) =>
+    planColumn(column, columns[column]!, { isKey: upsertOn.includes(column), merge: merge[column] ?? 'last' }, fail),
+  )
   return { schema, table, columns: planned, key: upsertOn }
 }
 
-function planColumn(name: string, declared: ColumnType, { isKey, merge }: { isKey: boolean; merge: MergeMode }, fail: (what: string) => never): PlannedColumn {
+function planColumn(
+  name: string,
+  declared: ColumnType,
+  { isKey, merge }: { isKey: boolean; merge: MergeMode },
+  fail: (what: string) => never,
+): PlannedColumn {
   const isNullable = declared.endsWith('?')
   const type = (isNullable ? declared.slice(0, -1) : declared) as BaseColumnType
-  if (!baseTypes.includes(type)) fail(`column "${name}" has the type "${declared}"; the types are ${baseTypes.join(', ')}, each with ? when it may be null`)
+  if (!baseTypes.includes(type))
+    fail(`column "${name}" has the type "${declared}"; the types are ${baseTypes.join(', ')}, each with ? when it may be null`)
   if (isKey && isNullable) fail(`key column "${name}" must not be nullable; take the ? away`)
   if (isKey && !keyTypes.includes(type)) fail(`key column "${name}" is ${type}; a key is one of ${keyTypes.join(', ')}`)
   const types = typesByMode[merge] as readonly BaseColumnType[] | undefined

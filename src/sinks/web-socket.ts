@@ -103,7 +103,12 @@ export class WebSocketSink implements DeliveringSink {
 
   /** What the node's status shows. */
   get stats(): { channel: string; keys: number; clients: number; dropped: number } {
-    return { channel: this.#options.definition.channel, keys: this.#values.size, clients: this.#clients.size, dropped: this.#clients.dropped }
+    return {
+      channel: this.#options.definition.channel,
+      keys: this.#values.size,
+      clients: this.#clients.size,
+      dropped: this.#clients.dropped,
+    }
   }
 
   /** `["key",value]`; bigints become strings. Throws FB_BAD_JOB. */
@@ -112,7 +117,8 @@ export class WebSocketSink implements DeliveringSink {
     if (typeof key !== 'string' || key.length > keyLengthMax) {
       throw new ForebayError('FB_BAD_JOB', `${this.label}: latestBy must give a string of at most ${keyLengthMax} characters.`)
     }
-    if (job === undefined || typeof job === 'function' || typeof job === 'symbol') throw new ForebayError('FB_BAD_JOB', `${this.label}: a ${typeof job} has no JSON form.`)
+    if (job === undefined || typeof job === 'function' || typeof job === 'symbol')
+      throw new ForebayError('FB_BAD_JOB', `${this.label}: a ${typeof job} has no JSON form.`)
     try {
       return jsonOf([key, job])
     } catch (cause) {
@@ -150,7 +156,13 @@ export class WebSocketSink implements DeliveringSink {
       this.#isReconcileDue = true
       this.#snapshotWake.wake()
     })
-    const loops = [this.#push(stop.signal), this.#publish(stop.signal), this.#read(stop.signal), this.#keepSnapshot(stop.signal), this.#seed(stop.signal)]
+    const loops = [
+      this.#push(stop.signal),
+      this.#publish(stop.signal),
+      this.#read(stop.signal),
+      this.#keepSnapshot(stop.signal),
+      this.#seed(stop.signal),
+    ]
     try {
       await Promise.all(loops)
     } finally {
@@ -244,7 +256,8 @@ export class WebSocketSink implements DeliveringSink {
       signal,
       'seed',
       async () => {
-        for (const { key, json, partition = -1, offset = -1n } of await seed()) this.#apply(key, { partition, offset, timeMs: 0, json: JSON.stringify(JSON.parse(json)) })
+        for (const { key, json, partition = -1, offset = -1n } of await seed())
+          this.#apply(key, { partition, offset, timeMs: 0, json: JSON.stringify(JSON.parse(json)) })
         isSeeded = true
       },
       () => isSeeded,

@@ -8,7 +8,11 @@ import type { DeadLetter, LedgerTransaction } from '../offsets/ledger.ts'
 import type { TransactionalSink } from '../sinks/sink.ts'
 
 /** Writes every good job of `jobs`, in order, and returns the bad ones as dead letters. Throws what is not FB_BAD_JOB. */
-export async function writeIsolating(sink: TransactionalSink, transaction: LedgerTransaction, jobs: readonly JobLines[]): Promise<DeadLetter[]> {
+export async function writeIsolating(
+  sink: TransactionalSink,
+  transaction: LedgerTransaction,
+  jobs: readonly JobLines[],
+): Promise<DeadLetter[]> {
   if (jobs.length === 0) return []
   try {
     await transaction.attempt(() => sink.write(transaction, jobs))

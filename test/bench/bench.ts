@@ -10,7 +10,11 @@ import { openBench } from './setting.ts'
 import type { BenchInput, BenchResult } from './setting.ts'
 
 const { values } = parseArgs({
-  options: { rounds: { type: 'string', default: '5' }, events: { type: 'string', default: '654140' }, json: { type: 'boolean', default: false } },
+  options: {
+    rounds: { type: 'string', default: '5' },
+    events: { type: 'string', default: '654140' },
+    json: { type: 'boolean', default: false },
+  },
 })
 const rounds = Number(values.rounds)
 const events = Number(values.events)
@@ -31,7 +35,9 @@ const report: Record<string, unknown> = { events, rounds }
         await bench.clean()
         const { seconds, rssMb } = await contend(contender, { ...bench.input, isWhole, run: `${contender}-${isWhole}-${round}` })
         rates[contender].push(events / seconds)
-        say(`${isWhole ? 'whole example' : 'storeTrade'} round ${round + 1} ${contender}: ${Math.round(events / seconds)} events/s, ${Math.round(rssMb)} MiB`)
+        say(
+          `${isWhole ? 'whole example' : 'storeTrade'} round ${round + 1} ${contender}: ${Math.round(events / seconds)} events/s, ${Math.round(rssMb)} MiB`,
+        )
       }
     }
     const ratios = rates.forebay.map((rate, round) => rate / rates.direct[round]!)
@@ -51,7 +57,9 @@ console.log(values.json ? JSON.stringify(report) : JSON.stringify(report, null, 
 
 function contend(contender: (typeof contenders)[number], input: BenchInput): Promise<BenchResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--import', 'tsx', join(import.meta.dirname, `${contender}.ts`), JSON.stringify(input)], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(process.execPath, ['--import', 'tsx', join(import.meta.dirname, `${contender}.ts`), JSON.stringify(input)], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
     let out = ''
     child.stdout.on('data', (part: Buffer) => (out += part.toString()))
     child.once('exit', (code) => {

@@ -55,7 +55,9 @@ export async function openBench(events: number): Promise<Bench> {
   const clean = async () => {
     const client = new pg.Client(postgres.url)
     await client.connect()
-    await client.query(`drop schema if exists forebay cascade; drop table if exists trades, candles, direct_offsets; ${readFileSync(join(root, 'examples/stock-ticks/schema.sql'), 'utf8')}`)
+    await client.query(
+      `drop schema if exists forebay cascade; drop table if exists trades, candles, direct_offsets; ${readFileSync(join(root, 'examples/stock-ticks/schema.sql'), 'utf8')}`,
+    )
     await client.query('checkpoint')
     await client.end()
   }

@@ -28,11 +28,14 @@ describe('pid file', () => {
     expect(readPidFile(path)).toBeUndefined()
   })
 
-  it.each(['', '{', 'null', '{"pid":1}', JSON.stringify({ ...content, pid: -1 }), JSON.stringify({ ...content, pid: '1' })])('does not take %j for a pid file', (text) => {
-    const path = join(folder, 'member.pid')
-    writeFileSync(path, text)
-    expect(readPidFile(path)).toBeUndefined()
-  })
+  it.each(['', '{', 'null', '{"pid":1}', JSON.stringify({ ...content, pid: -1 }), JSON.stringify({ ...content, pid: '1' })])(
+    'does not take %j for a pid file',
+    (text) => {
+      const path = join(folder, 'member.pid')
+      writeFileSync(path, text)
+      expect(readPidFile(path)).toBeUndefined()
+    },
+  )
 })
 
 describe('isAlive', () => {

@@ -24,9 +24,12 @@ const lines = fc
     })
   })
 
-const sections = fc.uniqueArray(fc.record({ task: fc.constantFrom('storeTrade', 'pushPrice', 'ü'), kind: fc.constantFrom('job' as const, 'dead' as const), lines }), {
-  selector: ({ task, kind }) => `${task}/${kind}`,
-})
+const sections = fc.uniqueArray(
+  fc.record({ task: fc.constantFrom('storeTrade', 'pushPrice', 'ü'), kind: fc.constantFrom('job' as const, 'dead' as const), lines }),
+  {
+    selector: ({ task, kind }) => `${task}/${kind}`,
+  },
+)
 
 const segments = fc
   .record({
@@ -46,7 +49,13 @@ const segments = fc
   })
 
 function draftOf({ task, kind, lines: of }: { task: string; kind: 'job' | 'dead'; lines: Line[] }): SectionDraft {
-  return { task, kind, offsets: of.map(({ offset }) => offset), timesMs: of.map(({ timeMs }) => timeMs), text: of.map((line) => `${line.text}\n`).join('') }
+  return {
+    task,
+    kind,
+    offsets: of.map(({ offset }) => offset),
+    timesMs: of.map(({ timeMs }) => timeMs),
+    text: of.map((line) => `${line.text}\n`).join(''),
+  }
 }
 
 function linesOf(section: JobLines): Line[] {
@@ -86,7 +95,11 @@ describe('segment', () => {
   })
 
   it('is encoded to the same bytes twice (I9)', () => {
-    fc.assert(fc.property(segments, ({ head: made, sections: of }) => encodeSegment(made, of.map(draftOf), secret).equals(encodeSegment(made, of.map(draftOf), secret))))
+    fc.assert(
+      fc.property(segments, ({ head: made, sections: of }) =>
+        encodeSegment(made, of.map(draftOf), secret).equals(encodeSegment(made, of.map(draftOf), secret)),
+      ),
+    )
   })
 
   it('is dropped when any one byte was changed', () => {
@@ -149,11 +162,17 @@ describe('the lines of a section', () => {
       for (let to = from; to <= example.length; to++) {
         const slice = section.slice(from, to)
         expect(linesOf(slice)).toEqual(example.slice(from, to))
-        expect(example.slice(from, to).map((_, index) => slice.ordinal(index)), `ordinals of ${from} to ${to}`).toEqual(ordinals.slice(from, to))
+        expect(
+          example.slice(from, to).map((_, index) => slice.ordinal(index)),
+          `ordinals of ${from} to ${to}`,
+        ).toEqual(ordinals.slice(from, to))
         for (let at = 0; at <= to - from; at++) {
           const inner = slice.slice(at, to - from)
           expect(linesOf(inner)).toEqual(example.slice(from + at, to))
-          expect(Array.from({ length: inner.count }, (_, index) => inner.ordinal(index)), `ordinals of ${from + at} to ${to}`).toEqual(ordinals.slice(from + at, to))
+          expect(
+            Array.from({ length: inner.count }, (_, index) => inner.ordinal(index)),
+            `ordinals of ${from + at} to ${to}`,
+          ).toEqual(ordinals.slice(from + at, to))
         }
       }
     }

@@ -24,6 +24,8 @@ describe('the pace of a feed', () => {
   })
 
   it('goes on without a pause when the next day begins', () => {
-    expect(dues({ kind: 'speed', factor: 1 }, [34_200_000, 57_600_000, 34_200_000, 34_200_050])).toEqual([1_000_000, 24_400_000, 24_400_000, 24_400_050])
+    expect(dues({ kind: 'speed', factor: 1 }, [34_200_000, 57_600_000, 34_200_000, 34_200_050])).toEqual([
+      1_000_000, 24_400_000, 24_400_000, 24_400_050,
+    ])
   })
 })

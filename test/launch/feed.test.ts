@@ -8,7 +8,12 @@ const never = new AbortController().signal
 const unreachable = () => new ForebayError('FB_EVENT_LOG_UNREACHABLE', 'away')
 
 function trades(count: number, symbols: string[]): TradeLine[] {
-  return Array.from({ length: count }, (_, n) => ({ line: n + 1, msSinceMidnight: n, symbol: symbols[n % symbols.length]!, json: `{"n":${n}}` }))
+  return Array.from({ length: count }, (_, n) => ({
+    line: n + 1,
+    msSinceMidnight: n,
+    symbol: symbols[n % symbols.length]!,
+    json: `{"n":${n}}`,
+  }))
 }
 
 /** A log whose publishes may fail before or after any part of them took effect. */
@@ -31,7 +36,8 @@ class FakeTarget implements FeedTarget {
     expect(++this.running, 'publishes under way').toBe(1)
     await new Promise((resolve) => setImmediate(resolve))
     let left = this.takenBeforeFailure(++this.publishes) ?? Number.POSITIVE_INFINITY
-    for (const [partition, ofPartition] of records.entries()) for (const record of ofPartition) if (left-- > 0) this.logs[partition]!.push(record)
+    for (const [partition, ofPartition] of records.entries())
+      for (const record of ofPartition) if (left-- > 0) this.logs[partition]!.push(record)
     this.running--
     if (left <= 0) throw unreachable()
   }
@@ -58,7 +64,10 @@ describe('a feed', () => {
     const target = new FakeTarget()
     target.takenBeforeFailure = (publish) => (publish % 3 === 0 ? undefined : (publish * 37) % 65)
     const troubles: string[] = []
-    const result = await feed({ lines: [lines], target, pace: { kind: 'max' }, linesMax: 250, onTrouble: ({ message }) => troubles.push(message) }, never)
+    const result = await feed(
+      { lines: [lines], target, pace: { kind: 'max' }, linesMax: 250, onTrouble: ({ message }) => troubles.push(message) },
+      never,
+    )
     expect(result.published).toBe(1000)
     for (let partition = 0; partition < 4; partition++) expect(target.linesOf(partition)).toEqual(expected(partition))
     expect(troubles.length).toBeGreaterThan(4)
@@ -74,7 +83,10 @@ describe('a feed', () => {
     expect(had).toBe(270)
     target.takenBeforeFailure = () => undefined
     target.readFailures = 1
-    expect(await feed({ lines: [lines.slice(0, 500), lines.slice(500)], target, pace: { kind: 'max' } }, never)).toEqual({ published: 1000 - had, known: had })
+    expect(await feed({ lines: [lines.slice(0, 500), lines.slice(500)], target, pace: { kind: 'max' } }, never)).toEqual({
+      published: 1000 - had,
+      known: had,
+    })
     for (let partition = 0; partition < 4; partition++) expect(target.linesOf(partition)).toEqual(expected(partition))
   })
 
@@ -98,9 +110,17 @@ describe('a feed', () => {
   it('stops when it is told to, with everything before published in order', async () => {
     const target = new FakeTarget()
     const stop = new AbortController()
-    const result = await feed({ lines: [lines], target, pace: { kind: 'rate', perSecond: 2000 }, onProgress: (published) => published > 50 && stop.abort() }, stop.signal)
+    const result = await feed(
+      { lines: [lines], target, pace: { kind: 'rate', perSecond: 2000 }, onProgress: (published) => published > 50 && stop.abort() },
+      stop.signal,
+    )
     expect(result.published).toBeGreaterThan(50)
     expect(result.published).toBeLessThan(1000)
-    expect(target.logs.flat().map(({ line }) => line).toSorted((a, b) => a - b)).toEqual(Array.from({ length: result.published }, (_, n) => n + 1))
+    expect(
+      target.logs
+        .flat()
+        .map(({ line }) => line)
+        .toSorted((a, b) => a - b),
+    ).toEqual(Array.from({ length: result.published }, (_, n) => n + 1))
   })
 })

@@ -6,7 +6,17 @@ const standalone = (...words: string[]) => parseLaunchOptions('standalone', word
 
 describe('the options of the launchers', () => {
   it('have defaults', () => {
-    expect(standalone()).toEqual({ mode: 'standalone', nodes: 1, feed: undefined, seed: 1, pace: { kind: 'speed', factor: 60 }, isPreloaded: false, tasks: undefined, isFresh: false, isDrained: false })
+    expect(standalone()).toEqual({
+      mode: 'standalone',
+      nodes: 1,
+      feed: undefined,
+      seed: 1,
+      pace: { kind: 'speed', factor: 60 },
+      isPreloaded: false,
+      tasks: undefined,
+      isFresh: false,
+      isDrained: false,
+    })
     expect(cluster()).toMatchObject({ mode: 'cluster', nodes: 3 })
     expect(cluster('--feed', 'a.csv.gz')?.pace).toEqual({ kind: 'speed', factor: 1 })
     expect(cluster('--drain')?.pace).toEqual({ kind: 'max' })
@@ -14,7 +24,9 @@ describe('the options of the launchers', () => {
   })
 
   it('are taken as given', () => {
-    expect(cluster('--nodes', '2', '--feed', 'a b.csv.gz', '--speed', 'max', '--tasks', 'storeTrade,minuteCandle', '--fresh', '--drain')).toMatchObject({
+    expect(
+      cluster('--nodes', '2', '--feed', 'a b.csv.gz', '--speed', 'max', '--tasks', 'storeTrade,minuteCandle', '--fresh', '--drain'),
+    ).toMatchObject({
       nodes: 2,
       feed: 'a b.csv.gz',
       pace: { kind: 'max' },

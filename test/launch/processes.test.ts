@@ -148,7 +148,9 @@ describe('ports', () => {
     expect(tried.map(([first]) => first)).toEqual([asked, asked, asked])
     expect(new Set(tried.map(([, second]) => second)).size).toBe(3)
     await expect(withPorts(join(dir, 'fixed.json'), [asked], () => Promise.reject(taken()))).rejects.toThrow(/already in use/)
-    await expect(withPorts(join(dir, 'other.json'), [undefined], () => Promise.reject(new ForebayError('FB_SERVER_START', 'no disk')))).rejects.toThrow('no disk')
+    await expect(
+      withPorts(join(dir, 'other.json'), [undefined], () => Promise.reject(new ForebayError('FB_SERVER_START', 'no disk'))),
+    ).rejects.toThrow('no disk')
   })
 })
 
@@ -185,7 +187,10 @@ describe('a server', () => {
   })
 
   it('that ends or hangs instead of coming up is an error with the end of its log', async () => {
-    await expect(startServer(options(`console.log('no disk'); process.exit(3)`))).rejects.toMatchObject({ code: 'FB_SERVER_START', message: expect.stringMatching(/exit code 3[^]*no disk/) })
+    await expect(startServer(options(`console.log('no disk'); process.exit(3)`))).rejects.toMatchObject({
+      code: 'FB_SERVER_START',
+      message: expect.stringMatching(/exit code 3[^]*no disk/),
+    })
     const silent = startServer({ ...options(`console.log('hm'); setInterval(() => {}, 1000)`), readyMs: 400 })
     await expect(silent).rejects.toThrow(/not ready within 0.4 s[^]*hm/)
     await expect(startServer({ ...options(''), command: 'no-such-program' })).rejects.toMatchObject({ code: 'FB_SERVER_START' })
@@ -195,7 +200,8 @@ describe('a server', () => {
     let starts = 0
     const restarted: number[] = []
     const supervised = await SupervisedServer.start({
-      start: () => (++starts === 2 ? Promise.reject(new Error('not yet')) : startServer(options(`console.log('up'); setInterval(() => {}, 1000)`))),
+      start: () =>
+        ++starts === 2 ? Promise.reject(new Error('not yet')) : startServer(options(`console.log('up'); setInterval(() => {}, 1000)`)),
       log: () => undefined,
       onRestart: ({ pid }) => restarted.push(pid),
     })
@@ -213,7 +219,13 @@ describe('a server', () => {
 describe('run.json', () => {
   it('is written whole and for its owner only', () => {
     const path = join(dir, 'run.json')
-    const content: RunFile = { postgres: 'postgres://p', http: ['http://127.0.0.1:1'], kafka: null, hazelcast: null, processes: [{ role: 'node', name: 'node-1', pid: 12 }] }
+    const content: RunFile = {
+      postgres: 'postgres://p',
+      http: ['http://127.0.0.1:1'],
+      kafka: null,
+      hazelcast: null,
+      processes: [{ role: 'node', name: 'node-1', pid: 12 }],
+    }
     writeRunFile(path, content)
     writeRunFile(path, { ...content, kafka: ['127.0.0.1:2'] })
     expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual({ ...content, kafka: ['127.0.0.1:2'] })
@@ -225,6 +237,8 @@ describe('run.json', () => {
 describe('server.properties', () => {
   it('has the given settings in place of its own lines, safely escaped', () => {
     const text = '# a comment\nlisteners=A\n log.dirs : /x\nother=1\n'
-    expect(replaceProperties(text, { 'listeners': 'B', 'log.dirs': '/ü\\y z', 'new': '2' })).toBe('# a comment\nother=1\n\nlisteners=B\nlog.dirs=/\\u00fc\\\\y z\nnew=2\n')
+    expect(replaceProperties(text, { listeners: 'B', 'log.dirs': '/ü\\y z', new: '2' })).toBe(
+      '# a comment\nother=1\n\nlisteners=B\nlog.dirs=/\\u00fc\\\\y z\nnew=2\n',
+    )
   })
 })

@@ -28,8 +28,18 @@ describe('a file of trades', () => {
   it('gives each line with its number and the seven columns as JSON', async () => {
     const path = write(gzipSync(`${header}14417034,SPY,1674200,210,Q,2000,0\n14726965,BR"K\\A,1,2,,,1\n`))
     expect(await read(path)).toEqual([
-      { line: 2, msSinceMidnight: 14_417_034, symbol: 'SPY', json: '{"ms_since_midnight":14417034,"symbol":"SPY","price_e4":1674200,"size":210,"exchange":"Q","conditions":"2000","suspicious":false}' },
-      { line: 3, msSinceMidnight: 14_726_965, symbol: 'BR"K\\A', json: '{"ms_since_midnight":14726965,"symbol":"BR\\"K\\\\A","price_e4":1,"size":2,"exchange":"","conditions":"","suspicious":true}' },
+      {
+        line: 2,
+        msSinceMidnight: 14_417_034,
+        symbol: 'SPY',
+        json: '{"ms_since_midnight":14417034,"symbol":"SPY","price_e4":1674200,"size":210,"exchange":"Q","conditions":"2000","suspicious":false}',
+      },
+      {
+        line: 3,
+        msSinceMidnight: 14_726_965,
+        symbol: 'BR"K\\A',
+        json: '{"ms_since_midnight":14726965,"symbol":"BR\\"K\\\\A","price_e4":1,"size":2,"exchange":"","conditions":"","suspicious":true}',
+      },
     ])
   })
 
@@ -74,7 +84,9 @@ describe('a file of trades', () => {
     await expect(read(write(''))).rejects.toThrow(/:1: the file is empty/)
     const whole = gzipSync(header + '1,A,1,1,Q,0,0\n'.repeat(5000))
     await expect(read(write(whole.subarray(0, whole.length - 20)))).rejects.toMatchObject({ code: 'FB_FEED' })
-    await expect(read(write(Buffer.concat([Buffer.from(header), Buffer.from([0xff, 0xfe, 10])])))).rejects.toMatchObject({ code: 'FB_FEED' })
+    await expect(read(write(Buffer.concat([Buffer.from(header), Buffer.from([0xff, 0xfe, 10])])))).rejects.toMatchObject({
+      code: 'FB_FEED',
+    })
     await expect(summariseTradeFile(join(dir, 'nowhere.csv.gz'))).rejects.toMatchObject({ code: 'FB_FEED' })
   })
 })

@@ -46,38 +46,48 @@ test('a drained run applies every event exactly once and prints its summary as t
   expect(await launched.exited, launched.stderr.slice(-4000)).toBe(0)
   const lines = launched.stdout.trimEnd().split('\n')
   expect(lines).toHaveLength(1)
-  const summary = JSON.parse(lines[0]!) as { events: number; jobs: Record<string, number>; rows: Record<string, number>; repairs: number; deadLetters: number }
+  const summary = JSON.parse(lines[0]!) as {
+    events: number
+    jobs: Record<string, number>
+    rows: Record<string, number>
+    repairs: number
+    deadLetters: number
+  }
   expect(summary.events).toBe(events)
   expect(summary.rows['storeTrade']).toBe(summary.events)
   expect(summary.deadLetters).toBe(0)
 })
 
-test('nothing is lost, doubled or put out of order when a node, members, the broker and Postgres are killed in the middle', { timeout: 600_000 }, async () => {
-  await using launched = new Launched('cluster', ['--nodes', '3', '--rate', '15000', '--feed', file])
-  await launched.running()
-  const kill = (role: string, index?: number) => {
-    const pids = launched.pids(role)
-    for (const pid of index === undefined ? pids : [pids[index]!]) process.kill(pid, 'SIGKILL')
-  }
-  const reach = async (share: number) => launched.until(`${share} rows`, 240_000, async () => (await launched.rows()) >= share)
-  await reach(20_000)
-  kill('node', 0)
-  await sleep(4000)
-  kill('member', 1)
-  await sleep(8000)
-  kill('kafka')
-  await sleep(8000)
-  kill('postgres')
-  await sleep(8000)
-  kill('member')
-  await sleep(10_000)
-  const [paused] = launched.pids('node')
-  process.kill(paused!, 'SIGSTOP')
-  await sleep(20_000)
-  process.kill(paused!, 'SIGCONT')
-  await expectExact(launched)
-  expect(await launched.interrupt()).toBe(0)
-})
+test(
+  'nothing is lost, doubled or put out of order when a node, members, the broker and Postgres are killed in the middle',
+  { timeout: 600_000 },
+  async () => {
+    await using launched = new Launched('cluster', ['--nodes', '3', '--rate', '15000', '--feed', file])
+    await launched.running()
+    const kill = (role: string, index?: number) => {
+      const pids = launched.pids(role)
+      for (const pid of index === undefined ? pids : [pids[index]!]) process.kill(pid, 'SIGKILL')
+    }
+    const reach = async (share: number) => launched.until(`${share} rows`, 240_000, async () => (await launched.rows()) >= share)
+    await reach(20_000)
+    kill('node', 0)
+    await sleep(4000)
+    kill('member', 1)
+    await sleep(8000)
+    kill('kafka')
+    await sleep(8000)
+    kill('postgres')
+    await sleep(8000)
+    kill('member')
+    await sleep(10_000)
+    const [paused] = launched.pids('node')
+    process.kill(paused!, 'SIGSTOP')
+    await sleep(20_000)
+    process.kill(paused!, 'SIGCONT')
+    await expectExact(launched)
+    expect(await launched.interrupt()).toBe(0)
+  },
+)
 
 test('the queues and partitions of a killed node are taken over within 3 seconds', { timeout: 300_000 }, async () => {
   await using launched = new Launched('cluster', ['--nodes', '3', '--rate', '2000', '--feed', file])

@@ -36,7 +36,7 @@ describe('the event log on Kafka', () => {
     for (let from = 0n; from < endOffset; from++) {
       const cursor = await harness.log.open(0, from)
       const found: bigint[] = []
-      for (let last = from - 1n; last < endOffset - 1n; ) {
+      for (let last = from - 1n; last < endOffset - 1n;) {
         const batch = await cursor.poll(2_000)
         found.push(...batch.events.map(({ offset }) => offset))
         last = batch.lastOffset
@@ -57,7 +57,12 @@ describe('the event log on Kafka', () => {
   it('reads every event once and in order while the broker is killed and comes back', async () => {
     const harness = await kafkaHarness([kafka.address], 'killed')
     const count = 4_000
-    for (let n = 0; n < count; n += 500) await harness.publish(0, Array.from({ length: 500 }, (_, i) => `${n + i}`), 1_000)
+    for (let n = 0; n < count; n += 500)
+      await harness.publish(
+        0,
+        Array.from({ length: 500 }, (_, i) => `${n + i}`),
+        1_000,
+      )
     const cursor = await harness.log.open(0, 0n)
     const found: string[] = []
     let refusals = 0

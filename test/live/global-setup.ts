@@ -74,7 +74,7 @@ function killQuietly(pid: number): boolean {
 
 /** The processes of a killed server write for another moment. */
 function discard(postgresDir: string, dir: string): void {
-  for (const deadlineMs = Date.now() + 5000; ; ) {
+  for (const deadlineMs = Date.now() + 5000; ;) {
     try {
       discardPostgres(postgresDir)
       rmSync(dir, { recursive: true, force: true })

@@ -36,7 +36,12 @@ describe('the Hazelcast grid under faults', () => {
   }, 60_000)
 
   const appendUntilDone = async (ring: string, text: string) => {
-    await eventually(`${text} is appended`, () => grid.append(ring, Buffer.from(text)).then(() => true, () => false))
+    await eventually(`${text} is appended`, () =>
+      grid.append(ring, Buffer.from(text)).then(
+        () => true,
+        () => false,
+      ),
+    )
   }
   const readUntilFound = async (ring: string, from: bigint) => {
     const deadlineMs = performance.now() + 30_000
@@ -73,7 +78,10 @@ describe('the Hazelcast grid under faults', () => {
     unsubscribe()
     await eventually('the member is started again', () => member.state === 'running' && member.pid !== before)
     await eventually('the cluster is safe again', async () => {
-      const health = await fetch(`http://${cluster.addresses[0]}/hazelcast/health`).then((response) => response.json() as Promise<{ clusterSize: number; clusterSafe: boolean }>, () => undefined)
+      const health = await fetch(`http://${cluster.addresses[0]}/hazelcast/health`).then(
+        (response) => response.json() as Promise<{ clusterSize: number; clusterSafe: boolean }>,
+        () => undefined,
+      )
       return health?.clusterSize === 2 && health.clusterSafe
     })
   }, 90_000)
@@ -85,7 +93,11 @@ describe('the Hazelcast grid under faults', () => {
     kill(pid, 'SIGSTOP')
     try {
       const startedMs = performance.now()
-      const calls = rings.flatMap((ring) => [grid.append(ring, Buffer.from('b')), grid.read(ring, 1n, { countMax: 1, waitMs: 100 }), grid.tail(ring)])
+      const calls = rings.flatMap((ring) => [
+        grid.append(ring, Buffer.from('b')),
+        grid.read(ring, 1n, { countMax: 1, waitMs: 100 }),
+        grid.tail(ring),
+      ])
       const outcomes = await Promise.allSettled(calls)
       expect(performance.now() - startedMs).toBeLessThan(8000)
       const failures = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as unknown] : []))
@@ -104,7 +116,9 @@ describe('the Hazelcast grid under faults', () => {
     const pids = cluster.members.map(({ member }) => member.pid)
     for (const pid of pids) kill(pid, 'SIGKILL')
     await expect(grid.append(must(rings[0], 'a ring'), Buffer.from('lost'))).rejects.toMatchObject(unreachable)
-    await eventually('both members run again', () => cluster.members.every(({ member }, n) => member.state === 'running' && member.pid !== pids[n]))
+    await eventually('both members run again', () =>
+      cluster.members.every(({ member }, n) => member.state === 'running' && member.pid !== pids[n]),
+    )
     for (const ring of rings) {
       // As the owner of a partition does: it announces its tail again and again while nothing moves.
       let appended = 0
@@ -133,18 +147,22 @@ describe('the settings of the grid', () => {
   it.each([
     { capacity: 33, backups: 0, memberHeapMb: 128 },
     { capacity: 57, backups: 2, memberHeapMb: 160 },
-  ])('change the running member: %j', async (settings) => {
-    const cluster = await startGridCluster(1, settings)
-    const grid = await cluster.connect()
-    try {
-      expect(await grid.capacity('forebay.scope.p0.q0')).toBe(settings.capacity)
-      const { member } = must(cluster.members[0], 'a member')
-      const commandLine = execFileSync('ps', ['-ww', '-o', 'args=', '-p', String(member.pid)], { encoding: 'utf8' })
-      expect(commandLine).toContain(`-Xmx${settings.memberHeapMb}m`)
-      expect(commandLine).toContain(`-Dforebay.backups=${settings.backups}`)
-    } finally {
-      await grid[Symbol.asyncDispose]()
-      await cluster.stop()
-    }
-  }, 60_000)
+  ])(
+    'change the running member: %j',
+    async (settings) => {
+      const cluster = await startGridCluster(1, settings)
+      const grid = await cluster.connect()
+      try {
+        expect(await grid.capacity('forebay.scope.p0.q0')).toBe(settings.capacity)
+        const { member } = must(cluster.members[0], 'a member')
+        const commandLine = execFileSync('ps', ['-ww', '-o', 'args=', '-p', String(member.pid)], { encoding: 'utf8' })
+        expect(commandLine).toContain(`-Xmx${settings.memberHeapMb}m`)
+        expect(commandLine).toContain(`-Dforebay.backups=${settings.backups}`)
+      } finally {
+        await grid[Symbol.asyncDispose]()
+        await cluster.stop()
+      }
+    },
+    60_000,
+  )
 })

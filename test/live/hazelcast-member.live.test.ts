@@ -23,12 +23,19 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }))
 
 async function optionsOf(name: string, more: Partial<HazelcastMemberOptions> = {}): Promise<HazelcastMemberOptions> {
   const address = `127.0.0.1:${await freePort()}`
-  const files = { configFile: join(packageRoot, 'config', 'hazelcast.yaml'), pidFile: join(dir, `${name}.json`), logFile: join(dir, `${name}.log`) }
+  const files = {
+    configFile: join(packageRoot, 'config', 'hazelcast.yaml'),
+    pidFile: join(dir, `${name}.json`),
+    logFile: join(dir, `${name}.log`),
+  }
   return { name, clusterName: name, address, members: [address], capacity: 20, backups: 1, memberHeapMb: 128, jars, ...files, ...more }
 }
 
 async function healthOf({ address }: HazelcastMemberOptions): Promise<boolean> {
-  return fetch(`http://${address}/hazelcast/health`, { signal: AbortSignal.timeout(1000) }).then((response) => response.ok, () => false)
+  return fetch(`http://${address}/hazelcast/health`, { signal: AbortSignal.timeout(1000) }).then(
+    (response) => response.ok,
+    () => false,
+  )
 }
 
 describe('a supervised Hazelcast member', () => {
@@ -69,7 +76,11 @@ describe('a supervised Hazelcast member', () => {
 
   it('is adopted by a supervisor that comes later, and not started twice', async () => {
     const options = await optionsOf('adopted')
-    const child = spawn(process.execPath, ['--import', 'tsx', join(packageRoot, 'test', 'support', 'supervise-member.ts'), JSON.stringify(options)], { cwd: packageRoot, stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(
+      process.execPath,
+      ['--import', 'tsx', join(packageRoot, 'test', 'support', 'supervise-member.ts'), JSON.stringify(options)],
+      { cwd: packageRoot, stdio: ['ignore', 'pipe', 'inherit'] },
+    )
     await once(child.stdout, 'data')
     child.kill('SIGKILL')
     await once(child, 'exit')
@@ -86,7 +97,13 @@ describe('a supervised Hazelcast member', () => {
   it('leaves a process alone that only happens to have the pid of its file', async () => {
     const options = await optionsOf('reused')
     const stranger = spawn('sleep', ['60'], { stdio: 'ignore' })
-    writePidFile(options.pidFile, { role: 'member', name: 'reused', pid: must(stranger.pid, 'a pid'), startTime: 'another time', address: options.address })
+    writePidFile(options.pidFile, {
+      role: 'member',
+      name: 'reused',
+      pid: must(stranger.pid, 'a pid'),
+      startTime: 'another time',
+      address: options.address,
+    })
     const running = superviseMember(options)
     await running.isUp
     expect(running.member.starts).toBe(1)

@@ -1,6 +1,18 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { createTestDatabase, type TestDatabase } from '../support/postgres-database.ts'
-import { ask, createItemTables, differenceOf, eventBytesMax, expectedOf, floorsReachEnd, itemsPipeline, itemValues, noDifference, postgresFeed, startNode } from '../support/live-node.ts'
+import {
+  ask,
+  createItemTables,
+  differenceOf,
+  eventBytesMax,
+  expectedOf,
+  floorsReachEnd,
+  itemsPipeline,
+  itemValues,
+  noDifference,
+  postgresFeed,
+  startNode,
+} from '../support/live-node.ts'
 
 interface Letter {
   readonly topic: string
@@ -21,7 +33,8 @@ beforeAll(async () => {
 })
 afterAll(() => database.drop())
 
-const lettersOf = (topic: string) => ask<Letter>(database.url, 'select * from forebay.dead_letters where topic = $1 order by partition, "offset", task', [topic])
+const lettersOf = (topic: string) =>
+  ask<Letter>(database.url, 'select * from forebay.dead_letters where topic = $1 order by partition, "offset", task', [topic])
 const placeOf = ({ partition, offset, task }: Letter) => `${partition}/${offset}/${task}`
 
 it('buries each bad event once with its place, its error and its payload, and applies all others', async () => {
@@ -101,7 +114,9 @@ it('buries nothing while a table is away, and goes on once it is back', async ()
   await ask(database.url, 'alter table items rename to items_away')
   await feed.publish(0, itemValues(0, 50))
   await feed.publish(1, itemValues(1, 50))
-  await expect.poll(async () => (await node.status()).tasks.find(({ task }) => task === 'item')?.blockedReason, { timeout: 10_000 }).toMatch(/items/)
+  await expect
+    .poll(async () => (await node.status()).tasks.find(({ task }) => task === 'item')?.blockedReason, { timeout: 10_000 })
+    .toMatch(/items/)
   expect((await node.status()).isReady).toBe(false)
   await ask(database.url, 'alter table items_away rename to items')
   await floorsReachEnd(database.url, feed.events, { pipeline: 'blocked' })

@@ -4,7 +4,19 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
 import { discardPostgres, type PostgresHandle, startPostgres } from '../../src/launch/postgres-server.ts'
-import { type Feed, type TestKafka, ask, createItemTables, differenceOf, floorsReachEnd, itemsPipeline, itemValues, noDifference, startNode, startTestKafka } from '../support/live-node.ts'
+import {
+  type Feed,
+  type TestKafka,
+  ask,
+  createItemTables,
+  differenceOf,
+  floorsReachEnd,
+  itemsPipeline,
+  itemValues,
+  noDifference,
+  startNode,
+  startTestKafka,
+} from '../support/live-node.ts'
 
 const dir = join(mkdtempSync(join(tmpdir(), 'forebay-away-')), 'postgres')
 let kafka: TestKafka
@@ -50,27 +62,31 @@ async function publishBatches(count: number): Promise<void> {
 
 const countOf = async () => Number((await ask<{ count: string }>(url, 'select count(*) from items'))[0]!.count)
 
-it.each(['on', 'off'] as const)('loses and doubles nothing when Postgres is killed again and again (synchronous_commit = %s)', async (synchronousCommit) => {
-  await using node = await startNode(itemsPipeline({ topic }), { url, events: kafka.events('n1'), synchronousCommit })
-  let isPublishing = true
-  const publishing = (async () => {
-    for (let n = 0; n < 150 && isPublishing; n++) await publishBatches(1)
-  })()
-  for (let round = 0; round < 3; round++) {
-    const before = await countOf()
-    await expect.poll(countOf, { timeout: 20_000, interval: 20 }).toBeGreaterThan(before)
-    await killPostgres()
-    postgres = await startPostgres({ dir })
-  }
-  isPublishing = false
-  await publishing
-  await publishBatches(2)
-  await floorsReachEnd(url, feed.events, { timeMs: 60_000 })
-  expect(await differenceOf(url, feed.events)).toEqual(noDifference)
-  expect(await ask(url, 'select * from forebay.dead_letters')).toEqual([])
-  await expect.poll(async () => (await node.status()).reasons, { timeout: 10_000 }).toEqual([])
-  await node.stop()
-}, 180_000)
+it.each(['on', 'off'] as const)(
+  'loses and doubles nothing when Postgres is killed again and again (synchronous_commit = %s)',
+  async (synchronousCommit) => {
+    await using node = await startNode(itemsPipeline({ topic }), { url, events: kafka.events('n1'), synchronousCommit })
+    let isPublishing = true
+    const publishing = (async () => {
+      for (let n = 0; n < 150 && isPublishing; n++) await publishBatches(1)
+    })()
+    for (let round = 0; round < 3; round++) {
+      const before = await countOf()
+      await expect.poll(countOf, { timeout: 20_000, interval: 20 }).toBeGreaterThan(before)
+      await killPostgres()
+      postgres = await startPostgres({ dir })
+    }
+    isPublishing = false
+    await publishing
+    await publishBatches(2)
+    await floorsReachEnd(url, feed.events, { timeMs: 60_000 })
+    expect(await differenceOf(url, feed.events)).toEqual(noDifference)
+    expect(await ask(url, 'select * from forebay.dead_letters')).toEqual([])
+    await expect.poll(async () => (await node.status()).reasons, { timeout: 10_000 }).toEqual([])
+    await node.stop()
+  },
+  180_000,
+)
 
 it('stops reading with full windows while Postgres is away for ten seconds, says so, and then catches up', async () => {
   await using node = await startNode(itemsPipeline({ topic }), { url, events: kafka.events('n1'), grid: { capacity: 24 } })

@@ -4,7 +4,19 @@ import type { HazelcastJobGrid } from '../../src/grid/hazelcast-job-grid.ts'
 import { encodeSegment } from '../../src/grid/segment.ts'
 import { type GridCluster, startGridCluster } from '../support/grid-cluster.ts'
 import { entriesOf, ringsOf, scopeOf, spoilMaps } from '../support/grid-rings.ts'
-import { type Feed, type LiveNode, ask, createItemTables, differenceOf, floorsReachEnd, itemsPipeline, itemValues, noDifference, postgresFeed, startNode } from '../support/live-node.ts'
+import {
+  type Feed,
+  type LiveNode,
+  ask,
+  createItemTables,
+  differenceOf,
+  floorsReachEnd,
+  itemsPipeline,
+  itemValues,
+  noDifference,
+  postgresFeed,
+  startNode,
+} from '../support/live-node.ts'
 import { createTestDatabase, type TestDatabase } from '../support/postgres-database.ts'
 
 const topic = 'shared'
@@ -32,7 +44,10 @@ afterEach(async () => {
 })
 
 const start = ({ pipeline = 'items', prefix = '' } = {}) =>
-  startNode(itemsPipeline({ name: pipeline, topic, prefix }), { url: database.url, grid: { mode: 'client', clusterName: cluster.clusterName, members: cluster.addresses } })
+  startNode(itemsPipeline({ name: pipeline, topic, prefix }), {
+    url: database.url,
+    grid: { mode: 'client', clusterName: cluster.clusterName, members: cluster.addresses },
+  })
 
 async function publishBatches(count: number): Promise<void> {
   for (let n = 0; n < count; n++) {

@@ -2,7 +2,18 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
 import type { HazelcastJobGrid } from '../../src/grid/hazelcast-job-grid.ts'
 import { type GridCluster, startGridCluster } from '../support/grid-cluster.ts'
 import { entriesOf, ringsOf, scopeOf } from '../support/grid-rings.ts'
-import { type Feed, ask, createItemTables, differenceOf, floorsReachEnd, itemsPipeline, itemValues, noDifference, postgresFeed, startNode } from '../support/live-node.ts'
+import {
+  type Feed,
+  ask,
+  createItemTables,
+  differenceOf,
+  floorsReachEnd,
+  itemsPipeline,
+  itemValues,
+  noDifference,
+  postgresFeed,
+  startNode,
+} from '../support/live-node.ts'
 import { createTestDatabase, type TestDatabase } from '../support/postgres-database.ts'
 
 const topic = 'again'
@@ -30,7 +41,11 @@ afterEach(async () => {
 })
 
 const start = (name = 'n1') =>
-  startNode(itemsPipeline({ topic }), { url: database.url, name, grid: { mode: 'client', clusterName: cluster.clusterName, members: cluster.addresses } })
+  startNode(itemsPipeline({ topic }), {
+    url: database.url,
+    name,
+    grid: { mode: 'client', clusterName: cluster.clusterName, members: cluster.addresses },
+  })
 
 async function publishBatches(count: number): Promise<void> {
   for (let n = 0; n < count; n++) {
@@ -40,7 +55,10 @@ async function publishBatches(count: number): Promise<void> {
 }
 
 /** Appends what the rings hold once more, each ring's entries in an order of their own. */
-async function deliverAgain(held: ReadonlyMap<string, readonly Buffer[]>, order: (entries: readonly Buffer[]) => readonly Buffer[] = (entries) => entries): Promise<number> {
+async function deliverAgain(
+  held: ReadonlyMap<string, readonly Buffer[]>,
+  order: (entries: readonly Buffer[]) => readonly Buffer[] = (entries) => entries,
+): Promise<number> {
   let count = 0
   for (const [ring, entries] of held) {
     for (const entry of order(entries)) {
@@ -104,7 +122,9 @@ it('applies no job twice when the watermarks are behind what the grid holds twic
   await ask(database.url, 'alter table items rename to items_away; alter table totals rename to totals_away')
   await publishBatches(4)
   const rings = ringsOf(await scopeOf(database.url, 'items', topic))
-  await expect.poll(async () => (await first.status()).partitions.map(({ position }) => position), { timeout: 10_000 }).toEqual(['59', '59'])
+  await expect
+    .poll(async () => (await first.status()).partitions.map(({ position }) => position), { timeout: 10_000 })
+    .toEqual(['59', '59'])
   await new Promise((resolve) => setTimeout(resolve, 200))
   const held = await entriesOf(other, rings)
   await first.stop()

@@ -4,7 +4,19 @@ import { definePipeline, json, postgresTable } from '../../src/index.ts'
 import { freePort } from '../../src/launch/free-port.ts'
 import * as z from 'zod'
 import { createTestDatabase, type TestDatabase } from '../support/postgres-database.ts'
-import { ask, createItemTables, differenceOf, floorsReachEnd, itemsPipeline, itemValues, noDifference, postgresFeed, startNode, startTestKafka, type TestKafka } from '../support/live-node.ts'
+import {
+  ask,
+  createItemTables,
+  differenceOf,
+  floorsReachEnd,
+  itemsPipeline,
+  itemValues,
+  noDifference,
+  postgresFeed,
+  startNode,
+  startTestKafka,
+  type TestKafka,
+} from '../support/live-node.ts'
 
 let database: TestDatabase
 let kafka: TestKafka
@@ -52,7 +64,11 @@ it('halts a running partition whose events expired while its windows were full, 
   await ask(database.url, 'truncate items, totals')
   const topic = 'expired'
   await using feed = await kafka.feed(topic)
-  await using node = await startNode(itemsPipeline({ name: topic, topic }), { url: database.url, events: kafka.events('n1'), grid: { capacity: 24 } })
+  await using node = await startNode(itemsPipeline({ name: topic, topic }), {
+    url: database.url,
+    events: kafka.events('n1'),
+    grid: { capacity: 24 },
+  })
   await feed.publish(0, itemValues(0, 10))
   await feed.publish(1, itemValues(1, 10))
   await floorsReachEnd(database.url, feed.events, { pipeline: topic })
@@ -71,11 +87,18 @@ it('halts a running partition whose events expired while its windows were full, 
 
   const ofOne = feed.events.filter(({ partition }) => partition === 1)
   await floorsReachEnd(database.url, ofOne, { pipeline: topic })
-  const [row] = await ask<{ floor: string }>(database.url, 'select floor from forebay.floors where pipeline = $1 and partition = 0', [topic])
+  const [row] = await ask<{ floor: string }>(database.url, 'select floor from forebay.floors where pipeline = $1 and partition = 0', [
+    topic,
+  ])
   const floor = BigInt(row!.floor)
   expect(floor).toBeGreaterThan(9n)
   expect(floor).toBeLessThan(3_009n)
-  expect(await differenceOf(database.url, feed.events.filter(({ partition, offset }) => partition === 1 || offset <= floor))).toEqual(noDifference)
+  expect(
+    await differenceOf(
+      database.url,
+      feed.events.filter(({ partition, offset }) => partition === 1 || offset <= floor),
+    ),
+  ).toEqual(noDifference)
   expect(await reasonOf()).toContain(`floor is ${floor}`)
   await node.stop()
 }, 90_000)
@@ -87,7 +110,9 @@ const oneTask = (topic: string, sink: ReturnType<typeof wrongSink>) =>
     tasks: { only: { every: '1s', sink, convert: (event) => ({ item_key: event.key, n: event.n }) } },
   })
 const wrongSink = (table: string, isUpsert = false) =>
-  isUpsert ? postgresTable(table, { columns: { item_key: 'text', n: 'int' }, upsertOn: ['item_key'] }) : postgresTable(table, { columns: { item_key: 'text', n: 'int' } })
+  isUpsert
+    ? postgresTable(table, { columns: { item_key: 'text', n: 'int' }, upsertOn: ['item_key'] })
+    : postgresTable(table, { columns: { item_key: 'text', n: 'int' } })
 
 describe('a table that does not fit the pipeline', () => {
   beforeAll(async () => {
@@ -113,7 +138,10 @@ describe('a table that does not fit the pipeline', () => {
 
 describe('what is not there', () => {
   it('names a topic that does not exist, in Postgres and in Kafka', async () => {
-    await expect(startNode(itemsPipeline({ topic: 'nowhere' }), { url: database.url })).rejects.toMatchObject({ code: 'FB_TOPIC_MISSING', message: expect.stringContaining('nowhere') })
+    await expect(startNode(itemsPipeline({ topic: 'nowhere' }), { url: database.url })).rejects.toMatchObject({
+      code: 'FB_TOPIC_MISSING',
+      message: expect.stringContaining('nowhere'),
+    })
     const other = await createTestDatabase()
     await expect(startNode(itemsPipeline({ topic: 'nowhere' }), { url: other.url })).rejects.toMatchObject({ code: 'FB_TOPIC_MISSING' })
     await other.drop()
@@ -125,7 +153,10 @@ describe('what is not there', () => {
     const nobody = `127.0.0.1:${await freePort()}`
     await using silent = await silentServer()
     for (const broker of [nobody, silent.address]) {
-      const start = startNode(itemsPipeline({ topic: 'items' }), { url: database.url, events: { kind: 'kafka', brokers: [broker], clientId: 'n1', group: undefined, fetchBytesMax: 1 << 20 } })
+      const start = startNode(itemsPipeline({ topic: 'items' }), {
+        url: database.url,
+        events: { kind: 'kafka', brokers: [broker], clientId: 'n1', group: undefined, fetchBytesMax: 1 << 20 },
+      })
       await expect(start).rejects.toMatchObject({ code: 'FB_EVENT_LOG_UNREACHABLE', message: expect.stringContaining(broker) })
     }
   }, 60_000)
@@ -143,7 +174,13 @@ describe('what is not there', () => {
   }, 60_000)
 
   it('leaves nothing running behind a refusal', async () => {
-    const databasesOf = async () => (await ask<{ count: string }>(database.url, `select count(*) from pg_stat_activity where datname = current_database() and application_name like 'forebay n%'`))[0]?.count
+    const databasesOf = async () =>
+      (
+        await ask<{ count: string }>(
+          database.url,
+          `select count(*) from pg_stat_activity where datname = current_database() and application_name like 'forebay n%'`,
+        )
+      )[0]?.count
     await expect.poll(databasesOf, { timeout: 5_000 }).toBe('0')
   })
 })

@@ -1,7 +1,21 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { type GridCluster, startGridCluster } from '../support/grid-cluster.ts'
-import { type Feed, type LiveNode, type TestKafka, createItemTables, differenceOf, expectedOf, floorsReachEnd, itemsPipeline, itemValues, noDifference, startNode, startTestKafka, watchLatest } from '../support/live-node.ts'
+import {
+  type Feed,
+  type LiveNode,
+  type TestKafka,
+  createItemTables,
+  differenceOf,
+  expectedOf,
+  floorsReachEnd,
+  itemsPipeline,
+  itemValues,
+  noDifference,
+  startNode,
+  startTestKafka,
+  watchLatest,
+} from '../support/live-node.ts'
 import { createTestDatabase, type TestDatabase } from '../support/postgres-database.ts'
 
 const topic = 'taken-over'
@@ -24,7 +38,12 @@ afterAll(async () => {
 })
 
 const start = (name: string) =>
-  startNode(itemsPipeline({ topic }), { url: database.url, name, events: kafka.events(name), grid: { mode: 'client', clusterName: cluster.clusterName, members: cluster.addresses } })
+  startNode(itemsPipeline({ topic }), {
+    url: database.url,
+    name,
+    events: kafka.events(name),
+    grid: { mode: 'client', clusterName: cluster.clusterName, members: cluster.addresses },
+  })
 
 async function publishBatches(count: number): Promise<void> {
   for (let n = 0; n < count; n++) {

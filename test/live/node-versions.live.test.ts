@@ -1,6 +1,17 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
 import { type GridCluster, startGridCluster } from '../support/grid-cluster.ts'
-import { type Feed, ask, createItemTables, differenceOf, floorsReachEnd, itemsPipeline, itemValues, noDifference, postgresFeed, startNode } from '../support/live-node.ts'
+import {
+  type Feed,
+  ask,
+  createItemTables,
+  differenceOf,
+  floorsReachEnd,
+  itemsPipeline,
+  itemValues,
+  noDifference,
+  postgresFeed,
+  startNode,
+} from '../support/live-node.ts'
 import { createTestDatabase, type TestDatabase } from '../support/postgres-database.ts'
 
 const topic = 'versions'
@@ -23,7 +34,11 @@ afterEach(async () => {
 })
 
 const start = (version: string, queues = 2) =>
-  startNode(itemsPipeline({ topic, version }), { url: database.url, name: `v${version}`, grid: { mode: 'client', clusterName: cluster.clusterName, members: cluster.addresses, queues } })
+  startNode(itemsPipeline({ topic, version }), {
+    url: database.url,
+    name: `v${version}`,
+    grid: { mode: 'client', clusterName: cluster.clusterName, members: cluster.addresses, queues },
+  })
 
 async function publishBatches(count: number): Promise<void> {
   for (let n = 0; n < count; n++) {
@@ -44,7 +59,10 @@ it('lets one version make each job when a new one starts in midstream, and the o
     }
   })()
   await using young = await start('2')
-  expect(await old.ended).toMatchObject({ code: 'FB_EPOCH_CLOSED', message: expect.stringMatching(/epoch 2 \(version 2\).*version 1.*restart it with the new version/) })
+  expect(await old.ended).toMatchObject({
+    code: 'FB_EPOCH_CLOSED',
+    message: expect.stringMatching(/epoch 2 \(version 2\).*version 1.*restart it with the new version/),
+  })
   await publishBatches(3)
   isPublishing = false
   await publishing
@@ -58,7 +76,10 @@ it('lets one version make each job when a new one starts in midstream, and the o
   expect(cuts.length).toBe(14)
   for (const cut of cuts) expect(BigInt(cut.old), JSON.stringify(cut)).toBeLessThan(BigInt(cut.young))
 
-  await expect(start('1')).rejects.toMatchObject({ code: 'FB_FINGERPRINT', message: expect.stringMatching(/Version 1 .*superseded.*version 2/) })
+  await expect(start('1')).rejects.toMatchObject({
+    code: 'FB_FINGERPRINT',
+    message: expect.stringMatching(/Version 1 .*superseded.*version 2/),
+  })
   await publishBatches(2)
   await floorsReachEnd(database.url, feed.events)
   expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
@@ -84,8 +105,14 @@ it('refuses another number of queues and names both', async () => {
   await using node = await start('1')
   await publishBatches(2)
   await floorsReachEnd(database.url, feed.events)
-  await expect(start('1', 3)).rejects.toMatchObject({ code: 'FB_FINGERPRINT', message: expect.stringMatching(/queues 2, this node has queues 3/) })
-  await expect(start('2', 3)).rejects.toMatchObject({ code: 'FB_FINGERPRINT', message: expect.stringMatching(/queues 2, this node has queues 3/) })
+  await expect(start('1', 3)).rejects.toMatchObject({
+    code: 'FB_FINGERPRINT',
+    message: expect.stringMatching(/queues 2, this node has queues 3/),
+  })
+  await expect(start('2', 3)).rejects.toMatchObject({
+    code: 'FB_FINGERPRINT',
+    message: expect.stringMatching(/queues 2, this node has queues 3/),
+  })
   await publishBatches(2)
   await floorsReachEnd(database.url, feed.events)
   expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)

@@ -30,7 +30,11 @@ afterAll(async () => {
 
 function optionsOf(pipeline: string, change: Partial<PostgresLedgerOptions> = {}): PostgresLedgerOptions {
   const identity = { cluster: 'north', topicId: 'T1', partitions: 2 }
-  const startAt = async () => new Map([[0, 9n], [1, 9n]])
+  const startAt = async () =>
+    new Map([
+      [0, 9n],
+      [1, 9n],
+    ])
   return { pool, pipeline, topic: 'trades', identity, fingerprint, fileHash: 'f1', synchronousCommit: 'on', startAt, ...change }
 }
 
@@ -39,8 +43,10 @@ for (const synchronousCommit of ['on', 'off'] as const) {
     const pipeline = `contract's ${++pipelines}`
     return {
       node: (version) => openPostgresLedger(optionsOf(pipeline, { synchronousCommit, fingerprint: { ...fingerprint, version } })),
-      put: async (transaction, row) => void (await transaction.query({ text: 'insert into rows values ($1, $2)', values: [pipeline, row] })),
-      rows: async () => (await database.query<{ row: string }>('select row from rows where pipeline = $1', [pipeline])).map(({ row }) => row),
+      put: async (transaction, row) =>
+        void (await transaction.query({ text: 'insert into rows values ($1, $2)', values: [pipeline, row] })),
+      rows: async () =>
+        (await database.query<{ row: string }>('select row from rows where pipeline = $1', [pipeline])).map(({ row }) => row),
       letterCount: async () => (await database.query('select from forebay.dead_letters where pipeline = $1', [pipeline])).length,
       close: async () => {},
     }
@@ -94,10 +100,11 @@ describe('a flush into Postgres', () => {
 
   it('refuses to commit when a sink let the failure of a statement through (I7)', async () => {
     const ledger = await openPostgresLedger(optionsOf(pipeline))
-    const write = (tx: PostgresTransaction) => tx.query({ text: 'select nope' }).then(
-      () => {},
-      () => {},
-    )
+    const write = (tx: PostgresTransaction) =>
+      tx.query({ text: 'select nope' }).then(
+        () => {},
+        () => {},
+      )
     await expect(ledger.flush({ task: 'a', advances, write })).rejects.toMatchObject({ code: 'FB_INTERNAL' })
     expect((await ledger.read(0)).rows.get('a')).toEqual([9n, 9n])
   })
@@ -158,10 +165,22 @@ describe('a flush into Postgres', () => {
   it('buries a letter once, with a payload and an error of any bytes', async () => {
     const ledger = await openPostgresLedger(optionsOf(pipeline))
     const payload = Buffer.from([0, 255, 92, 34, 123])
-    const letters = Array.from({ length: 100 }, (_, i) => ({ partition: 0, queue: 0, offset: BigInt(i), ordinal: 0, task: null, error: 'a\0"b\\', payload, isPayloadCut: true }))
+    const letters = Array.from({ length: 100 }, (_, i) => ({
+      partition: 0,
+      queue: 0,
+      offset: BigInt(i),
+      ordinal: 0,
+      task: null,
+      error: 'a\0"b\\',
+      payload,
+      isPayloadCut: true,
+    }))
     await ledger.flush({ task: 'a', advances, write: (tx) => tx.bury([...letters, letters[0]!]) })
     expect(await ledger.deadLetterCount()).toBe(100)
-    const [row] = await database.query('select topic, task, error, payload, is_payload_cut from forebay.dead_letters where pipeline = $1 and "offset" = 99', [pipeline])
+    const [row] = await database.query(
+      'select topic, task, error, payload, is_payload_cut from forebay.dead_letters where pipeline = $1 and "offset" = 99',
+      [pipeline],
+    )
     expect(row).toEqual({ topic: 'trades', task: null, error: 'a\ufffd"b\\', payload, is_payload_cut: true })
   })
 })
@@ -171,7 +190,8 @@ describe('opening a ledger', () => {
   beforeEach(() => {
     pipeline = `open ${++pipelines}`
   })
-  const refusal = async (change: Partial<PostgresLedgerOptions>) => openPostgresLedger(optionsOf(pipeline, change)).catch((error: unknown) => error)
+  const refusal = async (change: Partial<PostgresLedgerOptions>) =>
+    openPostgresLedger(optionsOf(pipeline, change)).catch((error: unknown) => error)
 
   it('makes one schema and one epoch when several nodes start at once', async () => {
     const fresh = await createTestDatabase()
@@ -208,7 +228,14 @@ describe('opening a ledger', () => {
     await openPostgresLedger(optionsOf(pipeline))
     const ledger = await openPostgresLedger(optionsOf(pipeline, { identity: { cluster: 'north', topicId: 'T1', partitions: 3 } }))
     expect(ledger.epoch).toBe(1)
-    expect(await ledger.read(2)).toEqual({ partition: 2, floor: -1n, rows: new Map([['a', [-1n, -1n]], ['b', [-1n, -1n]]]) })
+    expect(await ledger.read(2)).toEqual({
+      partition: 2,
+      floor: -1n,
+      rows: new Map([
+        ['a', [-1n, -1n]],
+        ['b', [-1n, -1n]],
+      ]),
+    })
     expect((await ledger.read(0)).floor).toBe(9n)
   })
 
@@ -228,7 +255,14 @@ describe('opening a ledger', () => {
 
   it('starts a task that is added later at the present floor', async () => {
     const first = await openPostgresLedger(optionsOf(pipeline))
-    await first.settle({ partition: 0, position: 50n, queues: [{ sent: 9n, isIdle: true }, { sent: 9n, isIdle: true }] })
+    await first.settle({
+      partition: 0,
+      position: 50n,
+      queues: [
+        { sent: 9n, isIdle: true },
+        { sent: 9n, isIdle: true },
+      ],
+    })
     const second = await openPostgresLedger(optionsOf(pipeline, { fingerprint: { ...fingerprint, tasks: ['a', 'b', 'c'] } }))
     expect(second.epoch).toBe(2)
     expect((await second.read(0)).rows.get('c')).toEqual([50n, 50n])

@@ -56,8 +56,32 @@ function write(table: PostgresTable, ...sections: readonly (readonly unknown[])[
 }
 
 describe('a plain table', () => {
-  const columns = { i: 'int', b: 'bigint', t: 'text?', v: 'text', o: 'boolean', d: 'double', n: 'numeric', z: 'timestamptz', j: 'json', m: 'text', u: 'text?' } as const
-  const row = { i: -5, b: 2n ** 63n - 1n, t: 'x', v: 'abc', o: true, d: 1e-300, n: '1.50', z: new Date(1e12), j: { a: ['\\"\n', null] }, m: 'calm', u: null }
+  const columns = {
+    i: 'int',
+    b: 'bigint',
+    t: 'text?',
+    v: 'text',
+    o: 'boolean',
+    d: 'double',
+    n: 'numeric',
+    z: 'timestamptz',
+    j: 'json',
+    m: 'text',
+    u: 'text?',
+  } as const
+  const row = {
+    i: -5,
+    b: 2n ** 63n - 1n,
+    t: 'x',
+    v: 'abc',
+    o: true,
+    d: 1e-300,
+    n: '1.50',
+    z: new Date(1e12),
+    j: { a: ['\\"\n', null] },
+    m: 'calm',
+    u: null,
+  }
 
   it('stores every type as it was given', async () => {
     const table = await tableOf({ table: 'plain', columns })
@@ -72,8 +96,13 @@ describe('a plain table', () => {
   it('stores any text, byte for byte', async () => {
     await database.query('truncate plain')
     const table = await tableOf({ table: 'plain', columns: { i: 'int', t: 'text' } })
-    const texts = fc.sample(fc.string({ unit: 'binary', maxLength: 60 }), { numRuns: 500, seed: 7 }).map((text) => text.replaceAll('\0', '\\'))
-    await write(table, [...texts, '\\N', '\\.', '', 'a\\nb'].map((t, i) => ({ i, t })))
+    const texts = fc
+      .sample(fc.string({ unit: 'binary', maxLength: 60 }), { numRuns: 500, seed: 7 })
+      .map((text) => text.replaceAll('\0', '\\'))
+    await write(
+      table,
+      [...texts, '\\N', '\\.', '', 'a\\nb'].map((t, i) => ({ i, t })),
+    )
     const rows = await database.query<{ t: string }>('select t from plain order by i')
     expect(rows.map(({ t }) => t)).toEqual([...texts, '\\N', '\\.', '', 'a\\nb'])
   })
@@ -134,7 +163,9 @@ describe('a table with a key', () => {
   })
 
   it('makes the candles a person would', async () => {
-    await database.query('create table candles (s text, m int, o bigint, h bigint, l bigint, c bigint, v bigint, n bigint, primary key (s, m))')
+    await database.query(
+      'create table candles (s text, m int, o bigint, h bigint, l bigint, c bigint, v bigint, n bigint, primary key (s, m))',
+    )
     const table = await tableOf({
       table: 'candles',
       columns: { s: 'text', m: 'int', o: 'bigint', h: 'bigint', l: 'bigint', c: 'bigint', v: 'bigint', n: 'bigint' },
@@ -144,12 +175,18 @@ describe('a table with a key', () => {
     const trade = (p: number, v: number) => ({ s: 'A', m: 1, o: p, h: p, l: p, c: p, v, n: 1 })
     await write(table, [trade(100, 5), trade(120, 1)])
     await write(table, [trade(90, 2), trade(110, 3)])
-    expect(await database.query('select * from candles')).toEqual([{ s: 'A', m: 1, o: '100', h: '120', l: '90', c: '110', v: '11', n: '4' }])
+    expect(await database.query('select * from candles')).toEqual([
+      { s: 'A', m: 1, o: '100', h: '120', l: '90', c: '110', v: '11', n: '4' },
+    ])
   })
 
   it('replaces the row when nothing is said about merging, nulls included', async () => {
     await database.query('truncate merged')
-    const table = await tableOf({ table: 'merged', columns: { k: 'text', q: 'int', f: 'text?', u: 'text?', m: 'text?' }, upsertOn: ['q', 'k'] })
+    const table = await tableOf({
+      table: 'merged',
+      columns: { k: 'text', q: 'int', f: 'text?', u: 'text?', m: 'text?' },
+      upsertOn: ['q', 'k'],
+    })
     await write(table, [{ k: 'a', q: 1, f: 'x', u: '6ecd8c99-4036-403d-bf84-cf8400f67836', m: 'wild' }])
     await write(table, [{ k: 'a', q: 1, f: null, u: null, m: 'calm' }])
     expect(await database.query('select f, u, m from merged')).toEqual([{ f: null, u: null, m: 'calm' }])
@@ -170,7 +207,7 @@ describe('the check of the catalogue', () => {
     ['a view', 'is not a table', { table: 'seen', columns: { k: 'int' } }],
     ['an unlogged table', 'unlogged', { table: 'fleeting', columns: { k: 'int' } }],
     ['a missing column', 'no column "z"', { table: 'merged', columns: { z: 'int' } }],
-    ['another type', 'declare it \'bigint\'', { table: 'plain', columns: { b: 'text' } }],
+    ['another type', "declare it 'bigint'", { table: 'plain', columns: { b: 'text' } }],
     ['a narrower type', 'of type int4', { table: 'plain', columns: { i: 'bigint' } }],
     ['a column that must be given', '"need"', { table: 'strict', columns: { small: 'int' } }],
     ['a nullable column that must not be', 'drop NOT NULL', { table: 'strict', columns: { need: 'int?' } }],
@@ -180,7 +217,11 @@ describe('the check of the catalogue', () => {
     ['a part of a unique index', 'unique index on (k)', { table: 'merged', columns: { k: 'text', q: 'int' }, upsertOn: ['k'] }],
     ['a partial index', 'unique index on (k)', { table: 'partial', columns: { k: 'int' }, upsertOn: ['k'] }],
     ['a deferrable index', 'unique index on (k)', { table: 'deferred', columns: { k: 'int' }, upsertOn: ['k'] }],
-    ['an order that text has not', 'not the order of its text', { table: 'merged', columns: { k: 'text', q: 'int', m: 'text' }, upsertOn: ['k', 'q'], merge: { m: 'max' } }],
+    [
+      'an order that text has not',
+      'not the order of its text',
+      { table: 'merged', columns: { k: 'text', q: 'int', m: 'text' }, upsertOn: ['k', 'q'], merge: { m: 'max' } },
+    ],
   ])('names %s', async (_, sentence, definition) => {
     await expect(tableOf(definition)).rejects.toMatchObject({ code: 'FB_CATALOGUE', message: expect.stringContaining(sentence) })
   })
@@ -196,15 +237,26 @@ describe('the check of the catalogue', () => {
     const limited = (definition: Definition) =>
       pool.use('testing', async (client) => {
         await client.query(`begin; set local role ${role}`)
-        const error: unknown = await createPostgresTable({ kind: 'postgres-table', ...definition }, client).catch((caught: unknown) => caught)
+        const error: unknown = await createPostgresTable({ kind: 'postgres-table', ...definition }, client).catch(
+          (caught: unknown) => caught,
+        )
         await client.query('rollback')
         return error
       })
     const columns = { k: 'text', q: 'int', l: 'int' } as const
     expect(await limited({ table: 'merged', columns })).toMatchObject({ label: 'table merged' })
-    expect(await limited({ table: 'merged', columns, upsertOn: ['k', 'q'] })).toMatchObject({ code: 'FB_CATALOGUE', message: expect.stringContaining('UPDATE the column "l"') })
-    expect(await limited({ table: 'plain', columns: { i: 'int' } })).toMatchObject({ code: 'FB_CATALOGUE', message: expect.stringContaining('INSERT') })
-    expect(await limited({ table: 'secured', columns: { k: 'int' } })).toMatchObject({ code: 'FB_CATALOGUE', message: expect.stringContaining('row-level security') })
+    expect(await limited({ table: 'merged', columns, upsertOn: ['k', 'q'] })).toMatchObject({
+      code: 'FB_CATALOGUE',
+      message: expect.stringContaining('UPDATE the column "l"'),
+    })
+    expect(await limited({ table: 'plain', columns: { i: 'int' } })).toMatchObject({
+      code: 'FB_CATALOGUE',
+      message: expect.stringContaining('INSERT'),
+    })
+    expect(await limited({ table: 'secured', columns: { k: 'int' } })).toMatchObject({
+      code: 'FB_CATALOGUE',
+      message: expect.stringContaining('row-level security'),
+    })
     await database.query(`drop owned by ${role}; drop role ${role}`)
   })
 })

@@ -2,7 +2,10 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Histogram } from '../../src/node/histogram.ts'
 
-const values = fc.array(fc.record({ ms: fc.integer({ min: 0, max: 2 ** 31 }), count: fc.integer({ min: 1, max: 50 }) }), { minLength: 1, maxLength: 60 })
+const values = fc.array(fc.record({ ms: fc.integer({ min: 0, max: 2 ** 31 }), count: fc.integer({ min: 1, max: 50 }) }), {
+  minLength: 1,
+  maxLength: 60,
+})
 
 function filled(entries: readonly { ms: number; count: number }[]): Histogram {
   const histogram = new Histogram()

@@ -39,7 +39,10 @@ function statusOf(url: string, headers: Record<string, string>): Promise<number>
 }
 
 /** The first message, or the status with which the upgrade was refused. */
-function connect(url: string, options: { origin?: string; headers?: Record<string, string> } = {}): Promise<{ socket: WebSocket; first?: string; refused?: number }> {
+function connect(
+  url: string,
+  options: { origin?: string; headers?: Record<string, string> } = {},
+): Promise<{ socket: WebSocket; first?: string; refused?: number }> {
   return new Promise((resolve) => {
     const socket = new WebSocket(url.replace('http', 'ws'), options)
     socket.on('message', (data) => resolve({ socket, first: String(data) }))

@@ -65,11 +65,13 @@ interface Peer {
 /** The grid as one node reaches it, or not. */
 function linkTo(grid: JobGrid): { grid: JobGrid; link: { isReachable: boolean; isHung: boolean } } {
   const link = { isReachable: true, isHung: false }
-  const through = <Args extends unknown[], T>(call: (...args: Args) => Promise<T>) => async (...args: Args): Promise<T> => {
-    if (link.isHung) await new Promise(() => undefined)
-    if (!link.isReachable) throw new ForebayError('FB_GRID_UNREACHABLE', 'cut off')
-    return call(...args)
-  }
+  const through =
+    <Args extends unknown[], T>(call: (...args: Args) => Promise<T>) =>
+    async (...args: Args): Promise<T> => {
+      if (link.isHung) await new Promise(() => undefined)
+      if (!link.isReachable) throw new ForebayError('FB_GRID_UNREACHABLE', 'cut off')
+      return call(...args)
+    }
   const linked = { put: through(grid.put.bind(grid)), remove: through(grid.remove.bind(grid)), entries: through(grid.entries.bind(grid)) }
   return { grid: linked as unknown as JobGrid, link }
 }
@@ -89,9 +91,18 @@ function join(id: string, options: { clock?: HandClock; forgetMs?: number } = {}
   const { grid, link } = linkTo(shared)
   const logged: string[] = []
   const changes: string[][] = []
-  const observer = { count: () => undefined, value: () => undefined, committed: () => undefined, log: (level: string, message: string) => void logged.push(`${level} ${message}`) }
+  const observer = {
+    count: () => undefined,
+    value: () => undefined,
+    committed: () => undefined,
+    log: (level: string, message: string) => void logged.push(`${level} ${message}`),
+  }
   const { clock: own = clock, ...rest } = options
-  const membership = new Membership({ grid, clock: own, observer }, { id, scope: 'scope', ...rest, onChange: (live) => changes.push(idsOf(live)) }, info)
+  const membership = new Membership(
+    { grid, clock: own, observer },
+    { id, scope: 'scope', ...rest, onChange: (live) => changes.push(idsOf(live)) },
+    info,
+  )
   const stopping = new AbortController()
   const done = membership.run(stopping.signal)
   return { membership, grid: link, logged, changes, stop: () => (stopping.abort(), done) }
@@ -220,7 +231,12 @@ describe('membership', () => {
   })
 
   it('passes over entries that are none of its own', async () => {
-    for (const [key, text] of [['x', '{'], ['y', 'null'], ['z', '{"beat":1}']] as const) await shared.put(map, key, text)
+    for (const [key, text] of [
+      ['x', '{'],
+      ['y', 'null'],
+      ['z', '{"beat":1}'],
+    ] as const)
+      await shared.put(map, key, text)
     const a = join('a')
     await clock.advance(300)
     expect(idsOf(a.membership.live())).toEqual(['a'])
@@ -229,6 +245,8 @@ describe('membership', () => {
   it('lets a bug through', async () => {
     const grid = { entries: () => Promise.reject(new TypeError('a bug')), remove: () => Promise.resolve() } as unknown as JobGrid
     const observer = { count: () => undefined, value: () => undefined, committed: () => undefined, log: () => undefined }
-    await expect(new Membership({ grid, clock, observer }, { id: 'a', scope: 's' }, info).run(new AbortController().signal)).rejects.toThrow('a bug')
+    await expect(
+      new Membership({ grid, clock, observer }, { id: 'a', scope: 's' }, info).run(new AbortController().signal),
+    ).rejects.toThrow('a bug')
   })
 })

@@ -17,7 +17,17 @@ export function nodeStatus(): NodeStatus & { partitions: PartitionStatus[] } {
     members: [{ node: 'node-1', isSelf: true }],
     partitions: [{ partition: 2, floor: '88', position: '99', endOffset: '101', lagEvents: 12, haltedReason: 'retention passed' }],
     queues: [{ partition: 2, queue: 0, received: '99', applied: { storeTrade: '88' }, pendingJobs: 11, windowUsed: 0.25 }],
-    tasks: [{ task: 'storeTrade', everyMs: 15, rows: 88, tickSlipP99Ms: 1, flushP99Ms: 4, lastError: null, blockedReason: 'table trades is missing' }],
+    tasks: [
+      {
+        task: 'storeTrade',
+        everyMs: 15,
+        rows: 88,
+        tickSlipP99Ms: 1,
+        flushP99Ms: 4,
+        lastError: null,
+        blockedReason: 'table trades is missing',
+      },
+    ],
     channels: [{ channel: 'prices', keys: 3, clients: 1, dropped: 0 }],
     counters: Object.fromEntries(Object.keys(counterNames).map((name) => [name, 0])) as Record<CounterName, number>,
     latency: { storeTrade: new Histogram().toJSON() },

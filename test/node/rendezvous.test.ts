@@ -26,7 +26,13 @@ describe('ownerOf', () => {
     fc.assert(
       fc.property(fc.string(), nodeIds, (resource, nodes) => {
         const owner = must(ownerOf(resource, nodes), 'an owner')
-        for (const gone of nodes.filter((node) => node !== owner)) expect(ownerOf(resource, nodes.filter((node) => node !== gone))).toBe(owner)
+        for (const gone of nodes.filter((node) => node !== owner))
+          expect(
+            ownerOf(
+              resource,
+              nodes.filter((node) => node !== gone),
+            ),
+          ).toBe(owner)
       }),
     )
   })

@@ -76,10 +76,11 @@ export async function postgresHarness(url: string, topic: string): Promise<Event
       await pool.query(`delete from forebay.log_events where ${inTopic} and event_offset < $3`, [topic, partition, offset.toString()])
     },
     async committed(partition) {
-      const found = await pool.query<{ floor: string }>(
-        `select floor from forebay.log_floors where ${inTopic} and pipeline_group = $3`,
-        [topic, partition, pipelineGroup],
-      )
+      const found = await pool.query<{ floor: string }>(`select floor from forebay.log_floors where ${inTopic} and pipeline_group = $3`, [
+        topic,
+        partition,
+        pipelineGroup,
+      ])
       const floor = found.rows[0]?.floor
       return floor === undefined ? null : BigInt(floor)
     },

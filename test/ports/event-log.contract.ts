@@ -146,7 +146,12 @@ export function describeEventLog(name: string, start: () => Promise<EventLogHarn
     })
 
     it('shows a committed floor, also one that went back', async () => {
-      await log.commit(new Map([[0, 41n], [1, 7n]]))
+      await log.commit(
+        new Map([
+          [0, 41n],
+          [1, 7n],
+        ]),
+      )
       expect(await harness.committed(0)).toBe(41n)
       await log.commit(new Map([[0, 11n]]))
       expect(await harness.committed(0)).toBe(11n)
@@ -165,7 +170,10 @@ export function describeEventLog(name: string, start: () => Promise<EventLogHarn
       const { startOffset, endOffset } = await log.range(1)
       await harness.deleteBelow(1, startOffset + 20n)
       const cursor = await log.open(1, startOffset)
-      const refused = await cursor.poll(10_000).then(() => null, (error: unknown) => error)
+      const refused = await cursor.poll(10_000).then(
+        () => null,
+        (error: unknown) => error,
+      )
       expect(isForebayError(refused, 'FB_RETENTION_PASSED')).toBe(true)
       cursor.seek(startOffset + 20n)
       expect((await readTo(cursor, endOffset - 1n)).map(({ value }) => value)).toEqual(values('c', 50).slice(20))

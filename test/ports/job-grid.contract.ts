@@ -143,7 +143,12 @@ export function describeJobGrid(name: string, start: () => Promise<JobGridHarnes
       await grid.put(map, 'a', '1')
       await grid.put(map, 'b', 'ü "2"')
       await other.put(map, 'a', '3')
-      expect(await other.entries(map)).toEqual(new Map([['a', '3'], ['b', 'ü "2"']]))
+      expect(await other.entries(map)).toEqual(
+        new Map([
+          ['a', '3'],
+          ['b', 'ü "2"'],
+        ]),
+      )
       await grid.remove(map, 'a')
       await grid.remove(map, 'missing')
       expect(await grid.entries(map)).toEqual(new Map([['b', 'ü "2"']]))

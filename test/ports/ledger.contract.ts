@@ -16,7 +16,16 @@ export interface LedgerWorld<Tx extends LedgerTransaction> {
 }
 
 const start = 9n
-const letter: DeadLetter = { partition: 0, queue: 0, offset: 12n, ordinal: 0, task: 'a', error: 'bad', payload: Buffer.from('{'), isPayloadCut: false }
+const letter: DeadLetter = {
+  partition: 0,
+  queue: 0,
+  offset: 12n,
+  ordinal: 0,
+  task: 'a',
+  error: 'bad',
+  payload: Buffer.from('{'),
+  isPayloadCut: false,
+}
 
 function advance(partition: number, queue: number, from: bigint, to: bigint): Advance {
   return { partition, queue, from, to }
@@ -47,7 +56,14 @@ export function describeLedger<Tx extends LedgerTransaction>(name: string, makeW
 
     it('starts every watermark at the floor', async () => {
       const view = await ledger.read(1)
-      expect(view).toEqual({ partition: 1, floor: start, rows: new Map([['a', [start, start]], ['b', [start, start]]]) })
+      expect(view).toEqual({
+        partition: 1,
+        floor: start,
+        rows: new Map([
+          ['a', [start, start]],
+          ['b', [start, start]],
+        ]),
+      })
     })
 
     it('moves watermarks and writes rows and dead letters together (I7)', async () => {
@@ -136,7 +152,14 @@ export function describeLedger<Tx extends LedgerTransaction>(name: string, makeW
     it('raises the floor to what the watermarks allow and never takes it back (I3, I5)', async () => {
       await ledger.flush({ task: 'a', advances: [advance(0, 0, 9n, 20n), advance(0, 1, 9n, 18n)], write: nothing })
       await ledger.flush({ task: 'b', advances: [advance(0, 0, 9n, 20n), advance(0, 1, 9n, 12n)], write: nothing })
-      const capture = { partition: 0, position: 25n, queues: [{ sent: 20n, isIdle: true }, { sent: 18n, isIdle: true }] }
+      const capture = {
+        partition: 0,
+        position: 25n,
+        queues: [
+          { sent: 20n, isIdle: true },
+          { sent: 18n, isIdle: true },
+        ],
+      }
       expect((await ledger.settle(capture)).floor).toBe(12n)
       await ledger.flush({ task: 'b', advances: [advance(0, 1, 12n, 18n)], write: nothing })
       expect((await ledger.settle(capture)).floor).toBe(25n)
@@ -145,7 +168,14 @@ export function describeLedger<Tx extends LedgerTransaction>(name: string, makeW
     })
 
     it('takes an advance from the floor of a row that the floor has passed, and fences one from the row itself', async () => {
-      await ledger.settle({ partition: 0, position: 50n, queues: [{ sent: 9n, isIdle: true }, { sent: 9n, isIdle: true }] })
+      await ledger.settle({
+        partition: 0,
+        position: 50n,
+        queues: [
+          { sent: 9n, isIdle: true },
+          { sent: 9n, isIdle: true },
+        ],
+      })
       expect(await codeOf(ledger.flush({ task: 'a', advances: [advance(0, 0, 40n, 60n)], write: nothing }))).toBe('FB_FENCED')
       await ledger.flush({ task: 'a', advances: [advance(0, 0, 50n, 60n)], write: nothing })
       expect(await codeOf(ledger.flush({ task: 'a', advances: [advance(0, 0, 50n, 61n)], write: nothing }))).toBe('FB_FENCED')
@@ -153,7 +183,14 @@ export function describeLedger<Tx extends LedgerTransaction>(name: string, makeW
     })
 
     it('settles while flushes run, never above a watermark that is still open', async () => {
-      const capture = { partition: 0, position: 40n, queues: [{ sent: 40n, isIdle: true }, { sent: 9n, isIdle: true }] }
+      const capture = {
+        partition: 0,
+        position: 40n,
+        queues: [
+          { sent: 40n, isIdle: true },
+          { sent: 9n, isIdle: true },
+        ],
+      }
       for (const task of ['a', 'b']) {
         await ledger.flush({
           task,

@@ -14,13 +14,39 @@ export interface CallRates {
 
 /** Chance of each happening per step. */
 export const happenings = [
-  'crash', 'pause', 'slow', 'cutPort', 'failover', 'schemaTrouble', 'upgrade', 'retention', 'retentionPast', 'falseDeath', 'ringLoss', 'gridLoss',
-  'tailLoss', 'headLoss', 'entryLoss', 'duplicate', 'overwrite', 'foreignEntry', 'mapLoss', 'mapEntryLoss', 'disturbance',
+  'crash',
+  'pause',
+  'slow',
+  'cutPort',
+  'failover',
+  'schemaTrouble',
+  'upgrade',
+  'retention',
+  'retentionPast',
+  'falseDeath',
+  'ringLoss',
+  'gridLoss',
+  'tailLoss',
+  'headLoss',
+  'entryLoss',
+  'duplicate',
+  'overwrite',
+  'foreignEntry',
+  'mapLoss',
+  'mapEntryLoss',
+  'disturbance',
 ] as const
 export type Happening = (typeof happenings)[number]
 
 export type FaultName =
-  | Happening | 'cut' | 'lingering' | 'badJob' | 'clamp' | 'commitUnknownApplied' | 'commitUnknownLost' | 'staleBatch'
+  | Happening
+  | 'cut'
+  | 'lingering'
+  | 'badJob'
+  | 'clamp'
+  | 'commitUnknownApplied'
+  | 'commitUnknownLost'
+  | 'staleBatch'
   | `${'log' | 'grid' | 'ledger' | 'sink'}${'Before' | 'After' | 'Late'}`
 
 /** What takes something away that was written: only after these may a repair be needed (L2). */
@@ -43,8 +69,16 @@ export class Faults {
     for (const port of ['log', 'grid', 'ledger', 'sink'] as const) {
       this.#rates.set(port, { before: rate(0.3, 0.12), after: rate(0.3, 0.12), late: rate(0.3, 0.2) })
     }
-    const often: Partial<Record<Happening, number>> = { gridLoss: 0.006, failover: 0.012, retentionPast: 0.0006, upgrade: 0.004, schemaTrouble: 0.004, crash: 0.012 }
-    for (const happening of happenings) this.#chances.set(happening, rate(happening === 'retentionPast' ? 0.85 : 0.4, often[happening] ?? 0.02))
+    const often: Partial<Record<Happening, number>> = {
+      gridLoss: 0.006,
+      failover: 0.012,
+      retentionPast: 0.0006,
+      upgrade: 0.004,
+      schemaTrouble: 0.004,
+      crash: 0.012,
+    }
+    for (const happening of happenings)
+      this.#chances.set(happening, rate(happening === 'retentionPast' ? 0.85 : 0.4, often[happening] ?? 0.02))
   }
 
   of(port: PortName): CallRates {

@@ -99,7 +99,8 @@ export class Nemesis {
     const chosen = this.#of.random.pick(live)
     this.#assigned.set(`p${partition}`, chosen)
     chosen.own(partition)
-    for (const other of live) if (other !== chosen && other.owners.has(partition)) this.#later(other, `p${partition}`, () => other.disown(partition))
+    for (const other of live)
+      if (other !== chosen && other.owners.has(partition)) this.#later(other, `p${partition}`, () => other.disown(partition))
   }
 
   #assignQueue(partition: number, queue: number): void {
@@ -109,7 +110,8 @@ export class Nemesis {
     const name = `${partition}/${queue}`
     this.#assigned.set(name, chosen)
     chosen.serve(partition, queue)
-    for (const other of live) if (other !== chosen && other.readers.has(name)) this.#later(other, name, () => other.unserve(partition, queue))
+    for (const other of live)
+      if (other !== chosen && other.readers.has(name)) this.#later(other, name, () => other.unserve(partition, queue))
   }
 
   /** A node learns late that something is no longer its own: until then there are two owners. */
@@ -121,7 +123,14 @@ export class Nemesis {
     const { scheduler, faults } = this.#of
     if (faults.isQuiet) return what()
     const dueMs = scheduler.nowMs + faults.lateMs()
-    scheduler.add({ label: `${node.wire.name} learns what it lost`, node: node.wire.node, port: 'world', dueMs, deadlineMs: dueMs, settle: what })
+    scheduler.add({
+      label: `${node.wire.name} learns what it lost`,
+      node: node.wire.node,
+      port: 'world',
+      dueMs,
+      deadlineMs: dueMs,
+      settle: what,
+    })
   }
 
   #make(happening: Happening): boolean {
@@ -139,9 +148,9 @@ export class Nemesis {
         return true
       }
       case 'pause':
-        return ((of) => (of.isPaused = !of.isPaused, true))(gate())
+        return ((of) => ((of.isPaused = !of.isPaused), true))(gate())
       case 'slow':
-        return ((of) => (of.speed = of.speed < 1 ? 1 : 0.05 + random.next() * 0.4, true))(gate())
+        return ((of) => ((of.speed = of.speed < 1 ? 1 : 0.05 + random.next() * 0.4), true))(gate())
       case 'cutPort': {
         const { cutPorts } = gate()
         if (cutPorts.size > 0) cutPorts.clear()

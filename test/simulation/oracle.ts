@@ -96,13 +96,25 @@ export class Oracle {
   #applySection(section: JobLines, { task, advances, version }: Committed, undos: (() => void)[]): void {
     const { partition, queue } = section
     const advance = advances.find((of) => of.partition === partition && of.queue === queue)
-    demand(section.task === task && section.kind === 'job' && advance !== undefined, 'I7', () => `rows of ${section.task} ${partition}/${queue} without an advance`)
+    demand(
+      section.task === task && section.kind === 'job' && advance !== undefined,
+      'I7',
+      () => `rows of ${section.task} ${partition}/${queue} without an advance`,
+    )
     section.lines().forEach((line, index) => {
       const id = line.slice(0, line.indexOf(' '))
       const outcome = this.#outcomes.get(id)
-      demand(outcome !== undefined && !outcome.isDead && !outcome.isRefused && outcome.task === task, 'I6', () => `row ${line} of task ${task} was never asked for`)
+      demand(
+        outcome !== undefined && !outcome.isDead && !outcome.isRefused && outcome.task === task,
+        'I6',
+        () => `row ${line} of task ${task} was never asked for`,
+      )
       demand(line === this.#lineOf(outcome, version), 'I8', () => `row ${line} was committed in an epoch of version ${version}`)
-      demand(outcome.queue === queue && Number(section.offset(index)) === outcome.offset, 'I6', () => `row ${line} travelled as offset ${section.offset(index)} of queue ${queue}`)
+      demand(
+        outcome.queue === queue && Number(section.offset(index)) === outcome.offset,
+        'I6',
+        () => `row ${line} travelled as offset ${section.offset(index)} of queue ${queue}`,
+      )
       this.#apply(outcome, advance, undos)
       undos.push(this.#order.apply(`${task}/${partition}/${outcome.key}`, outcome.offset, outcome.ordinal))
     })
@@ -114,8 +126,16 @@ export class Oracle {
     demand(advance !== undefined, 'I7', () => `a dead letter of ${partition}/${queue} without an advance`)
     const named = `${letter.task ?? 'null'}/${partition}/${letter.offset}`
     const outcome = this.#outcomes.get(`${named}/dead`) ?? this.#outcomes.get(`${named}/${letter.ordinal}`)
-    demand(outcome !== undefined && (outcome.isDead || outcome.isRefused), 'I6', () => `dead letter ${named}/${letter.ordinal} (${letter.error}) for something sound`)
-    demand(outcome.task === task && outcome.queue === queue && outcome.ordinal === letter.ordinal, 'I6', () => `dead letter ${outcome.id} was written by task ${task} of queue ${queue}`)
+    demand(
+      outcome !== undefined && (outcome.isDead || outcome.isRefused),
+      'I6',
+      () => `dead letter ${named}/${letter.ordinal} (${letter.error}) for something sound`,
+    )
+    demand(
+      outcome.task === task && outcome.queue === queue && outcome.ordinal === letter.ordinal,
+      'I6',
+      () => `dead letter ${outcome.id} was written by task ${task} of queue ${queue}`,
+    )
     this.#apply(outcome, advance, undos)
     this.deadLetters++
   }
@@ -129,7 +149,11 @@ export class Oracle {
 
   delivered(task: string, jobs: readonly JobLines[]): void {
     for (const section of jobs) {
-      demand(section.task === task && section.kind === 'job', 'I6', () => `task ${task} was handed ${section.kind} lines of ${section.task}`)
+      demand(
+        section.task === task && section.kind === 'job',
+        'I6',
+        () => `task ${task} was handed ${section.kind} lines of ${section.task}`,
+      )
     }
   }
 
@@ -140,7 +164,11 @@ export class Oracle {
 
   /** I5: the log was told that `nextOffset` is where reading may resume. */
   floorPublished(partition: number, nextOffset: number): void {
-    demand(nextOffset - 1 <= (this.#highestFloor[partition] ?? -1), 'I5', () => `offset ${nextOffset} of partition ${partition} was published, the floor never passed ${this.#highestFloor[partition]}`)
+    demand(
+      nextOffset - 1 <= (this.#highestFloor[partition] ?? -1),
+      'I5',
+      () => `offset ${nextOffset} of partition ${partition} was published, the floor never passed ${this.#highestFloor[partition]}`,
+    )
   }
 
   /** Commits were forgotten. */
@@ -157,7 +185,9 @@ export class Oracle {
     demand(version !== undefined, 'I6', () => `an owner appended a segment of scope ${segment.scope}`)
     const { partition, queue, lo, hi } = segment
     const name = `${segment.scope} ${partition}/${queue} (${lo}, ${hi}]`
-    const found = segment.sections.flatMap((section) => section.lines().map((line, i) => (section.kind === 'dead' ? `${section.task} dead ${section.offset(i)}` : `${section.task} ${line}`)))
+    const found = segment.sections.flatMap((section) =>
+      section.lines().map((line, i) => (section.kind === 'dead' ? `${section.task} dead ${section.offset(i)}` : `${section.task} ${line}`)),
+    )
     const text = found.join('\n')
     const known = this.#texts.get(name)
     if (known !== undefined) demand(known === text, 'I9', () => `segment ${name} was made twice, differently`)
@@ -176,11 +206,15 @@ export class Oracle {
     for (const { event, outcomes } of this.#events[partition] ?? []) {
       if (event.offset <= lo || event.offset > hi) continue
       for (const outcome of outcomes) {
-        if (outcome.queue === queue) lines.push(outcome.isDead ? `${outcome.task} dead ${outcome.offset}` : `${outcome.task} ${lineOf(outcome.id, event.fill, version)}`)
+        if (outcome.queue === queue)
+          lines.push(
+            outcome.isDead ? `${outcome.task} dead ${outcome.offset}` : `${outcome.task} ${lineOf(outcome.id, event.fill, version)}`,
+          )
       }
       if (event.isUndecodable || event.hasBadKey || this.#options.queueOfKey(`k${event.key}`) !== queue) continue
       tasks.forEach((task, i) => {
-        for (let ordinal = 0; !task.isTracked && ordinal < event.jobs[i]!; ordinal++) lines.push(`${task.name} ${lineOf(`${task.name}/${partition}/${event.offset}/${ordinal}`, event.fill, version)}`)
+        for (let ordinal = 0; !task.isTracked && ordinal < event.jobs[i]!; ordinal++)
+          lines.push(`${task.name} ${lineOf(`${task.name}/${partition}/${event.offset}/${ordinal}`, event.fill, version)}`)
       })
     }
     return lines.sort().join('\n')

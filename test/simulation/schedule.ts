@@ -44,24 +44,55 @@ export async function runSchedule(seed: number, options: ScheduleOptions = {}): 
   scheduler.onTrace = options.onTrace
   // In some schedules nothing is ever lost and nobody takes over: there no repair may happen (L2).
   const isLossless = random.chance(0.25)
-  if (isLossless) faults.disable([...losses, 'crash', 'falseDeath', 'upgrade', 'pause', 'cutPort', 'duplicate', 'retentionPast', 'foreignEntry'])
+  if (isLossless)
+    faults.disable([...losses, 'crash', 'falseDeath', 'upgrade', 'pause', 'cutPort', 'duplicate', 'retentionPast', 'foreignEntry'])
   const versions = ['v1']
   const versionOf = (scope: string) => versions.find((_, i) => scope === scopeOf(i + 1))
-  const oracle = new Oracle({ tasks: sizes.tasks, queueOfKey: (key) => queueOf(key, sizes.queues), secret, versionOf, linesBytesMax: sizes.linesBytesMax })
-  const topic = new SimTopic({ random, partitions: sizes.partitions, keys: sizes.keys, tasks: sizes.tasks, oracle, firstOffset: sizes.firstOffset })
+  const oracle = new Oracle({
+    tasks: sizes.tasks,
+    queueOfKey: (key) => queueOf(key, sizes.queues),
+    secret,
+    versionOf,
+    linesBytesMax: sizes.linesBytesMax,
+  })
+  const topic = new SimTopic({
+    random,
+    partitions: sizes.partitions,
+    keys: sizes.keys,
+    tasks: sizes.tasks,
+    oracle,
+    firstOffset: sizes.firstOffset,
+  })
   for (let i = 0; i < sizes.firstEvents; i++) topic.produce(random.int(0, sizes.partitions - 1), 0)
   const grid = new SimGrid(sizes.capacity, oracle)
-  const database = new SimDatabase({ oracle, scheduler, tasks: sizes.tasks, partitions: sizes.partitions, queues: sizes.queues, floor: BigInt(sizes.firstOffset) - 1n, version: 'v1' })
+  const database = new SimDatabase({
+    oracle,
+    scheduler,
+    tasks: sizes.tasks,
+    partitions: sizes.partitions,
+    queues: sizes.queues,
+    floor: BigInt(sizes.firstOffset) - 1n,
+    version: 'v1',
+  })
   for (let p = 0; p < sizes.partitions; p++) oracle.floorRaised(p, sizes.firstOffset - 1)
   const counts: Record<string, number> = {}
   let death: unknown
   const observer = countingObserver(counts)
   const halted = new Set<number>()
-  const world = { topic, grid, database, sizes, observer, onHalt: (partition: number) => void halted.add(partition), onDeath: (error: unknown) => void (death ??= error) }
+  const world = {
+    topic,
+    grid,
+    database,
+    sizes,
+    observer,
+    onHalt: (partition: number) => void halted.add(partition),
+    onDeath: (error: unknown) => void (death ??= error),
+  }
   const nemesis = new Nemesis({ world, random, faults, scheduler, versions })
   options.mutate?.({ database, grid, topic })
   const alive = () => {
-    if (death instanceof Error) throw death instanceof Violation ? death : new Violation('crash', `a part of a node died: ${death.stack ?? death.message}`)
+    if (death instanceof Error)
+      throw death instanceof Violation ? death : new Violation('crash', `a part of a node died: ${death.stack ?? death.message}`)
   }
   const isEnded = (partition: number) => database.partitions[partition]!.floor >= topic.partitions[partition]!.endOffset - 1n
   /** I11: events are gone that nobody had processed. */
@@ -69,11 +100,18 @@ export async function runSchedule(seed: number, options: ScheduleOptions = {}): 
   const peace = async (until: number) => {
     await scheduler.run(() => {
       alive()
-      return scheduler.steps >= until || (scheduler.steps % 8 === 0 && topic.partitions.every((_, p) => isEnded(p) || (isGone(p) && halted.has(p))))
+      return (
+        scheduler.steps >= until ||
+        (scheduler.steps % 8 === 0 && topic.partitions.every((_, p) => isEnded(p) || (isGone(p) && halted.has(p))))
+      )
     })
     alive()
     topic.partitions.forEach((_, p) => {
-      demand(isEnded(p) || (isGone(p) && halted.has(p)), 'L1', () => `partition ${p} is stuck at floor ${database.partitions[p]!.floor}, the log ends at ${topic.partitions[p]!.endOffset}`)
+      demand(
+        isEnded(p) || (isGone(p) && halted.has(p)),
+        'L1',
+        () => `partition ${p} is stuck at floor ${database.partitions[p]!.floor}, the log ends at ${topic.partitions[p]!.endOffset}`,
+      )
       oracle.complete(p, Number(database.partitions[p]!.floor))
     })
   }

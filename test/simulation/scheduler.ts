@@ -24,8 +24,6 @@ export interface Entry {
   readonly effect?: (() => void) | undefined
 }
 
-export const worldNode = -1
-
 /** Per node: whether it runs, how fast, and which ports it is cut off from. */
 export interface NodeGate {
   isPaused: boolean

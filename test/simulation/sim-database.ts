@@ -52,7 +52,15 @@ export class SimDatabase {
   /** A whole table is missing or forbidden for this task. */
   refusedTask: string | undefined
 
-  constructor(options: { oracle: Oracle; scheduler: Scheduler; tasks: readonly SimTask[]; partitions: number; queues: number; floor: bigint; version: string }) {
+  constructor(options: {
+    oracle: Oracle
+    scheduler: Scheduler
+    tasks: readonly SimTask[]
+    partitions: number
+    queues: number
+    floor: bigint
+    version: string
+  }) {
     this.oracle = options.oracle
     this.scheduler = options.scheduler
     this.epochs = [options.version]
@@ -101,7 +109,18 @@ export class SimDatabase {
 
   newTransaction(task: string, advances: readonly Advance[], epoch: number): Transaction {
     const { nowMs } = this.scheduler
-    return { task, epoch, advances, jobs: [], letters: [], isOpen: false, isOver: false, isCommitted: false, activeMs: nowMs, waitUntilMs: nowMs + lockWaitMs }
+    return {
+      task,
+      epoch,
+      advances,
+      jobs: [],
+      letters: [],
+      isOpen: false,
+      isOver: false,
+      isCommitted: false,
+      activeMs: nowMs,
+      waitUntilMs: nowMs + lockWaitMs,
+    }
   }
 
   begin(transaction: Transaction): void {
@@ -139,11 +158,25 @@ export class SimDatabase {
       const found = this.partitions[advance.partition]!
       const marks = found.rows.get(task)!
       const before = marks[advance.queue]!
-      if (this.rules.comparesAndSets && this.rules.comparesEffective) demand(advance.to > before, 'I5', () => `watermark of ${task} ${advance.partition}/${advance.queue} went from ${before} to ${advance.to}`)
+      if (this.rules.comparesAndSets && this.rules.comparesEffective)
+        demand(
+          advance.to > before,
+          'I5',
+          () => `watermark of ${task} ${advance.partition}/${advance.queue} went from ${before} to ${advance.to}`,
+        )
       marks[advance.queue] = advance.to
       undos.push(() => void (marks[advance.queue] = before))
     }
-    undos.push(this.oracle.committed({ task, advances, jobs, letters, version: this.epochs[transaction.epoch - 1]!, isActive: transaction.epoch === this.epoch }))
+    undos.push(
+      this.oracle.committed({
+        task,
+        advances,
+        jobs,
+        letters,
+        version: this.epochs[transaction.epoch - 1]!,
+        isActive: transaction.epoch === this.epoch,
+      }),
+    )
     this.#history.push(() => {
       for (const undo of undos.reverse()) undo()
     })
@@ -184,7 +217,10 @@ export class SimDatabase {
 }
 
 function conflicts(a: Transaction, b: Transaction): boolean {
-  return a.task === b.task && a.advances.some((one) => b.advances.some((other) => one.partition === other.partition && one.queue === other.queue))
+  return (
+    a.task === b.task &&
+    a.advances.some((one) => b.advances.some((other) => one.partition === other.partition && one.queue === other.queue))
+  )
 }
 
 function unreachable(why: string): ForebayError {

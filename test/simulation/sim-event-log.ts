@@ -26,7 +26,14 @@ export class SimTopic {
   readonly #keys: number
   readonly #oracle: Oracle
 
-  constructor(options: { random: Random; partitions: number; keys: number; tasks: readonly SimTask[]; oracle: Oracle; firstOffset: number }) {
+  constructor(options: {
+    random: Random
+    partitions: number
+    keys: number
+    tasks: readonly SimTask[]
+    oracle: Oracle
+    firstOffset: number
+  }) {
     this.#random = options.random
     this.#tasks = options.tasks
     this.#keys = options.keys
@@ -42,7 +49,12 @@ export class SimTopic {
     if (random.chance(0.25)) log.endOffset += BigInt(random.int(1, 3))
     const event = drawEvent(random, { partition, offset: Number(log.endOffset) }, this.#keys, this.#tasks)
     this.#oracle.expect(event)
-    log.records.push({ offset: log.endOffset, timestampMs: 1_700_000_000_000 + nowMs, key: Buffer.from(`k${event.key}`), value: encodeEvent(event) })
+    log.records.push({
+      offset: log.endOffset,
+      timestampMs: 1_700_000_000_000 + nowMs,
+      key: Buffer.from(`k${event.key}`),
+      value: encodeEvent(event),
+    })
     log.endOffset += 1n
     if (random.chance(0.15)) log.endOffset += 1n
   }
@@ -155,7 +167,10 @@ class SimCursor implements EventCursor {
     const log = this.#topic.partitions[this.#partition]!
     if (generation !== this.#generation) return { events: [], lastOffset: floorBefore(this.#next) }
     if (this.#next < log.startOffset) {
-      throw new ForebayError('FB_RETENTION_PASSED', `partition ${this.#partition}: offset ${this.#next} is gone, the log begins at ${log.startOffset}`)
+      throw new ForebayError(
+        'FB_RETENTION_PASSED',
+        `partition ${this.#partition}: offset ${this.#next} is gone, the log begins at ${log.startOffset}`,
+      )
     }
     if (log.endOffset <= this.#next) return { events: [], lastOffset: floorBefore(this.#next) }
     return this.#topic.read(this.#partition, this.#next, count)

@@ -96,7 +96,10 @@ export class SimJobGrid implements JobGrid {
       return { entries, nextSequence: BigInt(first + entries.length) }
     }
     const isReady = look
-    return this.#wire.call('grid', `read ${shortName(name)} ${fromSequence}`, effect, { dueMs: scheduler.nowMs + Math.max(1, waitMs), isReady })
+    return this.#wire.call('grid', `read ${shortName(name)} ${fromSequence}`, effect, {
+      dueMs: scheduler.nowMs + Math.max(1, waitMs),
+      isReady,
+    })
   }
 
   tail(name: string): Promise<RingTail> {

@@ -66,7 +66,9 @@ export class SimLedger implements Ledger<SimTransaction> {
   }
 
   settle(capture: OwnerCapture): Promise<PartitionView> {
-    return this.#wire.call('ledger', `settle p${capture.partition} at ${capture.position}`, () => this.#database.settle(capture, this.#epoch))
+    return this.#wire.call('ledger', `settle p${capture.partition} at ${capture.position}`, () =>
+      this.#database.settle(capture, this.#epoch),
+    )
   }
 
   async flush({ task, advances, write }: Flush<SimTransaction>): Promise<void> {

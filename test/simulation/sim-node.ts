@@ -17,7 +17,6 @@ import type { SimGrid } from './sim-job-grid.ts'
 import { SimLedger, encodeJob, simEphemeralSink, simSink } from './sim-ledger.ts'
 import type { SimSizes } from './sizes.ts'
 import { lineOf } from './workload.ts'
-import type { SimTask } from './workload.ts'
 import type { Wire } from './wire.ts'
 
 export interface SimWorld {
@@ -66,8 +65,13 @@ export class SimNode {
       const runner = new TaskRunner(
         { clock: this.#clock, ledger: this.#ledger as Ledger, observer: world.observer },
         {
-          task: task.name, everyMs: task.everyMs, rowsMax: task.rowsMax ?? 1000, bytesMax: task.bytesMax ?? 100_000,
-          intervalsMax: Math.max(1, Math.floor(world.sizes.windowSegmentsMax / 2)), isTracked: task.isTracked, sink: sink as RunningSink,
+          task: task.name,
+          everyMs: task.everyMs,
+          rowsMax: task.rowsMax ?? 1000,
+          bytesMax: task.bytesMax ?? 100_000,
+          intervalsMax: Math.max(1, Math.floor(world.sizes.windowSegmentsMax / 2)),
+          isTracked: task.isTracked,
+          sink: sink as RunningSink,
         },
       )
       this.runners.push(runner)
@@ -96,7 +100,16 @@ export class SimNode {
     const stop = new AbortController()
     const reader = new QueueReader(
       { grid: this.#grid, ledger: this.#ledger, clock: this.#clock, observer },
-      { partition, queue, scope: scopeOf(this.epoch), secret, trackedTasks: names(true), untrackedTasks: names(false), windowSegmentsMax: sizes.windowSegmentsMax, onJobs: (from) => this.runners.forEach((runner) => runner.notice(from)) },
+      {
+        partition,
+        queue,
+        scope: scopeOf(this.epoch),
+        secret,
+        trackedTasks: names(true),
+        untrackedTasks: names(false),
+        windowSegmentsMax: sizes.windowSegmentsMax,
+        onJobs: (from) => this.runners.forEach((runner) => runner.notice(from)),
+      },
     )
     this.readers.set(name, { reader, stop })
     for (const runner of this.runners) runner.attach(reader)
@@ -126,8 +139,15 @@ export class SimNode {
     const { sizes, observer } = this.#world
     while (!signal.aborted) {
       const options = {
-        partition, queues: sizes.queues, owner: `${this.wire.name}.${++this.#lives}`, scope: scopeOf(this.epoch), secret,
-        sections: sectionsOf(sizes.tasks), linesBytesMax: sizes.linesBytesMax, windowSegmentsMax: sizes.windowSegmentsMax, lingerMs: sizes.lingerMs,
+        partition,
+        queues: sizes.queues,
+        owner: `${this.wire.name}.${++this.#lives}`,
+        scope: scopeOf(this.epoch),
+        secret,
+        sections: sectionsOf(sizes.tasks),
+        linesBytesMax: sizes.linesBytesMax,
+        windowSegmentsMax: sizes.windowSegmentsMax,
+        lingerMs: sizes.lingerMs,
       }
       const ports = { log: this.#log, grid: this.#grid, ledger: this.#ledger, clock: this.#clock, observer }
       const owner = new PartitionOwner(ports, options, this.#newConverter())
@@ -151,7 +171,11 @@ export class SimNode {
   async #publish(): Promise<void> {
     while (!this.#stop.signal.aborted) {
       await this.#clock.sleep(700, this.#stop.signal)
-      const floors = new Map([...this.owners].flatMap(([partition, { owner }]) => (owner === undefined || owner.floor < 0n ? [] : [[partition, owner.floor + 1n] as const])))
+      const floors = new Map(
+        [...this.owners].flatMap(([partition, { owner }]) =>
+          owner === undefined || owner.floor < 0n ? [] : [[partition, owner.floor + 1n] as const],
+        ),
+      )
       await this.#log.commit(floors).catch((error: unknown) => {
         if (!isForebayError(error)) throw error
       })
@@ -178,7 +202,14 @@ export class SimNode {
       if (name === null) throw new Error('this event has no key')
       return `k${name}`
     }
-    return new Converter({ decode: (value) => JSON.parse(value.toString()) as unknown, key, tasks: converting, queues, eventBytesMax: 10_000, linesBytesMax })
+    return new Converter({
+      decode: (value) => JSON.parse(value.toString()) as unknown,
+      key,
+      tasks: converting,
+      queues,
+      eventBytesMax: 10_000,
+      linesBytesMax,
+    })
   }
 
   /** The process is gone: nothing it waits for ever settles. */
@@ -187,5 +218,3 @@ export class SimNode {
     this.#world.grid.listeners.delete(this.wire.node)
   }
 }
-
-export type { SimTask }

@@ -8,7 +8,12 @@ import { runSchedule } from './schedule.ts'
 import { summarise } from './summary.ts'
 
 const { values } = parseArgs({
-  options: { schedules: { type: 'string', default: '1000' }, seed: { type: 'string', default: '1' }, mutant: { type: 'string' }, trace: { type: 'boolean', default: false } },
+  options: {
+    schedules: { type: 'string', default: '1000' },
+    seed: { type: 'string', default: '1' },
+    mutant: { type: 'string' },
+    trace: { type: 'boolean', default: false },
+  },
 })
 const mutant = values.mutant === undefined ? undefined : mutants.find(({ name }) => name === values.mutant)
 if (values.mutant !== undefined && mutant === undefined) {
@@ -16,7 +21,12 @@ if (values.mutant !== undefined && mutant === undefined) {
   process.exit(64)
 }
 const restore = mutant?.install?.()
-const summary = await summarise({ firstSeed: Number(values.seed), schedules: Number(values.schedules), mutate: mutant?.mutate, stopsAtViolation: true })
+const summary = await summarise({
+  firstSeed: Number(values.seed),
+  schedules: Number(values.schedules),
+  mutate: mutant?.mutate,
+  stopsAtViolation: true,
+})
 if (summary.violations.length > 0 || values.trace) {
   const seed = summary.violations[0]?.seed ?? Number(values.seed)
   const lines: string[] = []

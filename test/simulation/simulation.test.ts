@@ -30,7 +30,18 @@ describe('the simulation', () => {
     expect(summary.violations, 'replay with: npm run simulate -- --schedules 1 --seed SEED').toEqual([])
     expect(summary.medianSteps).toBeGreaterThanOrEqual(500)
     expect(summary.medianFaults).toBeGreaterThanOrEqual(20)
-    const names = [...Object.keys(counterNames), 'overwrites', ...happenings.map((name) => `fault.${name}`), 'fault.commitUnknownApplied', 'fault.commitUnknownLost', 'fault.staleBatch', 'fault.lingering', 'fault.clamp', 'fault.badJob', 'fault.cut']
+    const names = [
+      ...Object.keys(counterNames),
+      'overwrites',
+      ...happenings.map((name) => `fault.${name}`),
+      'fault.commitUnknownApplied',
+      'fault.commitUnknownLost',
+      'fault.staleBatch',
+      'fault.lingering',
+      'fault.clamp',
+      'fault.badJob',
+      'fault.cut',
+    ]
     expect(names.filter((name) => !(summary.counts[name]! > 0))).toEqual([])
   }, 300_000)
 })

@@ -36,7 +36,15 @@ export async function summarise({ firstSeed, schedules, mutate, stopsAtViolation
     await new Promise((resolve) => setImmediate(resolve))
   }
   const seconds = Math.round(performance.now() - startMs) / 1000
-  return { schedules: steps.length, steps: steps.reduce((a, b) => a + b, 0), medianSteps: median(steps), medianFaults: median(faults), seconds, counts, violations }
+  return {
+    schedules: steps.length,
+    steps: steps.reduce((a, b) => a + b, 0),
+    medianSteps: median(steps),
+    medianFaults: median(faults),
+    seconds,
+    counts,
+    violations,
+  }
 }
 
 function median(of: readonly number[]): number {

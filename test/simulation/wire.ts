@@ -64,7 +64,14 @@ export class Wire {
     return new ForebayError(unreachableCodes[port]!, `${this.name} ${label}: no answer`)
   }
 
-  #settle<T>(port: PortName, label: string, effect: () => T, options: CallOptions, resolve: (value: T) => void, reject: (error: unknown) => void): void {
+  #settle<T>(
+    port: PortName,
+    label: string,
+    effect: () => T,
+    options: CallOptions,
+    resolve: (value: T) => void,
+    reject: (error: unknown) => void,
+  ): void {
     const { faults, scheduler } = this
     const fail = () => reject(this.unreachable(port, label))
     if (scheduler.gates.get(this.node)?.cutPorts.has(port)) {
@@ -87,7 +94,14 @@ export class Wire {
     if (rates.late > 0 && faults.hits(`${port}Late` as FaultName, rates.late)) {
       const dueMs = scheduler.nowMs + faults.lateMs()
       const answer = options.arrive ?? (<V>(v: V) => v)
-      scheduler.add({ label: `${this.name} ${label} answers late`, node: this.node, port, dueMs, deadlineMs: dueMs + callMs, settle: () => resolve(answer(value)) })
+      scheduler.add({
+        label: `${this.name} ${label} answers late`,
+        node: this.node,
+        port,
+        dueMs,
+        deadlineMs: dueMs + callMs,
+        settle: () => resolve(answer(value)),
+      })
       return
     }
     resolve(value)

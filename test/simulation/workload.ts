@@ -110,7 +110,10 @@ export function outcomesOf(event: SimEvent, tasks: readonly SimTask[], queueOfKe
     if (count < 0) return [outcome({ task: task.isTracked ? task.name : carrier, ordinal: 0, named: task.name, isDead: true }, queue)]
     if (!task.isTracked) return []
     return Array.from({ length: count }, (_, ordinal) =>
-      outcome({ task: task.name, ordinal, named: task.name, isDead: false, isRefused: event.refused.includes(`${task.name}/${ordinal}`) }, queue),
+      outcome(
+        { task: task.name, ordinal, named: task.name, isDead: false, isRefused: event.refused.includes(`${task.name}/${ordinal}`) },
+        queue,
+      ),
     )
   })
 }

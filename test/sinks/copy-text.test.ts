@@ -13,7 +13,13 @@ function encoderOf(type: ColumnType): (value: unknown) => string {
 describe('a row as COPY text', () => {
   it('keeps every text that Postgres can hold, in one line without low control characters', () => {
     const encode = encoderOf('text')
-    const text = fc.string({ unit: fc.oneof(fc.constantFrom('\\', '\t', '\n', '\r', 'N', 'x', '0', '\u0001', '\b', '\v', '😀', 'é'), fc.string({ unit: 'binary' })), maxLength: 80 })
+    const text = fc.string({
+      unit: fc.oneof(
+        fc.constantFrom('\\', '\t', '\n', '\r', 'N', 'x', '0', '\u0001', '\b', '\v', '😀', 'é'),
+        fc.string({ unit: 'binary' }),
+      ),
+      maxLength: 80,
+    })
     fc.assert(
       fc.property(text, (value) => {
         fc.pre(!value.includes('\0'))
@@ -26,7 +32,12 @@ describe('a row as COPY text', () => {
   })
 
   it('joins the fields by tabs, key columns first', () => {
-    const { columns } = planTable({ kind: 'postgres-table', table: 't', columns: { a: 'int?', k: 'text', b: 'boolean', j: 'bigint' }, upsertOn: ['j', 'k'] })
+    const { columns } = planTable({
+      kind: 'postgres-table',
+      table: 't',
+      columns: { a: 'int?', k: 'text', b: 'boolean', j: 'bigint' },
+      upsertOn: ['j', 'k'],
+    })
     expect(rowEncoder('t', columns)({ a: undefined, b: false, k: '\\N', j: -0 })).toBe('0\t\\\\N\t\\N\tf')
   })
 

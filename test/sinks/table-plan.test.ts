@@ -7,7 +7,11 @@ const base = { kind: 'postgres-table', table: 't', columns: { k: 'text', n: 'int
 describe('a table plan', () => {
   it('puts key columns first and merges what is not said by last', () => {
     const plan = planTable({ ...base, upsertOn: ['n'], merge: { b: 'first' } })
-    expect(plan.columns.map(({ name, isKey, merge }) => [name, isKey, merge])).toEqual([['n', true, 'last'], ['k', false, 'last'], ['b', false, 'first']])
+    expect(plan.columns.map(({ name, isKey, merge }) => [name, isKey, merge])).toEqual([
+      ['n', true, 'last'],
+      ['k', false, 'last'],
+      ['b', false, 'first'],
+    ])
   })
 
   it('quotes a name whatever it holds', () => {

@@ -77,7 +77,14 @@ async function node(grid: JobGrid, options: Partial<WebSocketOptions> = {}): Pro
   const stop = new AbortController()
   const following = sink.follow(stop.signal)
   const metrics = { contentType: 'text/plain', text: () => Promise.resolve('') }
-  const server = await HttpServer.listen({ port: 0, status: nodeStatus, fatalReason: () => undefined, metrics, channels: () => new Map([['prices', sink]]), observer })
+  const server = await HttpServer.listen({
+    port: 0,
+    status: nodeStatus,
+    fatalReason: () => undefined,
+    metrics,
+    channels: () => new Map([['prices', sink]]),
+    observer,
+  })
   closing.push(async () => {
     stop.abort()
     await following
@@ -104,20 +111,41 @@ async function client(url: string): Promise<{ socket: WebSocket; frames: Frame[]
 function jobs(sink: WebSocketSink, base: number, prices: readonly Price[], partition = 0): JobLines {
   const bytes = Buffer.from(prices.map((price) => `${sink.encode(price)}\n`).join(''))
   const deltas = Uint32Array.from(prices, (_price, index) => index)
-  return new JobLines({ task: 'pushPrice', kind: 'job', partition, queue: 0 }, bytes, { offset: BigInt(base), timeMs: 1000 }, deltas, deltas)
+  return new JobLines(
+    { task: 'pushPrice', kind: 'job', partition, queue: 0 },
+    bytes,
+    { offset: BigInt(base), timeMs: 1000 },
+    deltas,
+    deltas,
+  )
 }
 
 describe('the WebSocket sink', () => {
   it('sends a snapshot first and then only what changed', async () => {
     const { sink, url } = await node(new MemoryGrid())
-    await sink.deliver([jobs(sink, 10, [{ symbol: 'A', price: 1 }, { symbol: 'B\n"é', price: 2 }, { symbol: 'A', price: 3 }])])
+    await sink.deliver([
+      jobs(sink, 10, [
+        { symbol: 'A', price: 1 },
+        { symbol: 'B\n"é', price: 2 },
+        { symbol: 'A', price: 3 },
+      ]),
+    ])
     const { frames } = await client(url)
     expect(frames[0]).toMatchObject({ type: 'snapshot', channel: 'prices' })
-    expect(frames[0]!.values.find(({ key }) => key === 'A')).toEqual({ key: 'A', value: { symbol: 'A', price: 3 }, partition: 0, offset: '12' })
+    expect(frames[0]!.values.find(({ key }) => key === 'A')).toEqual({
+      key: 'A',
+      value: { symbol: 'A', price: 3 },
+      partition: 0,
+      offset: '12',
+    })
     expect(frames[0]!.values.find(({ key }) => key === 'B\n"é')?.offset).toBe('11')
     await sink.deliver([jobs(sink, 20, [{ symbol: 'A', price: 4 }])])
     await expect.poll(() => frames.length).toBe(2)
-    expect(frames[1]).toEqual({ type: 'update', channel: 'prices', values: [{ key: 'A', value: { symbol: 'A', price: 4 }, partition: 0, offset: '20' }] })
+    expect(frames[1]).toEqual({
+      type: 'update',
+      channel: 'prices',
+      values: [{ key: 'A', value: { symbol: 'A', price: 4 }, partition: 0, offset: '20' }],
+    })
   })
 
   it('never lets an older value replace a newer one, also within a batch', async () => {
@@ -160,7 +188,11 @@ describe('the WebSocket sink', () => {
   })
 
   it('takes seeds only for keys without a live value', async () => {
-    const seed = () => Promise.resolve([{ key: 'A', json: '{"price":1}' }, { key: 'B', json: '{"price":2}' }])
+    const seed = () =>
+      Promise.resolve([
+        { key: 'A', json: '{"price":1}' },
+        { key: 'B', json: '{"price":2}' },
+      ])
     const { sink, url } = await node(new MemoryGrid(), { seed })
     await sink.deliver([jobs(sink, 0, [{ symbol: 'A', price: 9 }])])
     const { latest } = await client(url)
@@ -187,7 +219,14 @@ describe('the WebSocket sink', () => {
   })
 
   it('refuses a job without a usable key or JSON form', () => {
-    const sink = createWebSocket({ definition: { channel: 'c', latestBy: (job) => job as string }, grid: new MemoryGrid(), clock, observer, scope: 's', nodeId: 'n' })
+    const sink = createWebSocket({
+      definition: { channel: 'c', latestBy: (job) => job as string },
+      grid: new MemoryGrid(),
+      clock,
+      observer,
+      scope: 's',
+      nodeId: 'n',
+    })
     expect(() => sink.encode(5)).toThrow(expect.objectContaining({ code: 'FB_BAD_JOB' }))
     expect(() => sink.encode('k'.repeat(2000))).toThrow(expect.objectContaining({ code: 'FB_BAD_JOB' }))
   })

@@ -65,7 +65,8 @@ export class Launched implements AsyncDisposable {
     const deadline = Date.now() + waitMs
     while (!(await isTrue())) {
       if (Date.now() > deadline) throw new Error(`not within ${waitMs} ms: ${what}\n${this.stderr.slice(-4000)}`)
-      if (this.child.exitCode !== null) throw new Error(`the launcher ended with ${this.child.exitCode} before: ${what}\n${this.stderr.slice(-4000)}`)
+      if (this.child.exitCode !== null)
+        throw new Error(`the launcher ended with ${this.child.exitCode} before: ${what}\n${this.stderr.slice(-4000)}`)
       await sleep(100)
     }
   }

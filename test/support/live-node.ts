@@ -47,7 +47,9 @@ export function itemsPipeline({ name = 'items', topic, version = '1', prefix = '
     tasks: {
       item: {
         every: '15ms',
-        sink: postgresTable(`${prefix}items`, { columns: { source_partition: 'int', source_offset: 'bigint', item_key: 'text', n: 'int', made_by: 'text' } }),
+        sink: postgresTable(`${prefix}items`, {
+          columns: { source_partition: 'int', source_offset: 'bigint', item_key: 'text', n: 'int', made_by: 'text' },
+        }),
         convert: (event, at) => {
           if (event.mode === 'bad convert') throw new Error('this one cannot be converted')
           return { source_partition: at.partition, source_offset: at.offset, item_key: event.key, n: event.n, made_by: version }
@@ -175,7 +177,11 @@ export interface Feed extends AsyncDisposable {
   publish(partition: number, values: readonly (string | Buffer)[]): Promise<void>
 }
 
-export async function postgresFeed(url: string, topic: string, { partitions = 2, retentionEvents = 1_000_000 } = {}): Promise<Feed & { trim(): Promise<number> }> {
+export async function postgresFeed(
+  url: string,
+  topic: string,
+  { partitions = 2, retentionEvents = 1_000_000 } = {},
+): Promise<Feed & { trim(): Promise<number> }> {
   const publisher = new PostgresEventPublisher({ url })
   await publisher.createTopic(topic, { partitions, retentionEvents })
   const events: PublishedEvent[] = []
@@ -183,7 +189,11 @@ export async function postgresFeed(url: string, topic: string, { partitions = 2,
     events,
     publish: async (partition, values) => {
       const buffers = values.map((value) => Buffer.from(value))
-      const first = await publisher.publish(topic, partition, buffers.map((value) => ({ timestampMs: Date.now(), key: null, value })))
+      const first = await publisher.publish(
+        topic,
+        partition,
+        buffers.map((value) => ({ timestampMs: Date.now(), key: null, value })),
+      )
       buffers.forEach((value, index) => events.push({ partition, offset: first + BigInt(index), value }))
     },
     trim: () => publisher.trim(topic),
@@ -226,7 +236,9 @@ export async function startTestKafka(): Promise<TestKafka> {
 async function kafkaFeed(kafka: Kafka, topic: string, partitions: number): Promise<Feed> {
   const admin = kafka.admin()
   await admin.connect()
-  await admin.createTopics({ topics: [{ topic, numPartitions: partitions, replicationFactor: 1, configEntries: [{ name: 'retention.ms', value: '-1' }] }] })
+  await admin.createTopics({
+    topics: [{ topic, numPartitions: partitions, replicationFactor: 1, configEntries: [{ name: 'retention.ms', value: '-1' }] }],
+  })
   await admin.disconnect()
   const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 })
   await producer.connect()
@@ -246,7 +258,9 @@ let nextN = 0
 
 /** Values of `count` good items of one partition over seven keys that are its own; `n` rises over all of them. */
 export function itemValues(partition: number, count: number, pad = ''): string[] {
-  return Array.from({ length: count }, () => JSON.stringify({ key: `p${partition} item${nextN % 7}`, n: nextN++, ...(pad === '' ? {} : { pad }) }))
+  return Array.from({ length: count }, () =>
+    JSON.stringify({ key: `p${partition} item${nextN % 7}`, n: nextN++, ...(pad === '' ? {} : { pad }) }),
+  )
 }
 
 interface Expected {
@@ -290,12 +304,18 @@ function goodItem(value: Buffer): { key: string; n: number; mode?: string } | un
 }
 
 /** Waits until the floor of each partition stands at the last event published to it. */
-export async function floorsReachEnd(url: string, events: readonly PublishedEvent[], { pipeline = 'items', timeMs = 30_000 } = {}): Promise<void> {
+export async function floorsReachEnd(
+  url: string,
+  events: readonly PublishedEvent[],
+  { pipeline = 'items', timeMs = 30_000 } = {},
+): Promise<void> {
   const ends = new Map<number, bigint>()
   for (const { partition, offset } of events) if (offset > (ends.get(partition) ?? -1n)) ends.set(partition, offset)
   let found = ''
   const areThere = async () => {
-    const rows = await ask<{ partition: number; floor: string }>(url, 'select partition, floor from forebay.floors where pipeline = $1', [pipeline]).catch(() => [])
+    const rows = await ask<{ partition: number; floor: string }>(url, 'select partition, floor from forebay.floors where pipeline = $1', [
+      pipeline,
+    ]).catch(() => [])
     const floors = new Map(rows.map(({ partition, floor }) => [partition, BigInt(floor)]))
     found = [...floors].map((entry) => entry.join(':')).join(' ')
     return [...ends].every(([partition, end]) => floors.get(partition) === end)
@@ -317,7 +337,10 @@ export const noDifference: Difference = { missing: [], extra: [], outOfOrder: []
 /** How the tables differ from what the events call for; the first few of each kind. */
 export async function differenceOf(url: string, events: readonly PublishedEvent[], prefix = ''): Promise<Difference> {
   const expected = expectedOf(events)
-  const items = await ask<{ source_partition: number; source_offset: string; item_key: string; n: number }>(url, `select * from ${prefix}items order by seq`)
+  const items = await ask<{ source_partition: number; source_offset: string; item_key: string; n: number }>(
+    url,
+    `select * from ${prefix}items order by seq`,
+  )
   const totals = await ask<{ item_key: string; events: string; total: string; last_n: number }>(url, `select * from ${prefix}totals`)
   const foundItems = items.map((row) => `${row.source_partition}/${row.source_offset}/${row.item_key}/${row.n}`)
   const foundTotals = totals.map((row) => `${row.item_key}/${row.events}/${row.total}/${row.last_n}`)

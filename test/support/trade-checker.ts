@@ -2,7 +2,6 @@
  * The independent checker of the stock-ticks example: reads the events from the event log by a client of its own, recomputes
  * every row of `trades` and `candles` from them and compares with the tables. It shares no code with the pipeline.
  */
-import { execFile } from 'node:child_process'
 import { Kafka } from 'kafkajs'
 import pg from 'pg'
 import { to as copyTo } from 'pg-copy-streams'
@@ -40,7 +39,11 @@ export async function readKafkaEvents(brokers: readonly string[]): Promise<Event
   await admin.connect()
   const ends = (await admin.fetchTopicOffsets('trades')).map(({ partition, high }) => ({ partition, end: Number(high) }))
   await admin.disconnect()
-  const consumer = kafka.consumer({ groupId: `trade-checker-${process.pid}-${Date.now()}`, maxBytesPerPartition: 8 * 1024 * 1024, maxWaitTimeInMs: 100 })
+  const consumer = kafka.consumer({
+    groupId: `trade-checker-${process.pid}-${Date.now()}`,
+    maxBytesPerPartition: 8 * 1024 * 1024,
+    maxWaitTimeInMs: 100,
+  })
   await consumer.connect()
   await consumer.subscribe({ topic: 'trades', fromBeginning: true })
   const events: Event[] = []
@@ -51,7 +54,8 @@ export async function readKafkaEvents(brokers: readonly string[]): Promise<Event
       .run({
         autoCommit: false,
         eachBatch: ({ batch }) => {
-          for (const message of batch.messages) events.push({ partition: batch.partition, offset: Number(message.offset), value: String(message.value) })
+          for (const message of batch.messages)
+            events.push({ partition: batch.partition, offset: Number(message.offset), value: String(message.value) })
           if (Number(batch.lastOffset()) + 1 >= (left.get(batch.partition) ?? 0)) left.delete(batch.partition)
           if (left.size === 0) resolve()
           return Promise.resolve()
@@ -82,11 +86,24 @@ export async function checkTrades(url: string, events: readonly Event[]): Promis
   const candles = new Map<string, number[]>()
   for (const { partition, offset, value } of events) {
     const trade = JSON.parse(value) as Trade
-    const row = [partition, offset, trade.ms_since_midnight, trade.symbol, trade.price_e4, trade.size, trade.exchange, trade.conditions, trade.suspicious ? 't' : 'f'].join('\t')
+    const row = [
+      partition,
+      offset,
+      trade.ms_since_midnight,
+      trade.symbol,
+      trade.price_e4,
+      trade.size,
+      trade.exchange,
+      trade.conditions,
+      trade.suspicious ? 't' : 'f',
+    ].join('\t')
     wanted.set(row, (wanted.get(row) ?? 0) + 1)
     addToCandle(candles, trade)
   }
-  const rows = await copyLines(url, 'select source_partition, source_offset, ms_since_midnight, symbol, price_e4, size, exchange, conditions, suspicious from trades')
+  const rows = await copyLines(
+    url,
+    'select source_partition, source_offset, ms_since_midnight, symbol, price_e4, size, exchange, conditions, suspicious from trades',
+  )
   let extra = 0
   for (const row of rows) {
     const left = wanted.get(row) ?? 0
@@ -108,7 +125,14 @@ export async function checkTrades(url: string, events: readonly Event[]): Promis
   }
   for (const line of found) examples.push(`extra candle ${line}`)
   wrongCandles += found.size
-  return { events: events.length, rows: rows.length, missing: [...wanted.values()].reduce((sum, n) => sum + n, 0), extra, wrongCandles, examples: examples.slice(0, 10) }
+  return {
+    events: events.length,
+    rows: rows.length,
+    missing: [...wanted.values()].reduce((sum, n) => sum + n, 0),
+    extra,
+    wrongCandles,
+    examples: examples.slice(0, 10),
+  }
 }
 
 /** Open, high, low, close, volume, trades; events come in offset order, and a symbol has one partition. */
@@ -138,11 +162,4 @@ async function copyLines(url: string, query: string): Promise<string[]> {
   } finally {
     await client.end()
   }
-}
-
-/** Resident memory of a process in MiB. */
-export function residentMb(pid: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    execFile('ps', ['-o', 'rss=', '-p', String(pid)], (error, stdout) => (error === null ? resolve(Number(stdout) / 1024) : reject(error)))
-  })
 }

@@ -14,8 +14,13 @@ export interface TradeFeed {
 
 /** Writes the synthetic file into `dir` when the recorded one is not there. */
 export function tradeFeed(dir: string): TradeFeed {
-  if (existsSync(recorded)) return { file: recorded, events: 654_140 }
-  const lines = [...readMarket({}, { days: 1 })].flat().map(({ json }) => {
+  return existsSync(recorded) ? { file: recorded, events: 654_140 } : syntheticFeed(dir, Number.POSITIVE_INFINITY)
+}
+
+/** The first trades of the synthetic market, `eventsMax` at most, as a file in `dir`. */
+export function syntheticFeed(dir: string, eventsMax: number): TradeFeed {
+  const trades = [...readMarket({}, { days: 1 })].flat().slice(0, eventsMax)
+  const lines = trades.map(({ json }) => {
     const values = Object.values(JSON.parse(json) as Record<string, unknown>)
     return values.map((value) => (typeof value === 'boolean' ? Number(value) : value)).join(',')
   })
