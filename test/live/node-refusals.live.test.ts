@@ -8,6 +8,7 @@ import {
   ask,
   createItemTables,
   differenceOf,
+  expectedOf,
   floorsReachEnd,
   itemsPipeline,
   itemValues,
@@ -60,7 +61,7 @@ it('halts a partition whose events expired before they were processed, tells so,
   await node.stop()
 })
 
-it('halts a running partition whose events expired while its windows were full, after applying all that it had read', async () => {
+it('halts a running partition whose events expired while its windows were full, and skips nothing', async () => {
   await ask(database.url, 'truncate items, totals')
   const topic = 'expired'
   await using feed = await kafka.feed(topic)
@@ -93,13 +94,19 @@ it('halts a running partition whose events expired while its windows were full, 
   const floor = BigInt(row!.floor)
   expect(floor).toBeGreaterThan(9n)
   expect(floor).toBeLessThan(3_009n)
-  expect(
-    await differenceOf(
-      database.url,
-      feed.events.filter(({ partition, offset }) => partition === 1 || offset <= floor),
-    ),
-  ).toEqual(noDifference)
-  expect(await reasonOf()).toContain(`floor is ${floor}`)
+  // One queue may be ahead of the floor: all rows up to it are there, what lies above it is there once or not yet.
+  const rows = await ask<{ place: string; source_offset: string }>(
+    database.url,
+    `select concat_ws('/', source_partition, source_offset, item_key, n) as place, source_offset from items where source_partition = 0`,
+  )
+  const wanted = expectedOf(feed.events.filter(({ partition }) => partition === 0)).items
+  const places = rows.map(({ place }) => place)
+  expect(places).toHaveLength(new Set(places).size)
+  expect(places.filter((place) => !wanted.includes(place))).toEqual([])
+  const upToFloor = expectedOf(feed.events.filter(({ partition, offset }) => partition === 0 && offset <= floor)).items
+  expect(rows.filter((row) => BigInt(row.source_offset) <= floor)).toHaveLength(upToFloor.length)
+  expect(await ask(database.url, 'select from items where source_partition = 1')).toHaveLength(ofOne.length)
+  await expect.poll(reasonOf, { timeout: 10_000 }).toContain(`floor is ${floor}`)
   await node.stop()
 }, 90_000)
 
