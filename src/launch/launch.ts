@@ -159,13 +159,21 @@ class Launch {
     const tails = await Promise.all(Array.from({ length: partitions }, (_, partition) => target.lastLine(partition)))
     if (source.lines !== undefined) this.#display.startBar(source.lines)
     this.#say(`feeding ${source.title}${tails.some((line) => line > 0) ? ', going on where an earlier run stopped' : ''}`)
+    let isWaiting = false
     const result = await feed(
       {
         lines: source.read(Math.min(...tails)),
         target,
         pace: this.#options.pace,
-        onProgress: (_, line) => this.#display.fed(line),
-        onTrouble: (error) => this.#say(`the feed waits: ${error.message}`),
+        onProgress: (_, line) => {
+          if (isWaiting) this.#say('the feed goes on')
+          isWaiting = false
+          this.#display.fed(line)
+        },
+        onTrouble: (error) => {
+          if (!isWaiting) this.#say(`the feed waits: ${error.message}`)
+          isWaiting = true
+        },
       },
       this.#stop.signal,
     )
