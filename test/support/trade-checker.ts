@@ -71,11 +71,11 @@ export async function readKafkaEvents(brokers: readonly string[]): Promise<Event
 export async function readPostgresEvents(url: string): Promise<Event[]> {
   const lines = await copyLines(
     url,
-    `select e.partition, e."offset", encode(e.value, 'escape') from forebay.log_events e join forebay.log_topics t on t.id = e.topic where t.name = 'trades' order by 1, 2`,
+    `select e.partition, e.event_offset, encode(e.value, 'hex') from forebay.log_events e join forebay.log_topics t using (topic) where t.name = 'trades' order by 1, 2`,
   )
   return lines.map((line) => {
     const [partition, offset, value] = line.split('\t')
-    return { partition: Number(partition), offset: Number(offset), value: value!.replaceAll('\\\\', '\\') }
+    return { partition: Number(partition), offset: Number(offset), value: Buffer.from(value!, 'hex').toString() }
   })
 }
 
