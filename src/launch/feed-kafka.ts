@@ -11,7 +11,10 @@ import { parseLaunchOptions } from './options.ts'
 
 async function main(words: readonly string[]): Promise<void> {
   const brokers = (process.env['FOREBAY_EVENTS_BROKERS'] ?? '127.0.0.1:9092').split(',').map((broker) => broker.trim())
-  const options = parseLaunchOptions('standalone', words.filter((word) => word !== '--topic-only'))
+  const options = parseLaunchOptions(
+    'standalone',
+    words.filter((word) => word !== '--topic-only'),
+  )
   if (options === undefined) return
   await createFeedTopic(brokers)
   if (words.includes('--topic-only')) return

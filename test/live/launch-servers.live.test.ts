@@ -52,7 +52,9 @@ describe('PostgreSQL from npm packages', () => {
   it('runs two side by side, below a folder that only its owner may enter, with spaces in the path', async () => {
     const servers = await Promise.all([start('postgres one'), start('postgres two')])
     try {
-      const ids = await Promise.all(servers.map(({ url }) => query(url, 'select system_identifier::text as answer from pg_control_system()')))
+      const ids = await Promise.all(
+        servers.map(({ url }) => query(url, 'select system_identifier::text as answer from pg_control_system()')),
+      )
       expect(ids[0]).not.toBe(ids[1])
       expect(recordedProcesses(join(dir, 'pids')).map(({ pid }) => pid)).toContain(servers[1]!.pid)
       expect(statSync(join(dir, 'postgres one', 'password')).mode & 0o777).toBe(0o600)
@@ -86,7 +88,7 @@ async function readAll(log: EventLog, partitions: number): Promise<string[][]> {
     const { startOffset, endOffset } = await log.range(partition)
     const cursor = await log.open(partition, startOffset)
     const events: string[] = []
-    for (let last = startOffset - 1n; last < endOffset - 1n; ) {
+    for (let last = startOffset - 1n; last < endOffset - 1n;) {
       const batch = await cursor.poll(2000)
       for (const { key, value } of batch.events) events.push(`${String(key)} ${String(value)}`)
       last = batch.lastOffset
@@ -104,7 +106,9 @@ function expectWhole(found: readonly (readonly string[])[]): void {
   const lines = [...readMarket(market, { days: 1 })].flat()
   const order = [...new Set(lines.map(({ symbol }) => symbol))]
   for (const [partition, events] of found.entries()) {
-    const expected = lines.filter(({ symbol }) => order.indexOf(symbol) % found.length === partition).map(({ symbol, json }) => `${symbol} ${json}`)
+    const expected = lines
+      .filter(({ symbol }) => order.indexOf(symbol) % found.length === partition)
+      .map(({ symbol, json }) => `${symbol} ${json}`)
     expect(events.length).toBe(expected.length)
     expect(events.findIndex((event, n) => event !== expected[n])).toBe(-1)
   }
@@ -122,13 +126,19 @@ async function feedDisturbed(open: () => FeedTarget, disturb: (turn: number) => 
   }
   {
     await using target = open()
-    const result = await feed({ lines: readMarket(market, { days: 1 }), target, pace: { kind: 'rate', perSecond: 12_000 }, onProgress, onTrouble: () => undefined }, never)
+    const result = await feed(
+      { lines: readMarket(market, { days: 1 }), target, pace: { kind: 'rate', perSecond: 12_000 }, onProgress, onTrouble: () => undefined },
+      never,
+    )
     expect(result).toEqual({ published: market.eventsPerDay, known: 0 })
   }
   await disturbing
   expect(turn).toBe(3)
   await using again = open()
-  expect(await feed({ lines: readMarket(market, { days: 1 }), target: again, pace: { kind: 'max' } }, never)).toEqual({ published: 0, known: market.eventsPerDay })
+  expect(await feed({ lines: readMarket(market, { days: 1 }), target: again, pace: { kind: 'max' } }, never)).toEqual({
+    published: 0,
+    known: market.eventsPerDay,
+  })
 }
 
 describe('a feed into Kafka', () => {
@@ -196,7 +206,10 @@ describe('the watchdog', () => {
       startWatchdog(${JSON.stringify(state)}, ${JSON.stringify(join(state, 'pids'))})
       const server = await startPostgres({ dir: ${JSON.stringify(join(state, 'postgres'))}, pids: ${JSON.stringify(join(state, 'pids'))} })
       console.log(server.pid)`
-    const launcher = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], { cwd: packageRoot, stdio: ['ignore', 'pipe', 'inherit'] })
+    const launcher = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
+      cwd: packageRoot,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
     const pid = await new Promise<number>((resolve) => launcher.stdout.once('data', (data: Buffer) => resolve(Number(data.toString()))))
     const startTime = startTimeOf(pid)
     expect(startTime).toBeDefined()
