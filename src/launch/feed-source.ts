@@ -35,7 +35,10 @@ export async function feedSourceOf({ feed, seed, pace, isDrained, isPreloaded }:
     identity: `market seed ${seed} symbols ${symbols} eventsPerDay ${eventsPerDay}`,
     lines: isEndless ? undefined : eventsPerDay,
     // A day begins with every symbol in the same order, so partitions come out the same from any day on.
-    read: (fromLine) => readMarket({ seed }, { fromLine: fromLine - (fromLine > 0 ? (fromLine - 1) % eventsPerDay : 0), days }),
+    read: (fromLine) => {
+      const line = Math.max(1, fromLine)
+      return readMarket({ seed }, { fromLine: line - ((line - 1) % eventsPerDay), days })
+    },
   }
 }
 
