@@ -107,11 +107,19 @@ async function format(args: readonly string[]): Promise<void> {
     )
 }
 
-/** The id of the cluster, chosen once: 16 random bytes in base64 of file names, as Kafka writes them. */
+/** The id of the cluster, chosen once. */
 function clusterId(dir: string): string {
   const file = join(dir, 'cluster-id')
-  if (!existsSync(file)) writeFileSync(file, Buffer.from(randomUUID().replaceAll('-', ''), 'hex').toString('base64url'), { mode: 0o600 })
+  if (!existsSync(file)) writeFileSync(file, newClusterId(), { mode: 0o600 })
   return readFileSync(file, 'utf8').trim()
+}
+
+/** 16 random bytes in base64 of file names, as Kafka writes them; never with a dash in front, which its tools take for an option. */
+export function newClusterId(): string {
+  for (;;) {
+    const id = Buffer.from(randomUUID().replaceAll('-', ''), 'hex').toString('base64url')
+    if (!id.startsWith('-')) return id
+  }
 }
 
 /** `text` (a Java properties file) with `settings` in place of its own lines for the same keys, new ones at the end. */

@@ -201,6 +201,7 @@ class Launch {
       .filter((entry) => entry.role === 'member' && isRunning(entry))
       .map(({ role, name, pid }) => ({ role, name, pid }))
     const content: RunFile = {
+      config: nodes.files,
       postgres: backbone.databaseUrl,
       http: nodes.urls,
       kafka: backbone.brokers ?? null,

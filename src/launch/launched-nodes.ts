@@ -31,11 +31,14 @@ const readyMs = 120_000
 
 export class LaunchedNodes {
   readonly #servers: readonly SupervisedServer[]
+  /** Configuration file of each node. */
+  readonly files: readonly string[]
   /** Addresses of the grid members; null when the grid is in the process. */
   readonly members: readonly string[] | null
 
-  private constructor(servers: readonly SupervisedServer[], members: readonly string[] | null) {
+  private constructor(servers: readonly SupervisedServer[], files: readonly string[], members: readonly string[] | null) {
     this.#servers = servers
+    this.files = files
     this.members = members
   }
 
@@ -49,7 +52,8 @@ export class LaunchedNodes {
     const memberAddresses = hazelcastJars === undefined ? null : ports.slice(count).map((port) => `127.0.0.1:${port}`)
     const started = await Promise.allSettled(httpPorts.map((port, index) => startNode(nodes, index, port, memberAddresses)))
     const servers = started.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
-    const launched = new LaunchedNodes(servers, memberAddresses)
+    const files = httpPorts.map((_, index) => nodeFile(state, index))
+    const launched = new LaunchedNodes(servers, files, memberAddresses)
     try {
       for (const result of started) if (result.status === 'rejected') throw result.reason
       await Promise.all(servers.map((server) => untilReady(server, state)))
@@ -85,10 +89,14 @@ export class LaunchedNodes {
   }
 }
 
+function nodeFile({ dir }: StateFolder, index: number): string {
+  return join(dir, `node-${index + 1}.yaml`)
+}
+
 function startNode(nodes: NodesOptions, index: number, port: number, members: readonly string[] | null): Promise<SupervisedServer> {
   const { state, log, onRestart } = nodes
   const name = `node-${index + 1}`
-  const file = join(state.dir, `${name}.yaml`)
+  const file = nodeFile(state, index)
   writeNodeFile(file, nodeValues(nodes, index, port, members))
   const url = `http://127.0.0.1:${port}`
   return SupervisedServer.start({

@@ -1,8 +1,12 @@
 /** `.forebay/run.json`: what a test or an operator needs to find the running servers. */
 import { randomUUID } from 'node:crypto'
-import { renameSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import * as z from 'zod'
+import { ForebayError } from '../errors.ts'
 
 export interface RunFile {
+  /** Configuration file of each node, in the order of the nodes. */
+  readonly config: readonly string[]
   /** With user and password. */
   readonly postgres: string
   /** One address a node, in the order of the nodes. */
@@ -12,6 +16,31 @@ export interface RunFile {
   /** Members; null when the grid is in the process. */
   readonly hazelcast: readonly string[] | null
   readonly processes: readonly { readonly role: 'node' | 'member' | 'kafka' | 'postgres'; readonly name: string; readonly pid: number }[]
+}
+
+const runFileSchema = z.object({
+  config: z.array(z.string()),
+  postgres: z.string(),
+  http: z.array(z.url()),
+  kafka: z.array(z.string()).nullable(),
+  hazelcast: z.array(z.string()).nullable(),
+  processes: z.array(z.object({ role: z.enum(['node', 'member', 'kafka', 'postgres']), name: z.string(), pid: z.int() })),
+})
+
+/** What runs by `path`; undefined when there is no such file. Throws FB_USAGE when it is not as forebay writes it. */
+export function readRunFile(path: string): RunFile | undefined {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw new ForebayError('FB_USAGE', `${path} cannot be read (${(error as NodeJS.ErrnoException).code})`, { cause: error })
+  }
+  try {
+    return runFileSchema.parse(JSON.parse(text))
+  } catch (error) {
+    throw new ForebayError('FB_USAGE', `${path} is not as forebay writes it; name a configuration with -c`, { cause: error })
+  }
 }
 
 /** Writes the file in one step, for its owner's eyes only: a reader sees the old one or the new one. */

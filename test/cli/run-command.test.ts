@@ -115,7 +115,8 @@ describe('forebay status', () => {
     await using server = await serve(JSON.stringify(nodeStatus()))
     const dead = await serve('')
     await dead[Symbol.asyncDispose]()
-    const run = fileOf('run.json', JSON.stringify({ http: [server.url, dead.url] }))
+    const servers = { postgres: 'postgres://p', kafka: null, hazelcast: null, processes: [] }
+    const run = fileOf('run.json', JSON.stringify({ config: [good()], http: [server.url, dead.url], ...servers }))
     expect(await runCommand(['status', '--run-file', run])).toBe(69)
     expect(out).toContain(`node ${nodeStatus().node}`)
     expect(err).toContain(`no status from ${dead.url}`)
@@ -137,7 +138,7 @@ describe('forebay status', () => {
 
   it('says what to do where nothing runs, and when the run file is another’s', async () => {
     expect(await runCommand(['status', '--run-file', join(folder, 'nothing.json')])).toBe(64)
-    expect(err).toContain('name a node with --url')
+    expect(err).toContain('name a configuration with -c')
     expect(await runCommand(['status', '--run-file', fileOf('other.json', '{"http":[7]}')])).toBe(64)
     expect(await runCommand(['status', '--run-file', fileOf('text.json', 'text')])).toBe(64)
   })

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { ForebayError } from '../../src/errors.ts'
 import { freePort, isListening, keptPorts, withPorts } from '../../src/launch/free-port.ts'
-import { replaceProperties } from '../../src/launch/kafka-server.ts'
+import { newClusterId, replaceProperties } from '../../src/launch/kafka-server.ts'
 import { launcherName, lockFolder } from '../../src/launch/launcher-lock.ts'
 import { forgetProcess, isRunning, recordedProcess, recordedProcesses, recordProcess, signalProcess } from '../../src/launch/pid-folder.ts'
 import { type RunFile, writeRunFile } from '../../src/launch/run-file.ts'
@@ -222,6 +222,7 @@ describe('run.json', () => {
   it('is written whole and for its owner only', () => {
     const path = join(dir, 'run.json')
     const content: RunFile = {
+      config: [],
       postgres: 'postgres://p',
       http: ['http://127.0.0.1:1'],
       kafka: null,
@@ -233,6 +234,13 @@ describe('run.json', () => {
     expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual({ ...content, kafka: ['127.0.0.1:2'] })
     expect(statSync(path).mode & 0o777).toBe(0o600)
     expect(readdirSync(dir)).toEqual(['run.json'])
+  })
+})
+
+describe('the id of a Kafka cluster', () => {
+  it('never looks like an option of its tools', () => {
+    const ids = Array.from({ length: 2000 }, newClusterId)
+    expect(ids.filter((id) => !/^[\w][\w-]{21}$/.test(id))).toEqual([])
   })
 })
 
