@@ -49,6 +49,13 @@ create table forebay.floors (
   floor bigint not null check (floor >= -1),
   primary key (pipeline, partition)
 ) ${hotTable};
+create table forebay.floor_events (
+  pipeline text not null,
+  partition int not null,
+  "offset" bigint not null,
+  checksum text not null,
+  primary key (pipeline, partition)
+);
 create table forebay.watermarks (
   pipeline text not null,
   task text not null,
@@ -70,12 +77,42 @@ create table forebay.dead_letters (
   error text not null,
   payload bytea,
   is_payload_cut boolean not null,
-  created_at timestamptz not null default now()
+  is_job boolean not null default false,
+  created_at timestamptz not null default now(),
+  attempts int not null default 1,
+  resolved_at timestamptz,
+  resolution text check (resolution in ('redriven', 'discarded')),
+  reason text,
+  check ((resolved_at is null) = (resolution is null))
 );
 create unique index dead_letters_once on forebay.dead_letters (pipeline, topic, partition, "offset", coalesce(task, ''), ordinal);
+create table forebay.cron_tasks (
+  pipeline text not null,
+  task text not null,
+  expression text not null,
+  timezone text not null,
+  done_to timestamptz not null,
+  primary key (pipeline, task)
+);
+create table forebay.cron_runs (
+  pipeline text not null,
+  task text not null,
+  scheduled_at timestamptz not null,
+  outcome text not null check (outcome in ('running', 'retrying', 'succeeded', 'failed', 'skipped')),
+  attempts int not null,
+  node text not null,
+  started_at timestamptz,
+  ended_at timestamptz,
+  retry_at timestamptz,
+  error text,
+  primary key (pipeline, task, scheduled_at)
+);
 comment on table forebay.watermarks is 'Every job of the task in the queue at or below "applied" (or the floor of the partition, if that is higher) is applied or dead-lettered.';
 comment on table forebay.floors is 'Every job of the partition at or below "floor" is applied or dead-lettered.';
-comment on table forebay.dead_letters is 'Events and jobs that could not be processed; task is null when it is the whole event.';
+comment on table forebay.floor_events is 'An event at or below the floor of its partition, to recognise the same topic again.';
+comment on table forebay.dead_letters is 'Events and jobs that could not be processed; task is null when it is the whole event. is_job: one job, payload is its line; else all jobs of the event. Open while resolved_at is null.';
+comment on table forebay.cron_tasks is 'Every scheduled time of the task at or before done_to has run, was given up or was skipped.';
+comment on table forebay.cron_runs is 'The latest scheduled times of each cron task and what became of them.';
 `
 
 /**
