@@ -5,12 +5,10 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
+import { openEventLog } from './connect.ts'
 import { ForebayError, sentenceOf } from './errors.ts'
 import { floorBefore } from './events/event-log.ts'
 import type { EventLog, LogIdentity } from './events/event-log.ts'
-import type { KafkaAddress } from './events/kafka-cluster.ts'
-import { KafkaEventLog } from './events/kafka-event-log.ts'
-import { PostgresEventLog } from './events/postgres-event-log.ts'
 import { HazelcastJobGrid } from './grid/hazelcast-job-grid.ts'
 import { HazelcastMember } from './grid/hazelcast-member.ts'
 import type { JobGrid } from './grid/job-grid.ts'
@@ -117,7 +115,7 @@ async function openBase(settings: NodeSettings, pipeline: Pipeline, parts: Parts
       idleInTransactionTimeoutMs: database.statementTimeoutMs,
     }),
   )
-  const log = parts.use(createEventLog(settings, pipeline))
+  const log = parts.use(openEventLog(settings, pipeline))
   const identity = await log.identity()
   checkMemory(settings, identity.partitions)
   const { grid, stopMember } = await startGrid(gridSettings, { clock, observer: metrics }, parts)
@@ -216,24 +214,6 @@ async function serve(base: Base, built: BuiltNode, serving: Serving, parts: Part
   const { host, port } = settings.node
   const channelsByName = new Map(channels.map((channel) => [channel.stats.channel, channel]))
   return parts.use(await HttpServer.listen({ host, port, status, fatalReason, metrics, channels: () => channelsByName, observer: metrics }))
-}
-
-function createEventLog({ events, database }: NodeSettings, pipeline: Pipeline): EventLog {
-  const { topic } = pipeline.source
-  if (events.kind === 'postgres') {
-    return new PostgresEventLog({ url: database.url, topic, pipelineGroup: pipeline.name, fetchBytesMax: events.fetchBytesMax })
-  }
-  const { brokers, clientId, group, fetchBytesMax, ssl = false, sasl } = events
-  const login = sasl === undefined ? {} : { sasl: sasl as NonNullable<KafkaAddress['sasl']> }
-  return new KafkaEventLog({
-    brokers,
-    clientId,
-    topic,
-    pipelineGroup: group ?? pipeline.name,
-    fetchBytesMax,
-    ...(ssl ? { ssl } : {}),
-    ...login,
-  })
 }
 
 interface GridPorts {

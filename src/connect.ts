@@ -1,0 +1,60 @@
+/**
+ * What commands connect to: the servers of a pipeline by its settings, with short times to wait, since a person waits. Together
+ * with main.ts, which builds a node, the only file that names adapters of several rooms.
+ */
+import { ForebayError } from './errors.ts'
+import type { EventLog } from './events/event-log.ts'
+import type { KafkaAddress } from './events/kafka-cluster.ts'
+import { KafkaEventLog } from './events/kafka-event-log.ts'
+import { PostgresEventLog } from './events/postgres-event-log.ts'
+import { HazelcastJobGrid } from './grid/hazelcast-job-grid.ts'
+import type { JobGrid } from './grid/job-grid.ts'
+import type { Database } from './inspect/database.ts'
+import type { EventSettings, NodeSettings } from './node/settings.ts'
+import { PostgresPool } from './offsets/postgres-pool.ts'
+import type { Pipeline } from './pipeline/pipeline.ts'
+
+const databaseConnectMs = 3000
+const statementMs = 10_000
+const gridConnectMs = 4000
+const gridCallMs = 2000
+
+/** The event log of `pipeline`; connects to nothing yet. */
+export function openEventLog({ events, database }: Pick<NodeSettings, 'events' | 'database'>, pipeline: Pipeline): EventLog {
+  const { topic } = pipeline.source
+  if (events.kind === 'postgres') {
+    return new PostgresEventLog({ url: database.url, topic, pipelineGroup: pipeline.name, fetchBytesMax: events.fetchBytesMax })
+  }
+  const { group, fetchBytesMax } = events
+  return new KafkaEventLog({ ...kafkaAddress(events), topic, pipelineGroup: group ?? pipeline.name, fetchBytesMax })
+}
+
+/** The database of the ledger, for a few statements of one command; connects to nothing yet. */
+export function openDatabase({ database }: Pick<NodeSettings, 'database'>): Database {
+  return new PostgresPool({
+    url: database.url,
+    applicationName: 'forebay command',
+    connectionsMax: 2,
+    connectTimeoutMs: databaseConnectMs,
+    statementTimeoutMs: statementMs,
+    lockTimeoutMs: statementMs,
+    idleInTransactionTimeoutMs: statementMs,
+  })
+}
+
+/** The grid as a client of its members. Throws FB_GRID_UNREACHABLE, and FB_USAGE in mode `local`: that grid is inside a node. */
+export function openGrid({ grid }: Pick<NodeSettings, 'grid'>): Promise<JobGrid> {
+  const { mode, clusterName, members } = grid
+  if (mode === 'local')
+    throw new ForebayError('FB_USAGE', 'the grid is inside the node (grid.mode local): only the node itself can tell of it')
+  return HazelcastJobGrid.connect({ clusterName, members, connectTimeoutMs: gridConnectMs, callTimeoutMs: gridCallMs })
+}
+
+function kafkaAddress({ brokers, clientId, ssl = false, sasl }: Extract<EventSettings, { kind: 'kafka' }>): KafkaAddress {
+  return {
+    brokers,
+    clientId,
+    ...(ssl ? { ssl } : {}),
+    ...(sasl === undefined ? {} : { sasl: sasl as NonNullable<KafkaAddress['sasl']> }),
+  }
+}
