@@ -64,6 +64,25 @@ create table forebay.watermarks (
   applied bigint not null check (applied >= -1),
   primary key (pipeline, task, partition, queue)
 ) ${hotTable};
+create table forebay.nodes (
+  pipeline text not null,
+  node text not null,
+  epoch int,
+  fingerprint jsonb not null,
+  waits_for text,
+  http text,
+  beat_at timestamptz not null default now(),
+  primary key (pipeline, node)
+) ${hotTable};
+create table forebay.cuts (
+  pipeline text primary key,
+  id uuid not null,
+  epoch int not null,
+  purpose text not null,
+  requested_by text not null,
+  requested_at timestamptz not null default now(),
+  renewed_at timestamptz not null default now()
+);
 create table forebay.dead_letters (
   id bigint generated always as identity primary key,
   pipeline text not null,
@@ -110,6 +129,8 @@ create table forebay.cron_runs (
 comment on table forebay.watermarks is 'Every job of the task in the queue at or below "applied" (or the floor of the partition, if that is higher) is applied or dead-lettered.';
 comment on table forebay.floors is 'Every job of the partition at or below "floor" is applied or dead-lettered.';
 comment on table forebay.floor_events is 'An event at or below the floor of its partition, to recognise the same topic again.';
+comment on table forebay.nodes is 'Who runs or waits, as of "beat_at": for people and commands, nothing rests on it.';
+comment on table forebay.cuts is 'A request to stop reading and drain, valid while it is renewed.';
 comment on table forebay.dead_letters is 'Events and jobs that could not be processed; task is null when it is the whole event. is_job: one job, payload is its line; else all jobs of the event. Open while resolved_at is null.';
 comment on table forebay.cron_tasks is 'Every scheduled time of the task at or before done_to has run, was given up or was skipped.';
 comment on table forebay.cron_runs is 'The latest scheduled times of each cron task and what became of them.';
