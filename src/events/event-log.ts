@@ -57,6 +57,8 @@ export interface EventLog {
   range(partition: number): Promise<PartitionRange>
   /** The first offset whose timestamp is at or after `timestampMs`, or the end offset. */
   offsetAt(partition: number, timestampMs: number): Promise<bigint>
+  /** The event at exactly `offset`, by one small read; undefined when the log holds none there. */
+  eventAt(partition: number, offset: bigint): Promise<EventRecord | undefined>
   open(partition: number, nextOffset: bigint): Promise<EventCursor>
   /** Publishes floors for lag tools; a hint that may fail (it is repeated on a timer). */
   commit(floors: ReadonlyMap<number, bigint>): Promise<void>

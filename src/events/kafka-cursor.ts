@@ -18,7 +18,7 @@ import { ForebayError } from '../errors.ts'
 import { type EventBatch, type EventCursor, floorBefore, nextOffsetAfter } from './event-log.ts'
 import { clusterOf, releaseCluster } from './kafka-cluster.ts'
 import { kafkaErrorType, kafkaUnreachable } from './kafka-error.ts'
-import { eventsOf, type FetchedPartition } from './kafka-fetched.ts'
+import { eventsOf, fetchFrom } from './kafka-fetched.ts'
 
 /** How long a broker may hold a fetch that finds nothing. */
 const fetchWaitMs = 100
@@ -27,7 +27,6 @@ const smallFetchIntervalMs = 4
 const smallBatchEvents = 64
 const retryFirstMs = 50
 const retryLastMs = 500
-const readCommitted = 1
 
 export interface KafkaCursorOptions {
   readonly kafka: Kafka
@@ -184,18 +183,7 @@ export class KafkaCursor implements EventCursor {
   async #fetch(nextOffset: bigint): Promise<EventBatch> {
     const { topic, partition, fetchBytesMax } = this.#options
     const cluster = await this.#connected()
-    const nodeId = Object.keys(cluster.findLeaderForPartitions(topic, [partition]))[0]
-    if (nodeId === undefined) throw new Error(`topic ${topic} has no partition ${partition}`)
-    const broker = await cluster.findBroker({ nodeId })
-    const response: { responses: { partitions: FetchedPartition[] }[] } = await broker.fetch({
-      isolationLevel: readCommitted,
-      maxWaitTime: fetchWaitMs,
-      minBytes: 1,
-      maxBytes: fetchBytesMax,
-      topics: [{ topic, partitions: [{ partition, fetchOffset: nextOffset.toString(), maxBytes: fetchBytesMax }] }],
-    })
-    const fetched = response.responses[0]?.partitions[0]
-    // A broker that throttles a client answers without any partition.
+    const fetched = await fetchFrom(cluster, { topic, partition, nextOffset, bytesMax: fetchBytesMax, waitMs: fetchWaitMs })
     return fetched === undefined ? { events: [], lastOffset: floorBefore(nextOffset) } : eventsOf(fetched, nextOffset)
   }
 

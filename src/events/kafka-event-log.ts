@@ -14,10 +14,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Broker, Cluster, Kafka } from 'kafkajs'
 import { assert, must } from '../assert.ts'
 import { ForebayError } from '../errors.ts'
-import { type EventCursor, type EventLog, type LogIdentity, nextOffsetAfter, type PartitionRange } from './event-log.ts'
+import { type EventCursor, type EventLog, type EventRecord, type LogIdentity, nextOffsetAfter, type PartitionRange } from './event-log.ts'
 import { clusterOf, type KafkaAddress, kafkaClient, releaseCluster } from './kafka-cluster.ts'
 import { KafkaCursor } from './kafka-cursor.ts'
 import { kafkaErrorType, kafkaFailure } from './kafka-error.ts'
+import { eventsOf, fetchFrom } from './kafka-fetched.ts'
 
 export interface KafkaEventLogOptions extends KafkaAddress {
   readonly topic: string
@@ -85,6 +86,19 @@ export class KafkaEventLog implements EventLog {
       const endOffset = await this.#listed(cluster, partition, { fromBeginning: false })
       const found = await this.#listed(cluster, partition, { fromTimestamp: Math.max(0, Math.ceil(timestampMs)) })
       return found < 0n ? endOffset : found
+    })
+  }
+
+  eventAt(partition: number, offset: bigint): Promise<EventRecord | undefined> {
+    return this.#ask(`asking for offset ${offset} of partition ${partition} of topic ${this.#options.topic}`, async (cluster) => {
+      try {
+        // A broker answers with at least the record batch that holds the offset, however little is asked for.
+        const fetched = await fetchFrom(cluster, { topic: this.#options.topic, partition, nextOffset: offset, bytesMax: 1, waitMs: 0 })
+        return fetched === undefined ? undefined : eventsOf(fetched, offset).events.find((event) => event.offset === offset)
+      } catch (error) {
+        if (kafkaErrorType(error) === 'OFFSET_OUT_OF_RANGE') return undefined
+        throw error
+      }
     })
   }
 

@@ -68,6 +68,21 @@ export function describeEventLog(name: string, start: () => Promise<EventLogHarn
       }
     }
 
+    it('gives the one event at an offset, and none where it holds none', async () => {
+      const { startOffset, endOffset } = await log.range(0)
+      const events = await all(0)
+      for (const { offset, value } of [events[0]!, events[123]!, events.at(-1)!]) {
+        const event = await log.eventAt(0, offset)
+        expect([event?.offset, String(event?.value)]).toEqual([offset, value])
+      }
+      const gap = events.findIndex(({ offset }, n) => n > 0 && offset !== events[n - 1]!.offset + 1n)
+      expect(gap).toBeGreaterThan(0)
+      expect(await log.eventAt(0, events[gap]!.offset - 1n)).toBeUndefined()
+      expect(await log.eventAt(0, endOffset)).toBeUndefined()
+      expect(await log.eventAt(0, endOffset + 100n)).toBeUndefined()
+      if (startOffset > 0n) expect(await log.eventAt(0, startOffset - 1n)).toBeUndefined()
+    })
+
     it('names itself the same way twice', async () => {
       const identity = await log.identity()
       expect(identity.partitions).toBe(harness.partitions)

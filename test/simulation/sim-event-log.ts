@@ -112,6 +112,13 @@ export class SimEventLog implements EventLog {
     })
   }
 
+  eventAt(partition: number, offset: bigint): Promise<EventRecord | undefined> {
+    return this.#wire.call('log', `eventAt p${partition} ${offset}`, () => {
+      const { records, startOffset } = this.#topic.partitions[partition]!
+      return offset < startOffset ? undefined : records.find((record) => record.offset === offset)
+    })
+  }
+
   open(partition: number, nextOffset: bigint): Promise<EventCursor> {
     return this.#wire.call('log', `open p${partition} ${nextOffset}`, () => new SimCursor(this.#topic, this.#wire, partition, nextOffset))
   }
