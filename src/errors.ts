@@ -24,10 +24,13 @@ export const errorCodes = {
   FB_BAD_EVENT: { policy: 'halt', exitCode: 65, meaning: 'one event cannot be decoded' },
   FB_FENCED: { policy: 'retry', exitCode: 75, meaning: 'another node moved a watermark first' },
   FB_EPOCH_CLOSED: { policy: 'halt', exitCode: 75, meaning: 'the epoch of this node is not the active one' },
-  FB_FINGERPRINT: { policy: 'halt', exitCode: 78, meaning: 'routing, limits or version differ from the active epoch' },
+  FB_FINGERPRINT: { policy: 'halt', exitCode: 78, meaning: 'the version of the pipeline was superseded' },
+  FB_ROUTING: { policy: 'halt', exitCode: 75, meaning: 'routing or limits differ from the active epoch: the node waits for a cut' },
   FB_RETENTION_PASSED: { policy: 'halt', exitCode: 74, meaning: 'the log no longer holds events that were not yet processed' },
   FB_LOG_TRUNCATED: { policy: 'halt', exitCode: 74, meaning: 'the log ends before what was already processed' },
   FB_FEED: { policy: 'fatal', exitCode: 65, meaning: 'the file to be fed cannot be read' },
+  FB_TABLE_DIFFERS: { policy: 'fatal', exitCode: 1, meaning: 'a table is not what its events call for' },
+  FB_INTERRUPTED: { policy: 'fatal', exitCode: 75, meaning: 'a command was stopped before its end' },
   FB_IDENTITY: { policy: 'fatal', exitCode: 78, meaning: 'the event log is not the one this ledger was built on' },
 } as const
 

@@ -104,6 +104,29 @@ create table forebay.dead_letters (
   reason text,
   check ((resolved_at is null) = (resolution is null))
 );
+create table forebay.replays (
+  id int generated always as identity primary key,
+  pipeline text not null,
+  task text not null,
+  target text not null,
+  version text not null,
+  file_hash text,
+  spec jsonb not null,
+  created_at timestamptz not null default now(),
+  finished_at timestamptz
+);
+create table forebay.replay_progress (
+  replay int not null references forebay.replays (id) on delete cascade,
+  partition int not null,
+  first_offset bigint not null,
+  last_offset bigint not null check (last_offset >= first_offset),
+  passed bigint not null check (passed between first_offset - 1 and last_offset),
+  events bigint not null default 0,
+  rows bigint not null default 0,
+  refused bigint not null default 0,
+  updated_at timestamptz not null default now(),
+  primary key (replay, partition)
+) with (fillfactor = 50);
 create unique index dead_letters_once on forebay.dead_letters (pipeline, topic, partition, "offset", coalesce(task, ''), ordinal);
 create table forebay.cron_tasks (
   pipeline text not null,
@@ -131,6 +154,8 @@ comment on table forebay.floors is 'Every job of the partition at or below "floo
 comment on table forebay.floor_events is 'An event at or below the floor of its partition, to recognise the same topic again.';
 comment on table forebay.nodes is 'Who runs or waits, as of "beat_at": for people and commands, nothing rests on it.';
 comment on table forebay.cuts is 'A request to stop reading and drain, valid while it is renewed.';
+comment on table forebay.replays is 'Replays into other tables: one row each, with the request as it was given.';
+comment on table forebay.replay_progress is 'Every event of the replay at or below "passed" is written; moves in the transaction of its rows.';
 comment on table forebay.dead_letters is 'Events and jobs that could not be processed; task is null when it is the whole event. is_job: one job, payload is its line; else all jobs of the event. Open while resolved_at is null.';
 comment on table forebay.cron_tasks is 'Every scheduled time of the task at or before done_to has run, was given up or was skipped.';
 comment on table forebay.cron_runs is 'The latest scheduled times of each cron task and what became of them.';

@@ -25,6 +25,11 @@ export interface PostgresTableOptions<C extends Columns, Key extends KeyColumn<C
   readonly upsertOn?: readonly Key[]
   /** How a column that is no key is merged with the row already there; `last` when left out. */
   readonly merge?: { readonly [Name in Exclude<keyof C, Key>]?: ModeOf<C[Name]> }
+  /**
+   * Columns that tell the rows of one event from those of every other, so that `forebay replay --verify` can compare. Default:
+   * `upsertOn`, else `source_partition` and `source_offset` where the table has both. Only of tables without `upsertOn`.
+   */
+  readonly identity?: readonly KeyColumn<NoInfer<C>>[]
 }
 
 /**
@@ -35,7 +40,7 @@ export function postgresTable<const C extends Columns, const Key extends KeyColu
   table: string,
   options: PostgresTableOptions<C, Key>,
 ): Sink<RowOf<C>> {
-  const { columns, upsertOn, merge } = options
+  const { columns, upsertOn, merge, identity } = options
   const merged = merge as Readonly<Record<string, MergeMode>> | undefined
   return {
     definition: {
@@ -44,6 +49,7 @@ export function postgresTable<const C extends Columns, const Key extends KeyColu
       columns,
       ...(upsertOn === undefined ? {} : { upsertOn }),
       ...(merged === undefined ? {} : { merge: merged }),
+      ...(identity === undefined ? {} : { identity }),
     },
   }
 }

@@ -38,4 +38,9 @@ export interface PostgresTableDefinition {
   /** The columns of a unique index; never nullable. */
   readonly upsertOn?: readonly string[]
   readonly merge?: Readonly<Record<string, MergeMode>>
+  /**
+   * Columns that tell the rows of one event from those of every other, for `forebay replay --verify`; never nullable. Default:
+   * `upsertOn`, else `source_partition` and `source_offset` where the table has both. Only of tables without `upsertOn`.
+   */
+  readonly identity?: readonly string[]
 }

@@ -22,6 +22,8 @@ export interface TablePlan {
   readonly columns: readonly PlannedColumn[]
   /** Empty: plain inserts. */
   readonly key: readonly string[]
+  /** Columns by which rows are found again; empty when none are declared and there is no default. */
+  readonly identity: readonly string[]
 }
 
 const baseTypes: readonly BaseColumnType[] = ['int', 'bigint', 'text', 'boolean', 'double', 'numeric', 'timestamptz', 'json']
@@ -58,7 +60,34 @@ export function planTable(definition: PostgresTableDefinition): TablePlan {
   const planned = ordered.map((column) =>
     planColumn(column, columns[column]!, { isKey: upsertOn.includes(column), merge: merge[column] ?? 'last' }, fail),
   )
-  return { schema, table, columns: planned, key: upsertOn }
+  return { schema, table, columns: planned, key: upsertOn, identity: identityOf(definition, planned, fail) }
+}
+
+/** The columns of a row that say from which event it is; found by their names where `identity` is left out. */
+export const positionColumns = ['source_partition', 'source_offset'] as const
+
+function identityOf(
+  { identity, upsertOn }: PostgresTableDefinition,
+  columns: readonly PlannedColumn[],
+  fail: (what: string) => never,
+): readonly string[] {
+  if (identity === undefined) {
+    if (upsertOn !== undefined) return upsertOn
+    const isThere = positionColumns.every((name) => columns.some((column) => column.name === name && !column.isNullable))
+    return isThere ? positionColumns : []
+  }
+  if (upsertOn !== undefined) return fail('identity is for tables without upsertOn, whose rows are known by their key; leave it out')
+  if (identity.length === 0) return fail('identity needs at least one column; leave it out for source_partition and source_offset')
+  if (new Set(identity).size < identity.length) return fail('identity names a column twice')
+  for (const name of identity) {
+    const column = columns.find((one) => one.name === name)
+    if (column === undefined)
+      return fail(`identity names "${name}", which is no column; the columns are ${columns.map((one) => one.name).join(', ')}`)
+    if (column.isNullable) return fail(`identity column "${name}" must not be nullable; take the ? away`)
+    if (!keyTypes.includes(column.type))
+      return fail(`identity column "${name}" is ${column.type}; it is to be one of ${keyTypes.join(', ')}`)
+  }
+  return identity
 }
 
 function planColumn(

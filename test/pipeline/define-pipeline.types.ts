@@ -87,5 +87,10 @@ postgresTable('t', { columns: { symbol: 'text', n: 'int' }, upsertOn: ['symbol']
 postgresTable('t', { columns: { symbol: 'text', n: 'int' }, upsertOn: ['symbol'], merge: { n: 'sum' } })
 // @ts-expect-error text cannot be added
 postgresTable('t', { columns: { symbol: 'text', note: 'text' }, upsertOn: ['symbol'], merge: { note: 'add' } })
+postgresTable('t', { columns: { symbol: 'text', n: 'int' }, identity: ['symbol', 'n'] })
+// @ts-expect-error an identity that is no column
+postgresTable('t', { columns: { symbol: 'text', n: 'int' }, identity: ['symbl'] })
+// @ts-expect-error a nullable identity
+postgresTable('t', { columns: { symbol: 'text?', n: 'int' }, identity: ['symbol'] })
 // @ts-expect-error a value without the field of latestBy
 definePipeline({ name: 'x', source, tasks: { a: { every: '1s', sink: webSocket('c', { latestBy: (p: { id: string }) => p.id }), convert: (t) => ({ symbol: t.symbol }) } } })

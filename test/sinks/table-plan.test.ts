@@ -14,6 +14,15 @@ describe('a table plan', () => {
     ])
   })
 
+  it('finds rows again by what is declared, by the key, or by partition and offset of their event', () => {
+    const position = { source_partition: 'int', source_offset: 'bigint' } as const
+    expect(planTable(base).identity).toEqual([])
+    expect(planTable({ ...base, identity: ['n'] }).identity).toEqual(['n'])
+    expect(planTable({ ...base, upsertOn: ['k'] }).identity).toEqual(['k'])
+    expect(planTable({ ...base, columns: { ...base.columns, ...position } }).identity).toEqual(['source_partition', 'source_offset'])
+    expect(planTable({ ...base, columns: { ...position, source_offset: 'bigint?' } }).identity).toEqual([])
+  })
+
   it('quotes a name whatever it holds', () => {
     expect(quotedTable(planTable({ ...base, table: 'My "own".Ta ble' }))).toBe('"My ""own"""."Ta ble"')
   })
@@ -31,6 +40,12 @@ describe('a table plan', () => {
     ['at least one column', { columns: {} }],
     ['at least one column', { upsertOn: [] }],
     ['twice', { upsertOn: ['k', 'k'] }],
+    ['identity names "z"', { identity: ['z'] }],
+    ['identity column "b" must not be nullable', { columns: { b: 'text?' }, identity: ['b'] }],
+    ['identity column "d" is double', { columns: { d: 'double' }, identity: ['d'] }],
+    ['identity names a column twice', { identity: ['k', 'k'] }],
+    ['identity needs at least one', { identity: [] }],
+    ['identity is for tables without upsertOn', { upsertOn: ['k'], identity: ['k'] }],
     ['schema.table', { table: 'a.b.c' }],
     ['schema.table', { table: '' }],
   ])('refuses a definition: %s', (sentence, change) => {
