@@ -18,6 +18,7 @@ import { hashName } from './ingest/converter.ts'
 import { createLogger } from './node/logger.ts'
 import { HttpServer } from './node/http-server.ts'
 import { checkMemory } from './node/memory-bound.ts'
+import { LedgerWatch } from './node/ledger-watch.ts'
 import { Membership } from './node/membership.ts'
 import { NodeMetrics } from './node/metrics.ts'
 import { LogEnds, gatherStatus } from './node/node-status.ts'
@@ -30,6 +31,7 @@ import type { Observer } from './observer.ts'
 import { openPostgresLedger } from './offsets/postgres-ledger.ts'
 import type { PostgresLedger } from './offsets/postgres-ledger.ts'
 import { PostgresPool } from './offsets/postgres-pool.ts'
+import type { PostgresTransaction } from './offsets/postgres-transaction.ts'
 import type { Pipeline, TaskDefinition } from './pipeline/pipeline.ts'
 import { SystemClock } from './schedule/clock.ts'
 import type { Clock } from './schedule/clock.ts'
@@ -148,6 +150,8 @@ interface BuiltNode {
   readonly membership: Membership
   readonly channels: readonly WebSocketSink[]
   readonly epoch: number
+  readonly scope: string
+  readonly watch: LedgerWatch<PostgresTransaction>
 }
 
 async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSettings, pipeline: Pipeline): Promise<BuiltNode> {
@@ -156,6 +160,7 @@ async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSetti
   const { deployment, epoch } = ledger
   const scope = scopeName({ deployment, pipeline: pipeline.name, topic: pipeline.source.topic, epoch })
   await checkCapacity(grid, scope, settings.grid)
+  const watch = new LedgerWatch(ledger, clock)
   const tasks = chosenTasks(settings, pipeline)
   const tracked = trackedTasks(tasks)
   const sinks = new Map<string, RunningSink>()
@@ -163,7 +168,7 @@ async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSetti
   const info = { epoch, http: null, pid: process.pid, isEligible: true }
   const membership = new Membership({ grid, clock, observer }, { id, scope, beatMs, leaseMs }, info)
   const node = new Node(
-    { log, grid, ledger, clock, observer, membership },
+    { log, grid, ledger: watch, clock, observer, membership },
     {
       id,
       scope,
@@ -176,11 +181,11 @@ async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSetti
       linesBytesMax: segmentBytesMax - headBytesMax,
       decode: (value) => pipeline.source.decode.decode(value),
       key: pipeline.key,
-      tasks: tasks.map((task) => nodeTask(task, sinks, tracked, settings)),
+      tasks: tasks.map((task) => nodeTask(task, watch.sinkOf(task.name, sinks.get(task.name)!), tracked, settings)),
     },
   )
   const channels = [...sinks.values()].filter((sink): sink is WebSocketSink => sink.delivery === 'ephemeral')
-  return { node, membership, channels, epoch }
+  return { node, membership, channels, epoch, scope, watch }
 }
 
 interface Serving {
@@ -193,7 +198,7 @@ interface Serving {
 /** Serves status, metrics and channels from now on. */
 async function serve(base: Base, built: BuiltNode, serving: Serving, parts: Parts): Promise<HttpServer> {
   const { id, clock, metrics } = base
-  const { node, membership, channels, epoch } = built
+  const { node, membership, channels, epoch, scope, watch } = built
   const { settings, pipeline, ends, fatalReason } = serving
   const startedAtMs = clock.wallMs()
   const status = () =>
@@ -202,6 +207,8 @@ async function serve(base: Base, built: BuiltNode, serving: Serving, parts: Part
       version: pipeline.version,
       pipeline: pipeline.name,
       epoch,
+      scope,
+      ledger: watch,
       startedAtMs,
       windowSegmentsMax: windowSegmentsMax(settings.grid.capacity),
       node,
@@ -317,13 +324,7 @@ async function createSink({ sink }: TaskDefinition, { pool, ...ports }: SinkPort
   return createWebSocket({ definition: sink, ...ports, seed: rowsOf })
 }
 
-function nodeTask(
-  task: TaskDefinition,
-  sinks: ReadonlyMap<string, RunningSink>,
-  tracked: readonly string[],
-  settings: NodeSettings,
-): NodeTask {
-  const sink = sinks.get(task.name)!
+function nodeTask(task: TaskDefinition, sink: RunningSink, tracked: readonly string[], settings: NodeSettings): NodeTask {
   const { everyMs, rowsMax, bytesMax } = { ...task, ...settings.tasks[task.name] }
   return {
     name: task.name,

@@ -1,12 +1,15 @@
 /** Gathers what `GET /status` answers from a running node. */
 import { sentenceOf } from '../errors.ts'
 import { nextOffsetAfter } from '../events/event-log.ts'
-import type { EventLog } from '../events/event-log.ts'
+import type { EventLog, PartitionRange } from '../events/event-log.ts'
+import type { LedgerTransaction } from '../offsets/ledger.ts'
 import type { Clock } from '../schedule/clock.ts'
+import type { TaskInbox } from '../work/task-inbox.ts'
+import type { LedgerWatch, Trouble } from './ledger-watch.ts'
 import type { Membership } from './membership.ts'
 import type { NodeMetrics } from './metrics.ts'
 import type { Node } from './node.ts'
-import type { ChannelStatus, NodeStatus, PartitionStatus, QueueStatus, TaskStatus } from './status.ts'
+import type { ChannelStatus, InboxStatus, NodeStatus, PartitionStatus, QueueStatus, TaskStatus } from './status.ts'
 
 export interface StatusSources {
   readonly id: string
@@ -20,57 +23,71 @@ export interface StatusSources {
   readonly metrics: NodeMetrics
   readonly channels: () => readonly ChannelStatus[]
   readonly ends: LogEnds
+  readonly scope: string
+  readonly ledger: LedgerWatch<LedgerTransaction>
 }
 
 const lookMs = 500
+/** How soon a task that failed tries again at the latest; a blocked one does so once a second. */
+const blockedRetryMs = 1000
+const retryMs = 2000
 
-/** The end of each owned partition, looked up on a timer so that the status needs no I/O. */
+/** The range of each owned partition, looked up on a timer so that the status needs no I/O. */
 export class LogEnds {
-  readonly #ends = new Map<number, bigint>()
-  #trouble: string | undefined
+  readonly #ranges = new Map<number, PartitionRange>()
+  #trouble: Trouble | undefined
 
-  end(partition: number): bigint | undefined {
-    return this.#ends.get(partition)
+  range(partition: number): PartitionRange | undefined {
+    return this.#ranges.get(partition)
   }
 
   /** Why the log does not answer, while it does not. */
-  get trouble(): string | undefined {
+  get trouble(): Trouble | undefined {
     return this.#trouble
   }
 
   async run(log: EventLog, partitions: () => Iterable<number>, clock: Clock, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
-        for (const partition of partitions()) this.#ends.set(partition, (await log.range(partition)).endOffset)
+        for (const partition of partitions()) this.#ranges.set(partition, await log.range(partition))
         this.#trouble = undefined
       } catch (error) {
-        this.#trouble = sentenceOf(error)
+        this.#trouble = { sinceMs: this.#trouble?.sinceMs ?? clock.wallMs(), sentence: sentenceOf(error) }
       }
       await clock.sleep(lookMs, signal)
     }
   }
 }
 
+type OwnerEntry = Node['owners'] extends ReadonlyMap<number, infer Entry> ? Entry : never
+
 export function gatherStatus(from: StatusSources): NodeStatus {
   const { metrics, node, membership } = from
-  const partitions = [...node.owners].map(([partition, owner]) => partitionStatus(partition, owner, from.ends))
-  const tasks = node.runners.map((runner) => taskStatus(runner, metrics))
+  const partitions = [...node.owners].map(([partition, owner]) => partitionStatus(partition, owner, from))
+  const tasks = node.runners.map((runner) => taskStatus(runner, metrics, from.ledger))
   const reasons = [
     ...partitions.flatMap(({ partition, haltedReason }) => (haltedReason === null ? [] : [`partition ${partition}: ${haltedReason}`])),
     ...node.runners.flatMap(({ lastError, options }) => (lastError === undefined ? [] : [`task ${options.task}: ${lastError}`])),
     ...(membership.isReached ? [] : ['the grid does not answer']),
-    ...(from.ends.trouble === undefined ? [] : [from.ends.trouble]),
+    ...(from.ends.trouble === undefined ? [] : [from.ends.trouble.sentence]),
   ]
   return {
     node: from.id,
     version: from.version,
     pipeline: from.pipeline,
     epoch: from.epoch,
+    scope: from.scope,
+    pid: process.pid,
     startedAtMs: from.startedAtMs,
     ...metrics.activity(),
     isReady: reasons.length === 0,
     reasons,
-    members: membership.live().map(({ id }) => ({ node: id, isSelf: id === from.id })),
+    servers: {
+      database: from.ledger.trouble ?? null,
+      grid: membership.isReached ? null : { sinceMs: null, sentence: 'the grid does not answer' },
+      eventLog: from.ends.trouble ?? null,
+    },
+    members: membership.live().map(({ id, info }) => ({ node: id, isSelf: id === from.id, http: info.http })),
     partitions,
     queues: queueStatuses(from),
     tasks,
@@ -84,18 +101,27 @@ export function gatherStatus(from: StatusSources): NodeStatus {
 
 function partitionStatus(
   partition: number,
-  owner: { part: { floor: bigint; position: bigint } | undefined; trouble: string | undefined },
-  ends: LogEnds,
+  { part, trouble, troubleCode }: OwnerEntry,
+  { ends, windowSegmentsMax }: StatusSources,
 ): PartitionStatus {
-  const end = ends.end(partition)
-  const floor = owner.part?.floor ?? -1n
+  const range = ends.range(partition)
+  const floor = part?.floor ?? -1n
   return {
     partition,
     floor: String(floor),
-    position: String(owner.part?.position ?? -1n),
-    ...(end === undefined ? {} : { endOffset: String(end) }),
-    lagEvents: end === undefined ? null : Math.max(0, Number(end - nextOffsetAfter(floor))),
-    haltedReason: owner.trouble ?? null,
+    position: String(part?.position ?? -1n),
+    ...(range === undefined ? {} : { startOffset: String(range.startOffset), endOffset: String(range.endOffset) }),
+    lagEvents: range === undefined ? null : Math.max(0, Number(range.endOffset - nextOffsetAfter(floor))),
+    haltedReason: trouble ?? null,
+    haltedCode: troubleCode ?? null,
+    outboxes: (part?.outboxes ?? []).map(({ queue, sent, isIdle, windowSegments, windowBytes }) => ({
+      queue,
+      sent: String(sent),
+      isIdle,
+      windowSegments,
+      windowSegmentsMax,
+      windowBytes,
+    })),
   }
 }
 
@@ -111,19 +137,40 @@ function queueStatuses({ node, windowSegmentsMax }: StatusSources): QueueStatus[
       applied: Object.fromEntries(inboxes.map(({ task, applied }) => [task, String(applied)])),
       pendingJobs: inboxes.reduce((sum, inbox) => sum + inbox.rows, 0),
       ...(outbox === undefined ? {} : { windowUsed: outbox.windowSegments / windowSegmentsMax }),
+      inboxes: Object.fromEntries(inboxes.map((inbox) => [inbox.task, inboxStatus(inbox)])),
     }
   })
 }
 
-function taskStatus(runner: Node['runners'][number], metrics: NodeMetrics): TaskStatus {
+function inboxStatus(inbox: TaskInbox): InboxStatus {
+  const { rows: jobs, bytes, intervals } = inbox
+  const oldest = jobs === 0 ? undefined : inbox.take(1)?.sections[0]
+  return {
+    jobs,
+    bytes,
+    intervals,
+    oldestMs: oldest?.timeMs(0) ?? null,
+    oldestOffset: oldest === undefined ? null : String(oldest.offset(0)),
+  }
+}
+
+function taskStatus(runner: Node['runners'][number], metrics: NodeMetrics, ledger: StatusSources['ledger']): TaskStatus {
   const { task, everyMs } = runner.options
+  const failing = ledger.failing(task)
+  const flushingSinceMs = ledger.flushingSinceMs(task)
+  const waitsMs = runner.isBlocked ? blockedRetryMs : retryMs
   return {
     task,
     everyMs,
     rows: metrics.total('rows', task),
     tickSlipP99Ms: metrics.percentile('tickSlipMs', 99, task),
     flushP99Ms: metrics.percentile('flushMs', 99, task),
-    lastError: runner.lastError ?? null,
+    lastError: runner.lastError ?? failing?.sentence ?? null,
+    lastErrorCode: failing?.code ?? null,
+    attempts: failing?.attempts ?? 0,
+    failingSinceMs: failing?.sinceMs ?? null,
+    flushingSinceMs: flushingSinceMs ?? null,
+    nextTryMs: failing === undefined || flushingSinceMs !== undefined ? null : failing.lastMs + waitsMs,
     blockedReason: runner.isBlocked ? (runner.lastError ?? 'refused by the database') : null,
   }
 }

@@ -8,7 +8,7 @@
  * Two nodes that both believe to own something harm nothing: only the ledger fences (fact 1 of the protocol).
  */
 import { setMaxListeners } from 'node:events'
-import type { ForebayError } from '../errors.ts'
+import type { ErrorCode, ForebayError } from '../errors.ts'
 import { sentenceOf } from '../errors.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { JobGrid } from '../grid/job-grid.ts'
@@ -58,6 +58,7 @@ interface Running<T> {
   readonly stop: AbortController
   readonly done: Promise<void>
   trouble: string | undefined
+  troubleCode: ErrorCode | undefined
 }
 
 const reconcileMs = 100
@@ -171,7 +172,7 @@ export class Node {
         const owner = `${id}.${this.#lives++}`
         const options = { partition, queues, owner, scope, secret, sections, linesBytesMax, windowSegmentsMax, lingerMs }
         entry.part = new PartitionOwner(this.#ports, options, this.#converter)
-        entry.trouble = undefined
+        entry.trouble = entry.troubleCode = undefined
         await entry.part.run(signal)
       },
       onFailure: (error) => {
@@ -199,7 +200,7 @@ export class Node {
           onJobs,
         })
         entry.part = reader
-        entry.trouble = undefined
+        entry.trouble = entry.troubleCode = undefined
         for (const runner of this.#runners) runner.attach(reader)
         try {
           await reader.run(signal)
@@ -221,7 +222,7 @@ export class Node {
     const stop = new AbortController()
     const forward = () => stop.abort()
     this.#stop.signal.addEventListener('abort', forward, { once: true })
-    const entry: Running<T> = { part: undefined, stop, done: Promise.resolve(), trouble: undefined }
+    const entry: Running<T> = { part: undefined, stop, done: Promise.resolve(), trouble: undefined, troubleCode: undefined }
     const { live, onFailure } = life(entry)
     const supervised = supervise(
       {
@@ -231,6 +232,7 @@ export class Node {
           if (entry.trouble !== error.message)
             observer.log(error.policy === 'halt' ? 'error' : 'warn', `${name}: ${error.message}`, { code: error.code })
           entry.trouble = error.message
+          entry.troubleCode = error.code
           onFailure(error)
         },
       },

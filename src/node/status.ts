@@ -1,12 +1,51 @@
 /**
  * What `GET /status` of a node tells. Offsets are decimal strings, since JSON numbers end at 2^53.
  */
+import type { ErrorCode } from '../errors.ts'
 import type { CounterName } from '../observer.ts'
 import { Histogram, type HistogramJson } from './histogram.ts'
 
 export interface MemberStatus {
   readonly node: string
   readonly isSelf: boolean
+  /** Where it serves its pages; null when it does not say. */
+  readonly http: string | null
+}
+
+/** Why a server does not answer, and since when (wall clock). */
+export interface ServerTrouble {
+  readonly sinceMs: number | null
+  readonly sentence: string
+}
+
+/** Null: it answers. */
+export interface ServersStatus {
+  readonly database: ServerTrouble | null
+  readonly grid: ServerTrouble | null
+  readonly eventLog: ServerTrouble | null
+}
+
+/** What the owner of a partition has sent into one of its queues. */
+export interface OutboxStatus {
+  readonly queue: number
+  /** Every job up to here is in an acknowledged segment, or applied. */
+  readonly sent: string
+  /** Nothing buffered and no append unacknowledged. */
+  readonly isIdle: boolean
+  readonly windowSegments: number
+  readonly windowSegmentsMax: number
+  readonly windowBytes: number
+}
+
+/** What one task of a queue still has to flush, at its reader. */
+export interface InboxStatus {
+  readonly jobs: number
+  readonly bytes: number
+  /** Parts of segments that wait, those without a job for the task too. */
+  readonly intervals: number
+  /** Record time of the oldest job that waits; null when none does. */
+  readonly oldestMs: number | null
+  readonly oldestOffset: string | null
 }
 
 /** A source partition that this node reads. */
@@ -16,12 +55,18 @@ export interface PartitionStatus {
   readonly floor: string
   /** The last offset read. */
   readonly position: string
+  /** The first offset the log still has; left out while unknown. */
+  readonly startOffset?: string
   /** The offset the next event of the log will get; left out while unknown. */
   readonly endOffset?: string
   /** Events in the log above the floor; null while `endOffset` is unknown. */
   readonly lagEvents: number | null
   /** Why reading stands still, else null. */
   readonly haltedReason: string | null
+  /** The code of that error, else null. */
+  readonly haltedCode: ErrorCode | null
+  /** Empty until the owner has read the watermarks. */
+  readonly outboxes: readonly OutboxStatus[]
 }
 
 /** A queue that this node reads. */
@@ -36,6 +81,8 @@ export interface QueueStatus {
   readonly pendingJobs: number
   /** Share of the queue's window in use, 0 to 1; left out when this node does not write the queue. */
   readonly windowUsed?: number
+  /** By task; empty until the reader has read the watermarks. */
+  readonly inboxes: Readonly<Record<string, InboxStatus>>
 }
 
 export interface TaskStatus {
@@ -46,6 +93,14 @@ export interface TaskStatus {
   readonly tickSlipP99Ms: number | null
   readonly flushP99Ms: number | null
   readonly lastError: string | null
+  readonly lastErrorCode: ErrorCode | null
+  /** Failures in a row, and since when (wall clock); 0 and null while flushes succeed. */
+  readonly attempts: number
+  readonly failingSinceMs: number | null
+  /** When the flush under way began (wall clock); null when none is. */
+  readonly flushingSinceMs: number | null
+  /** When it is tried again at the latest (wall clock); null while it does not wait after a failure. */
+  readonly nextTryMs: number | null
   /** Why the task stands still until an operator mends it, else null. */
   readonly blockedReason: string | null
 }
@@ -64,6 +119,9 @@ export interface NodeStatus {
   readonly pipeline: string
   /** Null until the ledger has answered. */
   readonly epoch: number | null
+  /** Deployment, pipeline, topic and epoch: part of the names of rings and maps. */
+  readonly scope: string
+  readonly pid: number
   readonly startedAtMs: number
   /** Wall clock of the first event polled since start; null before. */
   readonly firstEventAtMs: number | null
@@ -73,6 +131,7 @@ export interface NodeStatus {
   readonly isReady: boolean
   /** Why not, one sentence each; empty when ready. */
   readonly reasons: readonly string[]
+  readonly servers: ServersStatus
   /** Live nodes as this one sees them. */
   readonly members: readonly MemberStatus[]
   readonly partitions: readonly PartitionStatus[]
