@@ -9,6 +9,8 @@
  * - *settle* raises the floor, opens the windows, repairs what readers flagged and keeps the tails of the queues its own
  *   (rules 4, 7, 8).
  *
+ * While the pipeline is asked to drain (rule 11) ingest reads no further than what some queue has applied already.
+ *
  * A repair changes the state at once and raises the generation; whatever ingest had under way in the old one is void.
  * Ownership is only a saving of work: two owners of a partition for a while harm nothing.
  *
@@ -23,7 +25,7 @@ import { flagKey, flagMapName, ringName, stampText } from '../grid/queue-name.ts
 import { decodeSegment, encodeSegment } from '../grid/segment.ts'
 import type { LineKind } from '../grid/segment.ts'
 import type { Observer } from '../observer.ts'
-import { lowestWatermark } from '../offsets/ledger.ts'
+import { highestWatermark, lowestWatermark } from '../offsets/ledger.ts'
 import type { Ledger, OwnerCapture, PartitionView } from '../offsets/ledger.ts'
 import { Backoff } from '../schedule/backoff.ts'
 import type { Clock } from '../schedule/clock.ts'
@@ -61,6 +63,7 @@ const settleMs = 50
 const idleSettleMs = 250
 const heartbeatMs = 250
 const repairIntervalMs = 500
+const partingMs = 5000
 
 export class PartitionOwner {
   readonly #ports: PartitionOwnerPorts
@@ -75,6 +78,8 @@ export class PartitionOwner {
   #nextRepairMs = 0
   #nextHeartbeatMs = 0
   #bufferedSinceMs: number | undefined
+  /** Where reading stops while the pipeline is asked to drain. */
+  #drainTo: bigint | undefined
   #view: PartitionView | undefined
   /** Watermark of each queue at the last look at its tail. */
   #stalled: bigint[] = []
@@ -108,10 +113,10 @@ export class PartitionOwner {
    * while starting.
    */
   async run(signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return
     const stop = new AbortController()
     const abort = () => stop.abort()
     signal.addEventListener('abort', abort)
-    if (signal.aborted) return
     try {
       await this.#start()
       await Promise.all([this.#ingest(stop.signal).finally(abort), this.#settleUntil(stop.signal).finally(abort)])
@@ -146,6 +151,7 @@ export class PartitionOwner {
       )
     }
     this.#floor = this.#position = view.floor
+    this.#drainTo = drainTo(view)
     this.#outboxes = Array.from(
       { length: queues },
       (_, queue) => new QueueOutbox(queue, lowestWatermark(view, queue), sections, this.#options),
@@ -159,10 +165,11 @@ export class PartitionOwner {
     while (!signal.aborted) {
       const generation = this.#generation
       try {
-        const batch = await this.#poll()
+        const batch = this.#isHeld() ? await this.#hold(signal) : await this.#poll()
         backoff.reset()
         if (generation === this.#generation) await this.#take(batch, generation, signal)
       } catch (error) {
+        if (isForebayError(error) && error.policy === 'halt') await this.#part(signal)
         if (!isForebayError(error) || error.policy !== 'retry') throw error
         await this.#ports.clock.sleep(backoff.next(), signal)
       }
@@ -175,6 +182,16 @@ export class PartitionOwner {
     if (this.#bufferedSinceMs === undefined) return this.#cursor.poll(pollWaitMs)
     const waitedMs = this.#ports.clock.now() - this.#bufferedSinceMs
     return this.#cursor.poll(Math.max(0, this.#options.lingerMs - waitedMs))
+  }
+
+  /** Asked to drain, and past everything that is applied: with no row above its floor a cut can be made (rule 11). */
+  #isHeld(): boolean {
+    return this.#drainTo !== undefined && this.#position >= this.#drainTo
+  }
+
+  async #hold(signal: AbortSignal): Promise<EventBatch> {
+    await this.#ports.clock.sleep(roomWaitMs, signal)
+    return { events: [], lastOffset: this.#position }
   }
 
   async #take(batch: EventBatch, generation: number, signal: AbortSignal): Promise<void> {
@@ -205,6 +222,18 @@ export class PartitionOwner {
 
   #hasLingered(): boolean {
     return this.#bufferedSinceMs !== undefined && this.#ports.clock.now() - this.#bufferedSinceMs >= this.#options.lingerMs
+  }
+
+  /** Before a halt: the log may never give again what is buffered, so it is sent and may be applied, for no longer than `partingMs`. */
+  async #part(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#ports
+    const over = new AbortController()
+    const until = AbortSignal.any([signal, over.signal])
+    const time = clock.sleep(partingMs, until).then(() => over.abort())
+    await this.#send(true, this.#generation, until)
+    while (!until.aborted && this.#outboxes.some(({ windowSegments }) => windowSegments > 0)) await clock.sleep(settleMs, until)
+    over.abort()
+    await time
   }
 
   /** Appends every full draft, and the open ones too when `withOpen`; waits for the acknowledgements. */
@@ -275,6 +304,7 @@ export class PartitionOwner {
 
   #observe(view: PartitionView): void {
     this.#floor = view.floor
+    this.#drainTo = drainTo(view)
     for (const outbox of this.#outboxes) outbox.release(lowestWatermark(view, outbox.queue))
     this.#view = view
   }
@@ -344,4 +374,8 @@ export class PartitionOwner {
     await grid.append(ring, encodeSegment(head, [], secret))
     observer.count('heartbeats', 1)
   }
+}
+
+function drainTo(view: PartitionView): bigint | undefined {
+  return view.isDraining === true ? highestWatermark(view) : undefined
 }

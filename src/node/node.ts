@@ -99,6 +99,11 @@ export class Node {
     return this.#runners
   }
 
+  /** Flushes what waits at once, whatever the cadence: the pipeline is asked to drain. */
+  hurry(): void {
+    for (const runner of this.#runners) runner.hurry()
+  }
+
   /** Throws what stops the whole node: FB_EPOCH_CLOSED, fatal errors, bugs. */
   async run(signal: AbortSignal): Promise<void> {
     const abort = () => this.#stop.abort()

@@ -1,13 +1,18 @@
 /**
  * Opening a pipeline's ledger: is this the same log as before (rule 13), and which epoch is it (rule 11)?
  *
- * A start reads first, without a lock, so that a node that joins disturbs nobody. Only a first start, a new version or
- * added partitions take the exclusive lock, look again, and write.
+ * A start reads first, without a lock, so that a node that joins disturbs nobody. Only a first start, a new version, added
+ * partitions or another routing take the exclusive lock, look again, and write.
+ *
+ * Another version inherits every watermark. Another routing cannot, since its queues are not the old ones: it is opened at a cut
+ * where nothing is applied beyond any floor (`undrained` is empty), and its watermarks begin at the floors (I8).
  */
 import { createHash } from 'node:crypto'
 import pg from 'pg'
 import { ForebayError } from '../errors.ts'
 import type { LogIdentity } from '../events/event-log.ts'
+import { freshNodes } from './presence.ts'
+import { dropRequest, isRequested, undrained, undrainedText } from './drain.ts'
 
 /** What all nodes of one epoch have in common. The first four decide which job goes where and when it is refused. */
 export interface Fingerprint {
@@ -22,7 +27,8 @@ export interface Fingerprint {
   readonly version: string
 }
 
-const routingFields = ['queues', 'hash', 'segmentBytesMax', 'eventBytesMax'] as const
+/** Settings that decide which job goes where; another value needs a drained cut. */
+export const routingFields = ['queues', 'hash', 'segmentBytesMax', 'eventBytesMax'] as const
 
 export interface Opening {
   readonly pipeline: string
@@ -36,16 +42,22 @@ export interface Opening {
    * Partitions added later start at -1, so that none of their events is missed.
    */
   startAt(): Promise<ReadonlyMap<number, bigint>>
+  /** Joins the active epoch or throws FB_EPOCH_CLOSED: for a node whose own epoch was closed. Default: may open one. */
+  readonly isJoinOnly?: boolean
+  /** Id of the drain request under which another routing may be opened although nodes run. Default: only where none runs. */
+  readonly drainRequest?: string
 }
 
 export interface Epoch {
   readonly epoch: number
   readonly reset: number
+  /** Set when this call cut the routing over: what an operator should be told. */
+  readonly cutSentence?: string
   /** Sentences an operator should read. */
   readonly warnings: readonly string[]
 }
 
-interface EpochRow {
+export interface EpochRow {
   readonly epoch: number
   readonly reset: number
   readonly version: string
@@ -60,42 +72,75 @@ interface PipelineRow {
   readonly partitions: number
 }
 
-interface Known {
+/** What the ledger knows of a pipeline. */
+export interface Known {
   readonly pipeline: PipelineRow | undefined
   readonly active: EpochRow | undefined
   readonly earlierVersions: readonly string[]
 }
+
+/** `join`: nothing is to be written. `cut`: the routing differs. */
+type Verdict = 'join' | 'open' | 'cut'
 
 /** Key of the advisory lock that flushes share and an opening epoch holds alone. */
 export function epochLock(pipeline: string): string {
   return String(createHash('sha256').update(`forebay epoch ${pipeline}`).digest().readBigInt64BE())
 }
 
-/** Joins the active epoch or opens one. Throws FB_IDENTITY or FB_FINGERPRINT. */
+/**
+ * Joins the active epoch or opens one. Throws FB_IDENTITY; FB_FINGERPRINT for a version that was superseded; FB_ROUTING when the
+ * routing differs and cannot be cut over now.
+ */
 export async function openEpoch(client: pg.ClientBase, opening: Opening): Promise<Epoch> {
-  const seen = await readKnown(client, opening)
-  if (isJoinable(seen, opening)) return epochOf(seen.active, opening)
+  const seen = await readKnown(client, opening.pipeline)
+  const verdict = verdictOf(seen, opening)
+  if (verdict === 'join') return epochOf(seen.active, opening)
+  if (verdict === 'cut') await checkCut(client, opening, seen.active!)
   const floors = seen.pipeline === undefined ? await opening.startAt() : new Map<number, bigint>()
   await client.query(`begin isolation level read committed read write; select pg_advisory_xact_lock(${epochLock(opening.pipeline)})`)
-  const known = await readKnown(client, opening)
-  if (!isJoinable(known, opening)) {
-    if (known.pipeline === undefined) await insertPipeline(client, opening)
-    await insertFloors(client, opening, floors)
-    if (known.active === undefined || !isSame(known.active.fingerprint, opening.fingerprint))
-      await insertEpoch(client, opening, known.active)
-    await insertWatermarks(client, opening)
-  }
-  const after = await readKnown(client, opening)
+  const known = await readKnown(client, opening.pipeline)
+  const cutSentence = await write(client, opening, known, floors)
+  const after = await readKnown(client, opening.pipeline)
   await client.query('commit')
-  return epochOf(after.active, opening)
+  return { ...epochOf(after.active, opening), ...(cutSentence === undefined ? {} : { cutSentence }) }
 }
 
-/** Nothing is to be written. Throws when the ledger belongs to another log, or the active epoch forbids this fingerprint. */
-function isJoinable(known: Known, opening: Opening): boolean {
-  if (known.pipeline === undefined || known.active === undefined) return false
+/** Under the exclusive lock: looks again and writes what is missing. */
+async function write(
+  client: pg.ClientBase,
+  opening: Opening,
+  known: Known,
+  floors: ReadonlyMap<number, bigint>,
+): Promise<string | undefined> {
+  const verdict = verdictOf(known, opening)
+  if (verdict === 'join') return undefined
+  const { active } = known
+  if (verdict === 'cut') await checkCut(client, opening, active!)
+  if (known.pipeline === undefined) await insertPipeline(client, opening)
+  await insertFloors(client, opening, floors)
+  if (active === undefined || !isSame(active.fingerprint, opening.fingerprint)) await insertEpoch(client, opening, active, verdict === 'cut')
+  if (verdict === 'cut') {
+    await client.query('delete from forebay.watermarks where pipeline = $1', [opening.pipeline])
+    await dropRequest(client, opening.pipeline)
+  }
+  await insertWatermarks(client, opening)
+  if (verdict !== 'cut') return undefined
+  return `pipeline "${opening.pipeline}" was drained: epoch ${active!.epoch + 1} opens with ${differencesOf(active!.fingerprint, opening.fingerprint).map(({ field, was, is }) => `${field} ${is} instead of ${was}`).join(', ')}`
+}
+
+/** Throws when the ledger belongs to another log, or the active epoch forbids this version. */
+function verdictOf(known: Known, opening: Opening): Verdict {
+  if (known.pipeline === undefined || known.active === undefined) return 'open'
+  const { active } = known
   checkIdentity(known.pipeline, opening)
-  checkFingerprint(known.active, known.earlierVersions, opening)
-  return known.pipeline.partitions === opening.identity.partitions && isSame(known.active.fingerprint, opening.fingerprint)
+  checkVersion(active, known.earlierVersions, opening)
+  if (differencesOf(active.fingerprint, opening.fingerprint).length > 0) return 'cut'
+  if (isSame(active.fingerprint, opening.fingerprint)) return known.pipeline.partitions === opening.identity.partitions ? 'join' : 'open'
+  if (opening.isJoinOnly !== true) return 'open'
+  throw new ForebayError(
+    'FB_EPOCH_CLOSED',
+    `Pipeline "${opening.pipeline}" is at epoch ${active.epoch} (version ${active.version}), this node has version ${opening.fingerprint.version} and tasks ${opening.fingerprint.tasks.join(', ')}; restart it with the version and tasks of the epoch.`,
+  )
 }
 
 function checkIdentity(stored: PipelineRow, { pipeline, topic, identity }: Opening): void {
@@ -115,26 +160,48 @@ function checkIdentity(stored: PipelineRow, { pipeline, topic, identity }: Openi
   }
 }
 
-function checkFingerprint(active: EpochRow, earlierVersions: readonly string[], { pipeline, fingerprint }: Opening): void {
-  for (const field of routingFields) {
-    const was = active.fingerprint[field]
-    if (was === fingerprint[field]) continue
-    throw new ForebayError(
-      'FB_FINGERPRINT',
-      `Epoch ${active.epoch} of pipeline "${pipeline}" has ${field} ${was}, this node has ${field} ${fingerprint[field]}; set ${field} back to ${was}, or give the pipeline another name.`,
-    )
-  }
-  if (fingerprint.version !== active.version && earlierVersions.includes(fingerprint.version)) {
-    throw new ForebayError(
-      'FB_FINGERPRINT',
-      `Version ${fingerprint.version} of pipeline "${pipeline}" was superseded: epoch ${active.epoch} has version ${active.version}; start that one, or give the pipeline a new version.`,
-    )
-  }
+/** The routing fields in which `is` differs from `was`. */
+export function differencesOf(was: Fingerprint, is: Fingerprint): { field: string; was: string | number; is: string | number }[] {
+  return routingFields.filter((field) => was[field] !== is[field]).map((field) => ({ field, was: was[field], is: is[field] }))
 }
 
-function isSame(a: Fingerprint, b: Fingerprint): boolean {
+/** Throws FB_ROUTING unless everything is drained, and nobody runs or all were asked to drain. */
+async function checkCut(client: pg.ClientBase, opening: Opening, active: EpochRow): Promise<void> {
+  const { pipeline, fingerprint, drainRequest } = opening
+  const differences = differencesOf(active.fingerprint, fingerprint)
+  const was = differences.map((difference) => `${difference.field} ${difference.was}`).join(', ')
+  const is = differences.map((difference) => `${difference.field} ${difference.is}`).join(', ')
+  const refuse = (what: string): never => {
+    throw new ForebayError(
+      'FB_ROUTING',
+      `Epoch ${active.epoch} of pipeline "${pipeline}" has ${was}, this node has ${is}: ${what}. Or set ${was} again and start anew.`,
+    )
+  }
+  if (drainRequest === undefined) {
+    const running = (await freshNodes(client, pipeline)).filter(({ epoch }) => epoch !== null).map(({ node }) => node)
+    if (running.length > 0)
+      refuse(`it owns nothing and waits for \`forebay routing apply\`, or until ${running.join(', ')} stopped with nothing in flight`)
+    if (opening.isJoinOnly === true) refuse('it owns nothing and waits; start it again with the settings of the epoch, or stop it')
+  } else if (!(await isRequested(client, pipeline, drainRequest))) refuse('the request to drain was withdrawn')
+  const left = await undrained(client, pipeline, [...active.fingerprint.tasks, ...fingerprint.tasks])
+  const [first] = left
+  if (first === undefined) return
+  const mend = drainRequest === undefined ? `; start a node with ${was} and run \`forebay routing apply\`` : ''
+  refuse(`it waits until ${left.length === 1 ? 'a partition is' : `${left.length} partitions are`} drained (${undrainedText(first)})${mend}`)
+}
+
+function checkVersion(active: EpochRow, earlierVersions: readonly string[], { pipeline, fingerprint }: Opening): void {
+  if (fingerprint.version === active.version || !earlierVersions.includes(fingerprint.version)) return
+  throw new ForebayError(
+    'FB_FINGERPRINT',
+    `Version ${fingerprint.version} of pipeline "${pipeline}" was superseded: epoch ${active.epoch} has version ${active.version}; start that one, or give the pipeline a new version.`,
+  )
+}
+
+/** Whether nodes of both may work in one epoch. */
+export function isSame(a: Fingerprint, b: Fingerprint): boolean {
   const isSameTasks = a.tasks.length === b.tasks.length && a.tasks.every((task, i) => task === b.tasks[i])
-  return isSameTasks && a.version === b.version && routingFields.every((field) => a[field] === b[field])
+  return isSameTasks && a.version === b.version && differencesOf(a, b).length === 0
 }
 
 function epochOf(active: EpochRow | undefined, { pipeline, fileHash }: Opening): Epoch {
@@ -144,7 +211,8 @@ function epochOf(active: EpochRow | undefined, { pipeline, fileHash }: Opening):
   return { epoch: active.epoch, reset: active.reset, warnings: isEdited ? [warning] : [] }
 }
 
-async function readKnown(client: pg.ClientBase, { pipeline }: Opening): Promise<Known> {
+/** Reads what the ledger knows; everything undefined for a pipeline that never started. */
+export async function readKnown(client: pg.ClientBase, pipeline: string): Promise<Known> {
   const pipelines = await client.query<PipelineRow>('select cluster, topic, topic_id, partitions from forebay.pipelines where name = $1', [
     pipeline,
   ])
@@ -180,12 +248,17 @@ async function insertEpoch(
   client: pg.ClientBase,
   { pipeline, fingerprint, fileHash }: Opening,
   active: EpochRow | undefined,
+  isCut: boolean,
 ): Promise<void> {
+  const next = [(active?.epoch ?? 0) + 1, active?.reset ?? 0, fingerprint.version, JSON.stringify(fingerprint), fileHash]
   await client.query(
-    'insert into forebay.epochs (pipeline, epoch, reset, version, fingerprint, file_hash) values ($1, $2, $3, $4, $5, $6)',
-    [pipeline, (active?.epoch ?? 0) + 1, active?.reset ?? 0, fingerprint.version, JSON.stringify(fingerprint), fileHash],
+    `insert into forebay.epochs (pipeline, epoch, reset, version, fingerprint, file_hash, cut) values ($1, $2, $3, $4, $5, $6, ${isCut ? cutAtFloors : 'null'})`,
+    [pipeline, ...next],
   )
 }
+
+/** The cut of an epoch as the table keeps it: floor by partition, offsets as strings. */
+export const cutAtFloors = '(select jsonb_object_agg(partition, floor::text) from forebay.floors where pipeline = $1)'
 
 /** Rows that are there keep their watermark: an epoch of another version inherits it. */
 async function insertWatermarks(client: pg.ClientBase, { pipeline, fingerprint }: Opening): Promise<void> {

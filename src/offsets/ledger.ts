@@ -17,6 +17,8 @@ export interface PartitionView {
   readonly floor: bigint
   /** Watermark rows by tracked task, indexed by queue. */
   readonly rows: ReadonlyMap<string, readonly bigint[]>
+  /** The pipeline is asked to stop reading and drain (rule 11). Default false. */
+  readonly isDraining?: boolean
 }
 
 /** Every job of `task` in `queue` at or below this offset is applied or dead-lettered. */
@@ -33,6 +35,13 @@ export function lowestWatermark(view: PartitionView, queue: number): bigint {
     if (lowest === undefined || watermark < lowest) lowest = watermark
   }
   return lowest ?? view.floor
+}
+
+/** The highest offset that any tracked task has applied in any queue, and at least the floor. */
+export function highestWatermark(view: PartitionView): bigint {
+  let highest = view.floor
+  for (const row of view.rows.values()) for (const applied of row) if (applied > highest) highest = applied
+  return highest
 }
 
 /** What a partition's owner knew before the watermarks were read (rule 7: this first, the rows afterwards). */

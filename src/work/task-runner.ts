@@ -102,6 +102,11 @@ export class TaskRunner {
     if (rows >= rowsMax || bytes >= bytesMax) this.#ticker.wake()
   }
 
+  /** Flushes what waits without waiting for the cadence. */
+  hurry(): void {
+    this.#ticker.wake()
+  }
+
   /** Throws FB_EPOCH_CLOSED and what no waiting mends. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
