@@ -1,8 +1,10 @@
 import type { Cluster } from 'kafkajs'
 import type { EventBatch, EventRecord } from './event-log.ts'
 import { floorBefore } from './event-log.ts'
+import { decodeFetchesOf } from './kafka-fetch-decoder.ts'
+import { KafkaRecord } from './kafka-records.ts'
 
-/** What kafkajs decodes of one partition in a fetch response, as far as it is used here. */
+/** One partition in a fetch response, in the shape that kafkajs gives it, as far as it is used here. */
 export interface FetchedPartition {
   readonly partition: number
   readonly highWatermark: string
@@ -11,6 +13,8 @@ export interface FetchedPartition {
   readonly lastStartOffset?: string
   readonly abortedTransactions: readonly AbortedTransaction[] | null
   readonly messages: readonly FetchedMessage[]
+  /** Size of the response; kafkajs does not tell it. */
+  readonly bytes?: number
 }
 
 export interface AbortedTransaction {
@@ -18,7 +22,8 @@ export interface AbortedTransaction {
   readonly firstOffset: string
 }
 
-export interface FetchedMessage {
+/** A record as kafkajs decodes it. */
+interface DecodedMessage {
   readonly offset: string
   readonly timestamp: string
   readonly key: Buffer | null
@@ -27,6 +32,8 @@ export interface FetchedMessage {
   /** The record batch the message came in; one object shared by all its messages. */
   readonly batchContext?: FetchedBatchContext
 }
+
+export type FetchedMessage = DecodedMessage | KafkaRecord
 
 export interface FetchedBatchContext {
   readonly firstOffset: string
@@ -54,6 +61,7 @@ export async function fetchFrom(cluster: Cluster, request: FetchRequest): Promis
   const nodeId = Object.keys(cluster.findLeaderForPartitions(topic, [partition]))[0]
   if (nodeId === undefined) throw new Error(`topic ${topic} has no partition ${partition}`)
   const broker = await cluster.findBroker({ nodeId })
+  decodeFetchesOf(broker)
   const response: { responses: { partitions: FetchedPartition[] }[] } = await broker.fetch({
     isolationLevel: readCommitted,
     maxWaitTime: waitMs,
@@ -88,7 +96,9 @@ export function eventsOf(fetched: FetchedPartition, nextOffset: bigint): EventBa
     }
     // A broker answers with whole record batches: the first may begin below what was asked.
     if (isDropped || message.isControlRecord === true || offset < nextOffset) continue
-    events.push({ offset, timestampMs: Number(message.timestamp), key: message.key, value: message.value })
+    events.push(
+      message instanceof KafkaRecord ? message : { offset, timestampMs: Number(message.timestamp), key: message.key, value: message.value },
+    )
   }
   return { events, lastOffset }
 }

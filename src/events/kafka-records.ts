@@ -1,0 +1,152 @@
+/**
+ * Reads record batches (Kafka's message format 2, not compressed) out of the bytes of a fetch.
+ *
+ * A fetch of 4 MiB holds tens of thousands of small events. kafkajs makes about twenty objects of each and keeps half of
+ * them until the whole fetch is worked through; here an event is one small object that knows where its key and value lie,
+ * and makes their buffers (views, no copies) when it is asked.
+ */
+import type { EventRecord } from './event-log.ts'
+
+/** What all records of one batch have in common. */
+export interface RecordBatch {
+  readonly firstOffset: string
+  readonly lastOffsetDelta: number
+  readonly producerId: string
+  readonly inTransaction: boolean
+}
+
+/** One record of a fetch; keeps the bytes of the fetch alive. */
+export class KafkaRecord implements EventRecord {
+  readonly offset: bigint
+  readonly timestampMs: number
+  readonly isControlRecord: boolean
+  readonly batchContext: RecordBatch
+  readonly #bytes: Buffer
+  readonly #keyEnd: number
+  readonly #keyBytes: number
+  readonly #valueEnd: number
+  readonly #valueBytes: number
+
+  constructor(batch: RecordBatch, isControlRecord: boolean, offset: bigint, timestampMs: number, bytes: Buffer, at: FieldPlaces) {
+    this.batchContext = batch
+    this.isControlRecord = isControlRecord
+    this.offset = offset
+    this.timestampMs = timestampMs
+    this.#bytes = bytes
+    this.#keyEnd = at.keyEnd
+    this.#keyBytes = at.keyBytes
+    this.#valueEnd = at.valueEnd
+    this.#valueBytes = at.valueBytes
+  }
+
+  get key(): Buffer | null {
+    return this.#keyBytes < 0 ? null : this.#bytes.subarray(this.#keyEnd - this.#keyBytes, this.#keyEnd)
+  }
+
+  get value(): Buffer | null {
+    return this.#valueBytes < 0 ? null : this.#bytes.subarray(this.#valueEnd - this.#valueBytes, this.#valueEnd)
+  }
+}
+
+/** Where key and value of one record lie; a length of -1 stands for null. */
+interface FieldPlaces {
+  keyEnd: number
+  keyBytes: number
+  valueEnd: number
+  valueBytes: number
+}
+
+const headBytes = 61
+const formatTwo = 2
+const compressionMask = 0x07
+const logAppendTimeFlag = 0x08
+const transactionalFlag = 0x10
+const controlFlag = 0x20
+
+/**
+ * The records in `bytes` from `start` to `end`; a batch cut off at the end is left out, since a broker answers with a
+ * prefix of its log. Null when a batch is compressed or of an older format. Throws Error for a damaged one.
+ */
+export function readRecords(bytes: Buffer, start: number, end: number): KafkaRecord[] | null {
+  const records: KafkaRecord[] = []
+  for (let at = start; at + headBytes <= end;) {
+    const batchEnd = at + 12 + bytes.readInt32BE(at + 8)
+    if (batchEnd > end) break
+    if (batchEnd < at + headBytes || bytes.readInt8(at + 16) !== formatTwo) return null
+    if ((bytes.readInt16BE(at + 21) & compressionMask) !== 0) return null
+    readBatch(bytes, at, batchEnd, records)
+    at = batchEnd
+  }
+  return records
+}
+
+function readBatch(bytes: Buffer, at: number, end: number, records: KafkaRecord[]): void {
+  const firstOffset = bytes.readBigInt64BE(at)
+  const attributes = bytes.readInt16BE(at + 21)
+  const firstTimeMs = Number(bytes.readBigInt64BE(at + 27))
+  const maxTimeMs = Number(bytes.readBigInt64BE(at + 35))
+  const isAppendTime = (attributes & logAppendTimeFlag) !== 0
+  const isControl = (attributes & controlFlag) !== 0
+  const count = bytes.readInt32BE(at + 57)
+  const batch: RecordBatch = {
+    firstOffset: String(firstOffset),
+    lastOffsetDelta: bytes.readInt32BE(at + 23),
+    producerId: String(bytes.readBigInt64BE(at + 43)),
+    inTransaction: (attributes & transactionalFlag) !== 0,
+  }
+  const reader = new VarintReader(bytes, at + headBytes, end)
+  const places: FieldPlaces = { keyEnd: 0, keyBytes: -1, valueEnd: 0, valueBytes: -1 }
+  for (let i = 0; i < count; i++) {
+    const recordBytes = reader.next()
+    const recordEnd = reader.at + recordBytes
+    reader.skip(1)
+    const timeMs = firstTimeMs + reader.next()
+    const offset = firstOffset + BigInt(reader.next())
+    places.keyBytes = reader.next()
+    places.keyEnd = reader.skip(Math.max(0, places.keyBytes))
+    places.valueBytes = reader.next()
+    places.valueEnd = reader.skip(Math.max(0, places.valueBytes))
+    // The headers are of no use here.
+    if (recordEnd < reader.at) throw damaged(at)
+    reader.skip(recordEnd - reader.at)
+    records.push(new KafkaRecord(batch, isControl, offset, isAppendTime ? maxTimeMs : timeMs, bytes, places))
+  }
+}
+
+/** Reads zigzag varints of up to 53 bits; more is no length, and no time that a clock tells. */
+class VarintReader {
+  at: number
+  readonly #bytes: Buffer
+  readonly #end: number
+
+  constructor(bytes: Buffer, at: number, end: number) {
+    this.#bytes = bytes
+    this.at = at
+    this.#end = end
+  }
+
+  next(): number {
+    const bytes = this.#bytes
+    let value = 0
+    let factor = 1
+    for (;;) {
+      if (this.at >= this.#end || factor > Number.MAX_SAFE_INTEGER) throw damaged(this.at)
+      const byte = bytes[this.at++]!
+      value += (byte & 0x7f) * factor
+      if (byte < 0x80) break
+      factor *= 128
+    }
+    return value % 2 === 0 ? value / 2 : -(value + 1) / 2
+  }
+
+  /** Passes so many bytes and gives where they end. */
+  skip(count: number): number {
+    this.at += count
+    if (this.at > this.#end) throw damaged(this.at)
+    return this.at
+  }
+}
+
+function damaged(at: number): Error {
+  return new Error(`the record batch at byte ${at} of a fetch is damaged`)
+}
