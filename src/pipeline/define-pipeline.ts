@@ -1,6 +1,7 @@
 import { ForebayError } from '../errors.ts'
+import type { CronTask } from './cron.ts'
 import { pipelineProblems } from './pipeline-problems.ts'
-import type { Decoder, Pipeline, TaskDefinition } from './pipeline.ts'
+import type { CronDefinition, Decoder, Pipeline, TaskDefinition } from './pipeline.ts'
 import type { Given, NothingExtra, Task, Tasks } from './task.ts'
 import type { Sink } from './typed-sink.ts'
 import { parseDuration, parseSize } from './units.ts'
@@ -13,9 +14,12 @@ export interface PipelineOptions<Event> {
   readonly source: { readonly topic: string; readonly decode: Decoder<Event> }
   /** The key whose jobs stay in order. Default: the record's key. Pure. */
   readonly key?: (event: NoInfer<Event>) => string
+  /** Work at times of the calendar, by name: `cron: { closeDay: cron('0 5 16 * * 1-5', { timezone: 'America/New_York' }, async ({ sql }) => …) }`. */
+  readonly cron?: Readonly<Record<string, CronTask>>
 }
 
 const versionDefault = '1'
+const cronDefaults = { timezone: 'UTC', missed: 'once', missedAfter: '1m', timeout: '1m', attemptsMax: 5 } as const
 
 /**
  * Checks a pipeline and freezes it. Throws FB_PIPELINE that names everything that is wrong with it.
@@ -34,6 +38,7 @@ export function definePipeline<Event, Rows extends Record<string, unknown>, Give
     source: Object.freeze({ topic: source.topic, decode: source.decode }),
     ...(key === undefined ? {} : { key: key as (event: unknown) => string }),
     tasks: Object.freeze(tasks.map(([task, written]) => taskDefinition(task, written))),
+    cron: Object.freeze(Object.entries(definition.cron ?? {}).map(([task, written]) => cronDefinition(task, written))),
   })
 }
 
@@ -52,6 +57,12 @@ function taskDefinition(name: string, task: WrittenTask): TaskDefinition {
     sink: Object.freeze({ ...task.sink.definition }),
     convert: task.convert,
   })
+}
+
+function cronDefinition(name: string, { expression, options, run }: CronTask): CronDefinition {
+  const { timezone, missed, missedAfter, timeout, attemptsMax } = { ...cronDefaults, ...options }
+  const [missedAfterMs, timeoutMs] = [measured(parseDuration(missedAfter)), measured(parseDuration(timeout))]
+  return Object.freeze({ name, expression, timezone, missed, missedAfterMs, timeoutMs, attemptsMax, run })
 }
 
 function measured(value: ReturnType<typeof parseDuration>): number {

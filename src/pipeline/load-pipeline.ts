@@ -75,12 +75,13 @@ function placeOf(error: unknown, file: string): string {
 /** A module may hold a copy of forebay of its own, so the shape counts, not the class. */
 function isPipeline(value: unknown): value is Pipeline {
   if (typeof value !== 'object' || value === null) return false
-  const { name, version, source, tasks } = value as Partial<Pipeline>
+  const { name, version, source, tasks, cron } = value as Partial<Pipeline>
   return (
     typeof name === 'string' &&
     typeof version === 'string' &&
     typeof source === 'object' &&
     Array.isArray(tasks) &&
+    Array.isArray(cron) &&
     tasks.every((task) => typeof task.everyMs === 'number')
   )
 }

@@ -3,13 +3,13 @@
  */
 import { ForebayError } from '../errors.ts'
 import { planTable } from '../sinks/table-plan.ts'
-import { didYouMean } from './nearest.ts'
+import { cronProblems } from './cron-problems.ts'
+import { isFields, shown, unknownFields } from './fields.ts'
+import type { Fields } from './fields.ts'
 import type { SinkDefinition } from './pipeline.ts'
 import { parseDuration, parseSize } from './units.ts'
 
-type Fields = Readonly<Record<string, unknown>>
-
-const pipelineFields = ['name', 'version', 'source', 'key', 'tasks']
+const pipelineFields = ['name', 'version', 'source', 'key', 'tasks', 'cron']
 const sourceFields = ['topic', 'decode']
 const taskFields = ['every', 'rowsMax', 'bytesMax', 'sink', 'convert']
 const namePattern = /^[a-z][a-z0-9-]{0,47}$/
@@ -31,7 +31,8 @@ export function pipelineProblems(pipeline: unknown): string[] {
   problems.push(...sourceProblems(source))
   if (!isFields(tasks) || Object.keys(tasks).length === 0) return [...problems, 'tasks must name at least one task']
   for (const [task, written] of Object.entries(tasks)) problems.push(...taskProblems(task, written))
-  return [...problems, ...repeatedChannels(tasks)]
+  const scheduled = cronProblems(pipeline.cron, (task) => taskPattern.test(task), Object.keys(tasks))
+  return [...problems, ...repeatedChannels(tasks), ...scheduled]
 }
 
 function sourceProblems(source: unknown): string[] {
@@ -100,19 +101,6 @@ function definitionOf(task: Fields): SinkDefinition | undefined {
   return isFields(definition) ? (definition as unknown as SinkDefinition) : undefined
 }
 
-function unknownFields(fields: Fields, known: readonly string[], prefix: string): string[] {
-  const strangers = Object.keys(fields).filter((field) => !known.includes(field))
-  return strangers.map((field) => `${prefix}${field} is unknown${didYouMean(field, known)}`)
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null
-}
-
 function matches(value: unknown, pattern: RegExp): boolean {
   return typeof value === 'string' && pattern.test(value)
-}
-
-function shown(value: unknown): string {
-  return typeof value === 'string' ? JSON.stringify(value) : typeof value === 'function' ? 'a function' : String(value)
 }
