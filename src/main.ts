@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { openEventLog } from './connect.ts'
-import { ForebayError, sentenceOf } from './errors.ts'
+import { ForebayError, isForebayError, sentenceOf } from './errors.ts'
 import { floorBefore } from './events/event-log.ts'
 import type { EventLog, LogIdentity } from './events/event-log.ts'
 import { HazelcastJobGrid } from './grid/hazelcast-job-grid.ts'
@@ -14,7 +14,8 @@ import { HazelcastMember } from './grid/hazelcast-member.ts'
 import type { JobGrid } from './grid/job-grid.ts'
 import { LocalJobGrid } from './grid/local-job-grid.ts'
 import { ringName, scopeName } from './grid/queue-name.ts'
-import { hashName } from './ingest/converter.ts'
+import { liveThroughEpochs } from './node/epoch-life.ts'
+import { chosenTasks, fingerprintOf, trackedTasks } from './node/fingerprint-of.ts'
 import { createLogger } from './node/logger.ts'
 import { HttpServer } from './node/http-server.ts'
 import { checkMemory } from './node/memory-bound.ts'
@@ -27,10 +28,13 @@ import type { NodeTask } from './node/node.ts'
 import { Parts } from './node/parts.ts'
 import { windowSegmentsMax } from './node/settings.ts'
 import type { GridSettings, NodeSettings } from './node/settings.ts'
+import { waitingStatus } from './node/waiting-status.ts'
 import type { Observer } from './observer.ts'
+import { FloorChecksum } from './offsets/floor-checksum.ts'
 import { openPostgresLedger } from './offsets/postgres-ledger.ts'
 import type { PostgresLedger } from './offsets/postgres-ledger.ts'
 import { PostgresPool } from './offsets/postgres-pool.ts'
+import { NodePresence } from './offsets/presence.ts'
 import type { PostgresTransaction } from './offsets/postgres-transaction.ts'
 import type { Pipeline, TaskDefinition } from './pipeline/pipeline.ts'
 import { SystemClock } from './schedule/clock.ts'
@@ -47,8 +51,8 @@ export interface RunOptions {
   readonly fileHash: string | null
   /** Ends the node cleanly. */
   readonly signal: AbortSignal
-  /** Called once the node runs and serves; `url` is the address of its pages. */
-  readonly onRunning?: (url: string) => void
+  /** Called once the node serves; `url` is the address of its pages, `waitsFor` what it waits for when it does not run yet. */
+  readonly onRunning?: (url: string, waitsFor: string | undefined) => void
 }
 
 const rowsMaxDefault = 50_000
@@ -56,33 +60,102 @@ const bytesMaxDefault = 8 * 1024 * 1024
 /** What the header and the section table of a segment may take of its size. */
 const headBytesMax = 4096
 
-/** Runs one node until `signal` aborts. Throws ForebayError: what is wrong, where, and what to do. */
+/** What the node's pages show: it runs, waits, or has failed. */
+interface Face {
+  built: BuiltNode | undefined
+  waitsFor: string | undefined
+  fatalReason: string | undefined
+}
+
+/**
+ * Runs one node until `signal` aborts, in one epoch after the other. Throws ForebayError: what is wrong, where, and what to do.
+ */
 export async function runNode(options: RunOptions): Promise<void> {
   const { settings, pipeline, signal, onRunning } = options
   await using parts = new Parts()
   const base = await openBase(settings, pipeline, parts)
-  const ledger = await openLedger(base, options)
-  const built = await buildNode(base, ledger, settings, pipeline)
-  const { node, membership, channels } = built
+  const { clock, logger, pool } = base
+  const face: Face = { built: undefined, waitsFor: undefined, fatalReason: undefined }
+  const presence = new NodePresence(
+    { database: pool, clock },
+    {
+      pipeline: pipeline.name,
+      node: base.id,
+      fingerprint: fingerprintOf(settings, pipeline),
+      onDraining: () => face.built?.node.hurry(),
+    },
+  )
+  const left = new AbortController()
+  let present: Promise<void> | undefined
+  let http: HttpServer | undefined
+  const show = async (change: Pick<Face, 'built' | 'waitsFor'>) => {
+    if (change.waitsFor !== undefined && change.waitsFor !== face.waitsFor) logger.warn(change.waitsFor)
+    Object.assign(face, change)
+    const isFirst = http === undefined
+    http ??= await serve(base, face, options, parts)
+    await presence.tell({ epoch: change.built?.epoch ?? null, waitsFor: change.waitsFor ?? null, http: http.url })
+    present ??= presence.run(left.signal)
+    if (isFirst) onRunning?.(http.url, change.waitsFor)
+    return http
+  }
+  try {
+    await liveThroughEpochs(
+      {
+        clock,
+        open: (isJoinOnly) => openLedger(base, options, isJoinOnly),
+        live: (ledger, until) => runEpoch(base, ledger, { options, show }, until),
+        onWaiting: async (sentence) => void (await show({ built: undefined, waitsFor: sentence })),
+      },
+      signal,
+    )
+  } catch (error) {
+    face.fatalReason = sentenceOf(error)
+    throw error
+  } finally {
+    left.abort()
+    await present
+    if (signal.aborted) await base.stopMember()
+  }
+}
+
+interface EpochOptions {
+  readonly options: RunOptions
+  /** Shows the node on its pages and tells the others of it. */
+  readonly show: (change: Pick<Face, 'built' | 'waitsFor'>) => Promise<HttpServer>
+}
+
+/** Runs in the epoch of `ledger` until `signal` aborts; throws FB_EPOCH_CLOSED when it is closed. */
+async function runEpoch(base: Base, ledger: PostgresLedger, { options, show }: EpochOptions, signal: AbortSignal): Promise<void> {
+  const { settings, pipeline } = options
   const { clock, metrics, logger, log } = base
-  const ends = new LogEnds()
-  let fatalReason: string | undefined
-  const http = await serve(base, built, { settings, pipeline, ends, fatalReason: () => fatalReason }, parts)
+  const checksum = floorChecksum(base, ledger, pipeline)
+  await checksum?.check()
+  const built = await buildNode(base, ledger, settings, pipeline)
+  const { node, membership, channels, ends } = built
+  const http = await show({ built, waitsFor: undefined })
   membership.update({ http: http.url })
   const side = new AbortController()
   const beside = [ends.run(log, () => node.owners.keys(), clock, side.signal), ...channels.map((channel) => channel.follow(side.signal))]
   for (const warning of ledger.warnings) metrics.log('warn', warning)
+  if (ledger.cutSentence !== undefined) metrics.log('warn', ledger.cutSentence)
   logger.info(`node ${settings.node.name} runs pipeline ${pipeline.name} (epoch ${ledger.epoch}) at ${http.url}`)
-  onRunning?.(http.url)
   try {
-    await node.run(signal)
+    await (checksum === undefined
+      ? node.run(signal)
+      : checksum.watch(
+          () => floorsOf(node),
+          signal,
+          (until) => node.run(until),
+        ))
   } catch (error) {
-    fatalReason = sentenceOf(error)
+    if (isForebayError(error, 'FB_EPOCH_CLOSED')) {
+      logger.warn(error.message)
+      http.closeClients('the epoch of the pipeline was closed; connect again')
+    }
     throw error
   } finally {
     side.abort()
     await Promise.all(beside)
-    if (signal.aborted) await base.stopMember()
   }
 }
 
@@ -124,25 +197,38 @@ async function openBase(settings: NodeSettings, pipeline: Pipeline, parts: Parts
   return { id: `${node.name}.${randomBytes(3).toString('hex')}`, clock, logger, metrics, pool, log, identity, grid, stopMember }
 }
 
-function openLedger({ pool, log, identity }: Base, { settings, pipeline, fileHash }: RunOptions): Promise<PostgresLedger> {
-  const { grid, eventBytesMax, startAt, database } = settings
+function openLedger(
+  { pool, log, identity }: Base,
+  { settings, pipeline, fileHash }: RunOptions,
+  isJoinOnly: boolean,
+): Promise<PostgresLedger> {
   return openPostgresLedger({
     pool,
     pipeline: pipeline.name,
     topic: pipeline.source.topic,
     identity,
-    fingerprint: {
-      queues: grid.queues,
-      hash: hashName,
-      segmentBytesMax: grid.segmentBytesMax,
-      eventBytesMax,
-      tasks: trackedTasks(chosenTasks(settings, pipeline)),
-      version: pipeline.version,
-    },
+    fingerprint: fingerprintOf(settings, pipeline),
     fileHash,
-    startAt: () => startFloors(log, identity.partitions, startAt),
-    synchronousCommit: database.synchronousCommit,
+    isJoinOnly,
+    startAt: () => startFloors(log, identity.partitions, settings.startAt),
+    synchronousCommit: settings.database.synchronousCommit,
   })
+}
+
+/** A topic that has an id needs no checksum to be known again. */
+function floorChecksum(
+  { log, identity, clock, metrics: observer }: Base,
+  store: PostgresLedger,
+  pipeline: Pipeline,
+): FloorChecksum | undefined {
+  const names = { pipeline: pipeline.name, topic: pipeline.source.topic }
+  return identity.topicId === null ? new FloorChecksum({ log, store, clock, observer }, names) : undefined
+}
+
+function floorsOf(node: Node): ReadonlyMap<number, bigint> {
+  const floors = new Map<number, bigint>()
+  for (const [partition, { part }] of node.owners) if (part !== undefined && part.floor >= 0n) floors.set(partition, part.floor)
+  return floors
 }
 
 interface BuiltNode {
@@ -152,6 +238,7 @@ interface BuiltNode {
   readonly epoch: number
   readonly scope: string
   readonly watch: LedgerWatch<PostgresTransaction>
+  readonly ends: LogEnds
 }
 
 async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSettings, pipeline: Pipeline): Promise<BuiltNode> {
@@ -185,42 +272,25 @@ async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSetti
     },
   )
   const channels = [...sinks.values()].filter((sink): sink is WebSocketSink => sink.delivery === 'ephemeral')
-  return { node, membership, channels, epoch, scope, watch }
+  return { node, membership, channels, epoch, scope, watch, ends: new LogEnds() }
 }
 
-interface Serving {
-  readonly settings: NodeSettings
-  readonly pipeline: Pipeline
-  readonly ends: LogEnds
-  readonly fatalReason: () => string | undefined
-}
-
-/** Serves status, metrics and channels from now on. */
-async function serve(base: Base, built: BuiltNode, serving: Serving, parts: Parts): Promise<HttpServer> {
+/** Serves status, metrics and channels from now on, of whatever epoch the node is in. */
+async function serve(base: Base, face: Face, { settings, pipeline }: RunOptions, parts: Parts): Promise<HttpServer> {
   const { id, clock, metrics } = base
-  const { node, membership, channels, epoch, scope, watch } = built
-  const { settings, pipeline, ends, fatalReason } = serving
-  const startedAtMs = clock.wallMs()
-  const status = () =>
-    gatherStatus({
-      id,
-      version: pipeline.version,
-      pipeline: pipeline.name,
-      epoch,
-      scope,
-      ledger: watch,
-      startedAtMs,
-      windowSegmentsMax: windowSegmentsMax(settings.grid.capacity),
-      node,
-      membership,
-      metrics,
-      channels: () => channels.map((channel) => channel.stats),
-      ends,
-    })
+  const same = { id, version: pipeline.version, pipeline: pipeline.name, startedAtMs: clock.wallMs(), metrics }
+  const status = () => {
+    const { built, waitsFor = 'it starts' } = face
+    if (built === undefined) return waitingStatus({ ...same, waitsFor })
+    const { channels, watch: ledger, ...parts } = built
+    const windowMax = windowSegmentsMax(settings.grid.capacity)
+    return gatherStatus({ ...same, ...parts, ledger, windowSegmentsMax: windowMax, channels: () => channels.map(({ stats }) => stats) })
+  }
   metrics.watch(status)
   const { host, port } = settings.node
-  const channelsByName = new Map(channels.map((channel) => [channel.stats.channel, channel]))
-  return parts.use(await HttpServer.listen({ host, port, status, fatalReason, metrics, channels: () => channelsByName, observer: metrics }))
+  const channels = () => new Map(face.built?.channels.map((channel) => [channel.stats.channel, channel]))
+  const fatalReason = () => face.fatalReason
+  return parts.use(await HttpServer.listen({ host, port, status, fatalReason, metrics, channels, observer: metrics }))
 }
 
 interface GridPorts {
@@ -271,20 +341,6 @@ async function startGrid(
   const log = (level: 'debug' | 'warn' | 'error', message: string) =>
     ports.observer.log(level === 'error' ? 'warn' : 'debug', `hazelcast: ${message}`)
   return { grid: parts.use(await HazelcastJobGrid.connect({ clusterName, members, log })), stopMember }
-}
-
-function chosenTasks({ tasksOnly }: NodeSettings, pipeline: Pipeline): readonly TaskDefinition[] {
-  const names = pipeline.tasks.map((task) => task.name)
-  const unknown = tasksOnly?.find((name) => !names.includes(name))
-  if (unknown !== undefined)
-    throw new ForebayError('FB_CONFIG', `pipeline ${pipeline.name} has no task ${unknown}; it has ${names.join(', ')}`)
-  return tasksOnly === undefined ? pipeline.tasks : pipeline.tasks.filter((task) => tasksOnly.includes(task.name))
-}
-
-/** The durable tasks; all of them when none is, since something must hold the floor. */
-function trackedTasks(tasks: readonly TaskDefinition[]): string[] {
-  const durable = tasks.filter((task) => task.sink.kind === 'postgres-table')
-  return (durable.length > 0 ? durable : tasks).map((task) => task.name)
 }
 
 async function startFloors(log: EventLog, partitions: number, startAt: NodeSettings['startAt']): Promise<Map<number, bigint>> {

@@ -38,10 +38,12 @@ async function start({ config: file, json = false }: StartOptions): Promise<void
   for (const warning of config.warnings) process.stderr.write(`${paint(process.stderr, 'yellow', 'warning:')} ${warning}\n`)
   const settings = settingsOf(config)
   const { name } = settings.node
-  const onRunning = (url: string) => {
+  const onRunning = (url: string, waitsFor: string | undefined) => {
     const line = json
-      ? JSON.stringify({ node: name, pipeline: pipeline.name, http: url })
-      : `node ${name} runs pipeline ${pipeline.name}; look at ${url}`
+      ? JSON.stringify({ node: name, pipeline: pipeline.name, http: url, waitsFor: waitsFor ?? null })
+      : waitsFor === undefined
+        ? `node ${name} runs pipeline ${pipeline.name}; look at ${url}`
+        : `node ${name} waits: ${waitsFor}\nIt goes on by itself; look at ${url}`
     process.stdout.write(`${line}\n`)
   }
   // Loaded late: the clients of Kafka, Hazelcast and Postgres are of no use to a wrong configuration.

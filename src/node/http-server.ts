@@ -95,6 +95,11 @@ export class HttpServer implements AsyncDisposable {
     return this.#app.websocketServer.clients.size
   }
 
+  /** Sends every WebSocket client away with `reason`; each may connect again at once. */
+  closeClients(reason: string): void {
+    for (const socket of this.#app.websocketServer.clients) socket.close(1012, reason)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#pinging)
     const sockets = [...this.#app.websocketServer.clients]

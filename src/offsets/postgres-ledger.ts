@@ -9,8 +9,10 @@
 import pg from 'pg'
 import { assert, must } from '../assert.ts'
 import { ForebayError } from '../errors.ts'
+import { isDrainingSql } from './drain.ts'
 import { epochLock, openEpoch } from './epochs.ts'
-import type { Opening } from './epochs.ts'
+import type { Epoch, Opening } from './epochs.ts'
+import type { FloorEvent, FloorEventStore } from './floor-checksum.ts'
 import { floorAllowedBy } from './ledger.ts'
 import type { Advance, Flush, Ledger, OwnerCapture, PartitionView } from './ledger.ts'
 import type { PostgresPool } from './postgres-pool.ts'
@@ -24,11 +26,8 @@ export interface PostgresLedgerOptions extends Opening {
   readonly synchronousCommit: 'on' | 'off'
 }
 
-interface Opened {
+interface Opened extends Epoch {
   readonly deployment: string
-  readonly epoch: number
-  readonly reset: number
-  readonly warnings: readonly string[]
 }
 
 interface WatermarkRow {
@@ -56,14 +55,14 @@ const compareAndSet = {
 
 const readPartition = {
   name: 'forebay-read-partition',
-  text: `select f.floor, w.task, w.queue, w.applied from forebay.floors f left join forebay.watermarks w
+  text: `select f.floor, w.task, w.queue, w.applied, ${isDrainingSql('$1', '$4::int')} as "isDraining" from forebay.floors f left join forebay.watermarks w
     on w.pipeline = f.pipeline and w.partition = f.partition and w.task = any($3::text[])
     where f.pipeline = $1 and f.partition = $2`,
 }
 
 /**
  * Makes the schema if need be, and joins or opens the pipeline's epoch.
- * Throws FB_DATABASE_WRONG, FB_IDENTITY, FB_FINGERPRINT, FB_DATABASE_UNREACHABLE, or FB_SCHEMA without the right to create the schema.
+ * Throws FB_DATABASE_WRONG, FB_IDENTITY, FB_FINGERPRINT, FB_ROUTING, FB_EPOCH_CLOSED (`isJoinOnly`), FB_DATABASE_UNREACHABLE, or FB_SCHEMA without the right to create the schema.
  */
 export async function openPostgresLedger(options: PostgresLedgerOptions): Promise<PostgresLedger> {
   const opened = await options.pool.use(`opening the ledger of pipeline "${options.pipeline}"`, async (client) => {
@@ -73,13 +72,15 @@ export async function openPostgresLedger(options: PostgresLedgerOptions): Promis
   return new PostgresLedger(options, opened)
 }
 
-export class PostgresLedger implements Ledger<PostgresTransaction> {
+export class PostgresLedger implements Ledger<PostgresTransaction>, FloorEventStore {
   /** Id of this database's ledger: part of the scope of a segment. */
   readonly deployment: string
   readonly epoch: number
   readonly reset: number
   /** What opening found worth telling. */
   readonly warnings: readonly string[]
+  /** Set when opening cut the routing over. */
+  readonly cutSentence: string | undefined
   readonly #options: PostgresLedgerOptions
   readonly #begin: string
   readonly #pipelineLiteral: string
@@ -89,6 +90,7 @@ export class PostgresLedger implements Ledger<PostgresTransaction> {
     this.epoch = opened.epoch
     this.reset = opened.reset
     this.warnings = opened.warnings
+    this.cutSentence = opened.cutSentence
     this.#options = options
     this.#pipelineLiteral = pg.escapeLiteral(options.pipeline)
     // One round trip; each statement has its own snapshot, so the epoch is read after the lock is held. Deferred constraints are
@@ -105,9 +107,12 @@ export class PostgresLedger implements Ledger<PostgresTransaction> {
   async read(partition: number): Promise<PartitionView> {
     const { pool, pipeline, fingerprint } = this.#options
     const { rows } = await pool.use(`reading the watermarks of partition ${partition}`, (client) =>
-      client.query<{ floor: string } & WatermarkRow>({ ...readPartition, values: [pipeline, partition, fingerprint.tasks] }),
+      client.query<{ floor: string; isDraining: boolean } & WatermarkRow>({
+        ...readPartition,
+        values: [pipeline, partition, fingerprint.tasks, this.epoch],
+      }),
     )
-    return this.#viewOf(partition, rows[0]?.floor, rows)
+    return { ...this.#viewOf(partition, rows[0]?.floor, rows), ...(rows[0]?.isDraining === true ? { isDraining: true } : {}) }
   }
 
   async settle(capture: OwnerCapture): Promise<PartitionView> {
@@ -119,15 +124,18 @@ export class PostgresLedger implements Ledger<PostgresTransaction> {
       // The rows are read by a statement of its own, after the floor's row is locked.
       const results = await this.#startTransaction(
         client,
-        `select floor from forebay.floors ${where} for update; select task, queue, applied from forebay.watermarks ${where}`,
+        `select floor, ${isDrainingSql(this.#pipelineLiteral, String(this.epoch))} as "isDraining" from forebay.floors ${where} for update; select task, queue, applied from forebay.watermarks ${where}`,
       )
-      const [floors, watermarks] = results.slice(-2) as [pg.QueryResult<{ floor: string }>, pg.QueryResult<WatermarkRow>]
+      const [floors, watermarks] = results.slice(-2) as [
+        pg.QueryResult<{ floor: string; isDraining: boolean }>,
+        pg.QueryResult<WatermarkRow>,
+      ]
       const view = this.#viewOf(partition, floors.rows[0]?.floor, watermarks.rows)
       const floor = floorAllowedBy(capture, view)
       assert(floor >= view.floor, 'I5: a floor never goes back')
       const write = floor > view.floor ? `update forebay.floors set floor = ${floor} ${where};` : ''
       await client.query(`${write} commit`)
-      return { ...view, floor }
+      return { ...view, floor, ...(floors.rows[0]?.isDraining === true ? { isDraining: true } : {}) }
     })
   }
 
@@ -154,6 +162,36 @@ export class PostgresLedger implements Ledger<PostgresTransaction> {
     })
   }
 
+  async floorEvents(): Promise<ReadonlyMap<number, FloorEvent>> {
+    const { pool, pipeline } = this.#options
+    const { rows } = await pool.use('reading the events at the floors', (client) =>
+      client.query<{ partition: number; offset: string; checksum: string }>(
+        `select partition, e."offset", e.checksum from forebay.floor_events e join forebay.floors f using (pipeline, partition)
+         where pipeline = $1 and e."offset" <= f.floor order by partition`,
+        [pipeline],
+      ),
+    )
+    return new Map(rows.map(({ partition, offset, checksum }) => [partition, { offset: BigInt(offset), checksum }]))
+  }
+
+  async keepFloorEvents(events: ReadonlyMap<number, FloorEvent>): Promise<void> {
+    const { pool, pipeline } = this.#options
+    // In one order always, so that two owners never wait for each other crosswise.
+    const sorted = [...events].toSorted(([a], [b]) => a - b)
+    await pool.use('keeping the events at the floors', (client) =>
+      client.query(
+        `insert into forebay.floor_events select $1, * from unnest($2::int[], $3::bigint[], $4::text[])
+         on conflict (pipeline, partition) do update set "offset" = excluded."offset", checksum = excluded.checksum`,
+        [
+          pipeline,
+          sorted.map(([partition]) => partition),
+          sorted.map(([, { offset }]) => String(offset)),
+          sorted.map(([, { checksum }]) => checksum),
+        ],
+      ),
+    )
+  }
+
   /** Dead letters of this pipeline so far. */
   async deadLetterCount(): Promise<number> {
     const { pool, pipeline } = this.#options
@@ -172,7 +210,9 @@ export class PostgresLedger implements Ledger<PostgresTransaction> {
       const { pipeline, fingerprint } = this.#options
       throw new ForebayError(
         'FB_EPOCH_CLOSED',
-        `Pipeline "${pipeline}" is at epoch ${active.epoch} (version ${active.version}), this node at epoch ${this.epoch} (version ${fingerprint.version}); restart it with the new version.`,
+        active.version === fingerprint.version
+          ? `Pipeline "${pipeline}" is at epoch ${active.epoch}, this node at epoch ${this.epoch}, which was closed by a reset or another routing.`
+          : `Pipeline "${pipeline}" is at epoch ${active.epoch} (version ${active.version}), this node at epoch ${this.epoch} (version ${fingerprint.version}); restart it with the new version.`,
       )
     }
     return results

@@ -1,0 +1,38 @@
+import type { NodeMetrics } from './metrics.ts'
+import type { NodeStatus } from './status.ts'
+
+export interface WaitingSources {
+  readonly id: string
+  readonly version: string
+  readonly pipeline: string
+  readonly startedAtMs: number
+  readonly metrics: NodeMetrics
+  /** What the node waits for, in a sentence. */
+  readonly waitsFor: string
+}
+
+/** What `GET /status` answers from a node that waits for an epoch: it owns nothing. */
+export function waitingStatus({ id, version, pipeline, startedAtMs, metrics, waitsFor }: WaitingSources): NodeStatus {
+  return {
+    node: id,
+    version,
+    pipeline,
+    epoch: null,
+    scope: '',
+    pid: process.pid,
+    startedAtMs,
+    ...metrics.activity(),
+    isReady: false,
+    reasons: [waitsFor],
+    servers: { database: null, grid: null, eventLog: null },
+    members: [],
+    partitions: [],
+    queues: [],
+    tasks: [],
+    channels: [],
+    counters: metrics.counters(),
+    latency: metrics.latency(),
+    memory: metrics.memory(),
+    eventLoop: metrics.eventLoop(),
+  }
+}
