@@ -30,6 +30,7 @@ export class QueueOutbox {
   #sealed: Draft[] = []
   #open: Draft | undefined
   #isUnacknowledged = false
+  #unacknowledgedBytes = 0
   #sent: bigint
   #window: { hi: bigint; bytes: number }[] = []
 
@@ -67,6 +68,11 @@ export class QueueOutbox {
     return this.#window.reduce((sum, segment) => sum + segment.bytes, 0)
   }
 
+  /** Bytes of lines not yet in an acknowledged segment. */
+  get bufferedBytes(): number {
+    return this.#sealed.reduce((sum, draft) => sum + draft.bytes, this.#unacknowledgedBytes + (this.#open?.bytes ?? 0))
+  }
+
   /** Buffers the jobs of one event, unless they were sent before. `position` is the offset passed just before it. */
   add(event: ConvertedEvent, offset: bigint, timeMs: number, position: bigint): void {
     if (event.lines.length === 0 || offset <= this.#sent) return
@@ -85,13 +91,17 @@ export class QueueOutbox {
   takeDraft(position: bigint, withOpen: boolean): Draft | undefined {
     if (this.#sealed.length === 0 && withOpen && this.#open !== undefined) this.#seal(position)
     const draft = this.#sealed.shift()
-    if (draft !== undefined) this.#isUnacknowledged = true
+    if (draft !== undefined) {
+      this.#isUnacknowledged = true
+      this.#unacknowledgedBytes = draft.bytes
+    }
     return draft
   }
 
   /** The segment up to `hi` is in the grid (rule 2). */
   acknowledge(hi: bigint, bytes: number): void {
     this.#isUnacknowledged = false
+    this.#unacknowledgedBytes = 0
     this.#sent = hi
     this.#window.push({ hi, bytes })
   }
@@ -108,6 +118,7 @@ export class QueueOutbox {
     this.#sealed = []
     this.#open = undefined
     this.#isUnacknowledged = false
+    this.#unacknowledgedBytes = 0
   }
 
   /** For a repair: what lies above `watermark` is lost, and the window with it (a full one would forbid its own repair). */

@@ -55,6 +55,8 @@ export class QueueReader {
   #inboxes = new Map<string, TaskInbox>()
   #isBlank = true
   #received = -1n
+  /** Segments of which some inbox still holds a part, oldest first: a part keeps the whole segment in memory. */
+  #held: { readonly hi: bigint; readonly bytes: number }[] = []
   #sequence = 0n
   /** Names this memory: what a flush learned of an older one is void. */
   #memory = 0
@@ -82,6 +84,12 @@ export class QueueReader {
     return this.#memory
   }
 
+  /** Bytes of the segments that wait for the flush of some task. */
+  get heldBytes(): number {
+    this.#dropSettled()
+    return this.#held.reduce((sum, { bytes }) => sum + bytes, 0)
+  }
+
   /** Undefined while the reader is blank. */
   inbox(task: string): TaskInbox | undefined {
     return this.#inboxes.get(task)
@@ -94,6 +102,7 @@ export class QueueReader {
     this.#isBlank = true
     this.#memory++
     this.#inboxes = new Map()
+    this.#held = []
   }
 
   /** A flush of `task` up to `to` is committed; void when `memory` is not the present one. */
@@ -202,8 +211,18 @@ export class QueueReader {
   #accept(segment: Segment): void {
     if (segment.lo < this.#received) this.#ports.observer.count('overlaps', 1)
     for (const inbox of this.#inboxes.values()) inbox.push(segment, this.#received)
+    this.#dropSettled()
+    this.#held.push({ hi: segment.hi, bytes: segment.bytes })
     this.#received = segment.hi
     this.#gapStamp = undefined
+  }
+
+  #dropSettled(): void {
+    let settled = this.#received
+    for (const { applied } of this.#inboxes.values()) if (applied < settled) settled = applied
+    let done = 0
+    while (done < this.#held.length && this.#held[done]!.hi <= settled) done++
+    if (done > 0) this.#held.splice(0, done)
   }
 
   async #raiseFlag(): Promise<void> {
