@@ -31,6 +31,7 @@ import type { GridSettings, NodeSettings } from './node/settings.ts'
 import { waitingStatus } from './node/waiting-status.ts'
 import type { Observer } from './observer.ts'
 import { FloorChecksum } from './offsets/floor-checksum.ts'
+import { PostgresFloorEvents } from './offsets/postgres-floor-events.ts'
 import { openPostgresLedger } from './offsets/postgres-ledger.ts'
 import type { PostgresLedger } from './offsets/postgres-ledger.ts'
 import { PostgresPool } from './offsets/postgres-pool.ts'
@@ -128,7 +129,7 @@ interface EpochOptions {
 async function runEpoch(base: Base, ledger: PostgresLedger, { options, show }: EpochOptions, signal: AbortSignal): Promise<void> {
   const { settings, pipeline } = options
   const { clock, metrics, logger, log } = base
-  const checksum = floorChecksum(base, ledger, pipeline)
+  const checksum = floorChecksum(base, pipeline)
   await checksum?.check()
   const built = await buildNode(base, ledger, settings, pipeline)
   const { node, membership, channels, ends } = built
@@ -216,12 +217,9 @@ function openLedger(
 }
 
 /** A topic that has an id needs no checksum to be known again. */
-function floorChecksum(
-  { log, identity, clock, metrics: observer }: Base,
-  store: PostgresLedger,
-  pipeline: Pipeline,
-): FloorChecksum | undefined {
+function floorChecksum({ log, identity, pool, clock, metrics: observer }: Base, pipeline: Pipeline): FloorChecksum | undefined {
   const names = { pipeline: pipeline.name, topic: pipeline.source.topic }
+  const store = new PostgresFloorEvents(pool, pipeline.name)
   return identity.topicId === null ? new FloorChecksum({ log, store, clock, observer }, names) : undefined
 }
 

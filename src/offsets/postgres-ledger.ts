@@ -12,7 +12,6 @@ import { ForebayError } from '../errors.ts'
 import { isDrainingSql } from './drain.ts'
 import { epochLock, openEpoch } from './epochs.ts'
 import type { Epoch, Opening } from './epochs.ts'
-import type { FloorEvent, FloorEventStore } from './floor-checksum.ts'
 import { floorAllowedBy } from './ledger.ts'
 import type { Advance, Flush, Ledger, OwnerCapture, PartitionView } from './ledger.ts'
 import type { PostgresPool } from './postgres-pool.ts'
@@ -72,7 +71,7 @@ export async function openPostgresLedger(options: PostgresLedgerOptions): Promis
   return new PostgresLedger(options, opened)
 }
 
-export class PostgresLedger implements Ledger<PostgresTransaction>, FloorEventStore {
+export class PostgresLedger implements Ledger<PostgresTransaction> {
   /** Id of this database's ledger: part of the scope of a segment. */
   readonly deployment: string
   readonly epoch: number
@@ -160,36 +159,6 @@ export class PostgresLedger implements Ledger<PostgresTransaction>, FloorEventSt
       // A transaction whose failed statement was swallowed answers COMMIT with ROLLBACK, and no error.
       assert(committed.command === 'COMMIT', 'I7: a sink lets the failure of a statement through')
     })
-  }
-
-  async floorEvents(): Promise<ReadonlyMap<number, FloorEvent>> {
-    const { pool, pipeline } = this.#options
-    const { rows } = await pool.use('reading the events at the floors', (client) =>
-      client.query<{ partition: number; offset: string; checksum: string }>(
-        `select partition, e."offset", e.checksum from forebay.floor_events e join forebay.floors f using (pipeline, partition)
-         where pipeline = $1 and e."offset" <= f.floor order by partition`,
-        [pipeline],
-      ),
-    )
-    return new Map(rows.map(({ partition, offset, checksum }) => [partition, { offset: BigInt(offset), checksum }]))
-  }
-
-  async keepFloorEvents(events: ReadonlyMap<number, FloorEvent>): Promise<void> {
-    const { pool, pipeline } = this.#options
-    // In one order always, so that two owners never wait for each other crosswise.
-    const sorted = [...events].toSorted(([a], [b]) => a - b)
-    await pool.use('keeping the events at the floors', (client) =>
-      client.query(
-        `insert into forebay.floor_events select $1, * from unnest($2::int[], $3::bigint[], $4::text[])
-         on conflict (pipeline, partition) do update set "offset" = excluded."offset", checksum = excluded.checksum`,
-        [
-          pipeline,
-          sorted.map(([partition]) => partition),
-          sorted.map(([, { offset }]) => String(offset)),
-          sorted.map(([, { checksum }]) => checksum),
-        ],
-      ),
-    )
   }
 
   /** Dead letters of this pipeline so far. */
