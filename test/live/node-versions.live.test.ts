@@ -101,20 +101,59 @@ it('lets a new version make again what the old one had converted but not applied
   await young.stop()
 })
 
-it('refuses another number of queues and names both', async () => {
+it('lets a node with another number of queues wait: it owns nothing, names both numbers, and disturbs nobody', async () => {
   await using node = await start('1')
   await publishBatches(2)
   await floorsReachEnd(database.url, feed.events)
-  await expect(start('1', 3)).rejects.toMatchObject({
-    code: 'FB_FINGERPRINT',
-    message: expect.stringMatching(/queues 2, this node has queues 3/),
-  })
-  await expect(start('2', 3)).rejects.toMatchObject({
-    code: 'FB_FINGERPRINT',
-    message: expect.stringMatching(/queues 2, this node has queues 3/),
-  })
+  await using other = await start('1', 3)
+  await using both = await start('2', 3)
+  for (const waiting of [other, both]) {
+    const { epoch, isReady, reasons, partitions, queues } = await waiting.status()
+    expect({ epoch, isReady, partitions, queues }).toEqual({ epoch: null, isReady: false, partitions: [], queues: [] })
+    expect(reasons.join()).toMatch(/queues 2, this node has queues 3: it owns nothing and waits for `forebay routing apply`, or until v1\./)
+  }
   await publishBatches(2)
   await floorsReachEnd(database.url, feed.events)
   expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  expect((await node.status()).epoch).toBe(1)
+  await other.stop()
+  await both.stop()
   await node.stop()
+})
+
+it('opens the epoch of another number of queues by itself once nobody runs and nothing is in flight', async () => {
+  const old = await start('1')
+  await publishBatches(3)
+  await floorsReachEnd(database.url, feed.events)
+  await using young = await start('1', 5)
+  expect((await young.status()).epoch).toBeNull()
+  await old.stop()
+  await expect.poll(async () => (await young.status()).epoch, { timeout: 10_000 }).toBe(2)
+  await publishBatches(3)
+  await floorsReachEnd(database.url, feed.events)
+  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  expect((await young.status()).queues).toHaveLength(10)
+  await young.stop()
+  await using again = await start('1', 2)
+  expect((await again.status()).epoch).toBe(3)
+  await publishBatches(1)
+  await floorsReachEnd(database.url, feed.events)
+  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  await again.stop()
+})
+
+it('keeps a node with another number of queues waiting while jobs are applied beyond a floor, and says where', async () => {
+  const old = await start('1')
+  await publishBatches(3)
+  await floorsReachEnd(database.url, feed.events)
+  await old.stop()
+  await ask(database.url, `update forebay.floors set floor = 20 where partition = 1`)
+  await using young = await start('1', 5)
+  const reasonOf = async () => (await young.status()).reasons.join()
+  await expect.poll(reasonOf, { timeout: 10_000 }).toMatch(/partition 1: task (item|total) has applied up to 44 in queue [01], the floor is 20/)
+  await young.stop()
+  await using mended = await start('1')
+  await floorsReachEnd(database.url, feed.events)
+  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  await mended.stop()
 })
