@@ -13,7 +13,7 @@ import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ForebayError, isForebayError, sentenceOf } from '../errors.ts'
 import { HazelcastRing } from './hazelcast-ring.ts'
-import type { JobGrid, RingEntries, RingTail } from './job-grid.ts'
+import type { JobGrid, RingEntries, RingTail, UnusedNames } from './job-grid.ts'
 
 export interface HazelcastGridOptions {
   readonly clusterName: string
@@ -95,6 +95,18 @@ export class HazelcastJobGrid implements JobGrid {
 
   entries(map: string): Promise<ReadonlyMap<string, string>> {
     return this.#call(`read ${map}`, async () => new Map(await (await this.#map(map)).entrySet()))
+  }
+
+  async destroy({ rings, maps }: UnusedNames): Promise<void> {
+    for (const name of rings) {
+      this.#rings.get(name)?.close()
+      this.#rings.delete(name)
+      await this.#call(`destroy ${name}`, async () => (await this.#client.getRingbuffer(name)).destroy())
+    }
+    for (const name of maps) {
+      this.#maps.delete(name)
+      await this.#call(`destroy ${name}`, async () => (await this.#client.getMap(name)).destroy())
+    }
   }
 
   onDisturbance(listener: () => void): () => void {

@@ -19,6 +19,11 @@ export interface RingTail {
   readonly entry: Buffer | undefined
 }
 
+export interface UnusedNames {
+  readonly rings: readonly string[]
+  readonly maps: readonly string[]
+}
+
 export interface JobGrid {
   /** Adds `entry` behind the tail, overwriting the oldest entry of a full ring; resolves to its sequence once backups have it. */
   append(ring: string, entry: Buffer): Promise<bigint>
@@ -34,6 +39,11 @@ export interface JobGrid {
   put(map: string, key: string, value: string): Promise<void>
   remove(map: string, key: string): Promise<void>
   entries(map: string): Promise<ReadonlyMap<string, string>>
+  /**
+   * Takes rings and maps that nobody uses any more out of the grid; one that is not there counts as taken out. Who writes to one
+   * all the same makes it anew.
+   */
+  destroy(unused: UnusedNames): Promise<void>
   /** Calls back whenever the grid may have lost or regained data: reconnected, a member gone. Returns the unsubscribe. */
   onDisturbance(listener: () => void): () => void
   [Symbol.asyncDispose](): Promise<void>

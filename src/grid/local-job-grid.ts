@@ -7,7 +7,7 @@
  */
 import { assert } from '../assert.ts'
 import { ForebayError } from '../errors.ts'
-import type { JobGrid, RingEntries, RingTail } from './job-grid.ts'
+import type { JobGrid, RingEntries, RingTail, UnusedNames } from './job-grid.ts'
 
 export interface LocalJobGridOptions {
   /** Entries each ring can hold. */
@@ -82,6 +82,16 @@ export class LocalJobGrid implements JobGrid {
   async entries(map: string): Promise<ReadonlyMap<string, string>> {
     this.#requireOpen()
     return new Map(this.#maps.get(map))
+  }
+
+  async destroy({ rings, maps }: UnusedNames): Promise<void> {
+    this.#requireOpen()
+    for (const name of rings) {
+      const ring = this.#rings.get(name)
+      this.#rings.delete(name)
+      for (const wake of ring?.waiting ?? []) wake()
+    }
+    for (const name of maps) this.#maps.delete(name)
   }
 
   /** Never calls: what is in this process is lost only together with its readers. */

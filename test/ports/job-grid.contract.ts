@@ -154,6 +154,42 @@ export function describeJobGrid(name: string, start: () => Promise<JobGridHarnes
       expect(await grid.entries(map)).toEqual(new Map([['b', 'ü "2"']]))
     })
 
+    it('destroys rings and maps for every view, leaves the others, and makes one anew for whoever writes to it', async () => {
+      const [ring, map, kept] = [freshName(), freshName(), freshName()]
+      await append(ring, 'a', 'b')
+      await append(kept, 'c')
+      await grid.put(map, 'a', '1')
+      await grid.put(kept, 'a', '1')
+      // Looked at by both, so that both have a handle of it.
+      expect((await other.tail(ring)).sequence).toBe(1n)
+      expect((await other.entries(map)).size).toBe(1)
+      await grid.destroy({ rings: [ring, freshName()], maps: [map, freshName()] })
+      for (const view of [grid, other]) {
+        expect(await view.tail(ring)).toEqual({ sequence: -1n, entry: undefined })
+        expect(await view.entries(map)).toEqual(new Map())
+        expect((await view.tail(kept)).sequence).toBe(0n)
+        expect((await view.entries(kept)).size).toBe(1)
+      }
+      expect(await other.append(ring, Buffer.from('new'))).toBe(0n)
+      await other.put(map, 'b', '2')
+      for (const view of [grid, other]) {
+        expect(textsOf(await view.read(ring, 0n, quick))).toEqual(['new'])
+        expect(await view.entries(map)).toEqual(new Map([['b', '2']]))
+      }
+    })
+
+    it('ends a read that waits at a ring which is destroyed', async () => {
+      const ring = freshName()
+      const waiting = grid.read(ring, 0n, { countMax: 10, waitMs: 1_000 })
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      await other.destroy({ rings: [ring], maps: [] })
+      const found = await waiting.catch((error: unknown) => error)
+      if (!(found instanceof Error)) expect(found).toEqual({ entries: [], nextSequence: 0n })
+      else expect(found).toMatchObject({ code: 'FB_GRID_UNREACHABLE' })
+      await grid.append(ring, Buffer.from('new'))
+      expect(textsOf(await grid.read(ring, 0n, patient))).toEqual(['new'])
+    })
+
     it('gives a copy of a map that later changes leave alone', async () => {
       const map = freshName()
       await grid.put(map, 'a', '1')

@@ -2,7 +2,7 @@
  * The grid of a simulation: rings with a capacity that overwrite their oldest entries, and maps. It may lose, duplicate or
  * recreate anything at any time; the world decides when.
  */
-import type { JobGrid, RingEntries, RingTail } from '../../src/grid/job-grid.ts'
+import type { JobGrid, RingEntries, RingTail, UnusedNames } from '../../src/grid/job-grid.ts'
 import type { Oracle } from './oracle.ts'
 import type { Wire } from './wire.ts'
 
@@ -123,6 +123,13 @@ export class SimJobGrid implements JobGrid {
 
   entries(map: string): Promise<ReadonlyMap<string, string>> {
     return this.#wire.call('grid', `entries ${shortName(map)}`, () => new Map(this.#grid.map(map)))
+  }
+
+  destroy({ rings, maps }: UnusedNames): Promise<void> {
+    return this.#wire.call('grid', 'destroy', () => {
+      for (const name of rings) this.#grid.rings.delete(name)
+      for (const name of maps) this.#grid.maps.delete(name)
+    })
   }
 
   onDisturbance(listener: () => void): () => void {

@@ -42,6 +42,9 @@ class MemoryGrid implements JobGrid {
   entries() {
     return Promise.resolve(new Map(this.map))
   }
+  destroy() {
+    return Promise.resolve()
+  }
   onDisturbance(listener: () => void) {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
