@@ -4,6 +4,7 @@ import { errorCodes, isForebayError, sentenceOf } from '../errors.ts'
 import { redactSecrets } from '../node/logger.ts'
 import { addCheckConfig } from './check-config.ts'
 import { paint } from './paint.ts'
+import { addRouting } from './routing.ts'
 import { addStart } from './start.ts'
 import { addStatus } from './status.ts'
 
@@ -18,6 +19,7 @@ export async function runCommand(words: readonly string[]): Promise<number> {
   addStart(program)
   addCheckConfig(program)
   addStatus(program)
+  addRouting(program)
   try {
     await program.parseAsync(words, { from: 'user' })
     return 0

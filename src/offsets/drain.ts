@@ -75,15 +75,18 @@ export async function putRequest(
   return rowCount === 1
 }
 
-/** Keeps the request in force; false when it was withdrawn or replaced. */
-export async function renewRequest(client: pg.ClientBase, pipeline: string, id: string): Promise<boolean> {
-  const { rowCount } = await client.query('update forebay.cuts set renewed_at = now() where pipeline = $1 and id = $2', [pipeline, id])
-  return rowCount === 1
+/** Keeps the request in force, if it is still there. */
+export async function renewRequest(client: pg.ClientBase, pipeline: string, id: string): Promise<void> {
+  await client.query('update forebay.cuts set renewed_at = now() where pipeline = $1 and id = $2', [pipeline, id])
 }
 
-/** Whether the request is still there, whatever its age. */
+/** Whether the request is still there, whatever its age, and its epoch is still the active one. */
 export async function isRequested(client: pg.ClientBase, pipeline: string, id: string): Promise<boolean> {
-  const { rows } = await client.query('select from forebay.cuts where pipeline = $1 and id = $2', [pipeline, id])
+  const { rows } = await client.query(
+    `select from forebay.cuts c where pipeline = $1 and id = $2
+     and epoch = (select max(e.epoch) from forebay.epochs e where e.pipeline = c.pipeline)`,
+    [pipeline, id],
+  )
   return rows.length > 0
 }
 

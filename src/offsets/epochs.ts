@@ -118,14 +118,20 @@ async function write(
   if (verdict === 'cut') await checkCut(client, opening, active!)
   if (known.pipeline === undefined) await insertPipeline(client, opening)
   await insertFloors(client, opening, floors)
-  if (active === undefined || !isSame(active.fingerprint, opening.fingerprint)) await insertEpoch(client, opening, active, verdict === 'cut')
+  if (active === undefined || !isSame(active.fingerprint, opening.fingerprint))
+    await insertEpoch(client, opening, active, verdict === 'cut')
   if (verdict === 'cut') {
     await client.query('delete from forebay.watermarks where pipeline = $1', [opening.pipeline])
     await dropRequest(client, opening.pipeline)
   }
   await insertWatermarks(client, opening)
   if (verdict !== 'cut') return undefined
-  return `pipeline "${opening.pipeline}" was drained: epoch ${active!.epoch + 1} opens with ${differencesOf(active!.fingerprint, opening.fingerprint).map(({ field, was, is }) => `${field} ${is} instead of ${was}`).join(', ')}`
+  return `pipeline "${opening.pipeline}" was drained: epoch ${active!.epoch + 1} opens with ${differencesOf(
+    active!.fingerprint,
+    opening.fingerprint,
+  )
+    .map(({ field, was, is }) => `${field} ${is} instead of ${was}`)
+    .join(', ')}`
 }
 
 /** Throws when the ledger belongs to another log, or the active epoch forbids this version. */
@@ -182,12 +188,18 @@ async function checkCut(client: pg.ClientBase, opening: Opening, active: EpochRo
     if (running.length > 0)
       refuse(`it owns nothing and waits for \`forebay routing apply\`, or until ${running.join(', ')} stopped with nothing in flight`)
     if (opening.isJoinOnly === true) refuse('it owns nothing and waits; start it again with the settings of the epoch, or stop it')
-  } else if (!(await isRequested(client, pipeline, drainRequest))) refuse('the request to drain was withdrawn')
+  } else if (!(await isRequested(client, pipeline, drainRequest)))
+    throw new ForebayError(
+      'FB_FENCED',
+      `The request to drain pipeline "${pipeline}" was withdrawn, or another epoch opened meanwhile; nothing was changed.`,
+    )
   const left = await undrained(client, pipeline, [...active.fingerprint.tasks, ...fingerprint.tasks])
   const [first] = left
   if (first === undefined) return
   const mend = drainRequest === undefined ? `; start a node with ${was} and run \`forebay routing apply\`` : ''
-  refuse(`it waits until ${left.length === 1 ? 'a partition is' : `${left.length} partitions are`} drained (${undrainedText(first)})${mend}`)
+  refuse(
+    `it waits until ${left.length === 1 ? 'a partition is' : `${left.length} partitions are`} drained (${undrainedText(first)})${mend}`,
+  )
 }
 
 function checkVersion(active: EpochRow, earlierVersions: readonly string[], { pipeline, fingerprint }: Opening): void {

@@ -86,7 +86,9 @@ export class NodePresence {
       await this.#ports.clock.sleep(isDraining ? drainingBeatMs : beatMs, signal)
     }
     const { pipeline, node } = this.#options
-    await this.#reach('taking leave', (client) => client.query('delete from forebay.nodes where pipeline = $1 and node = $2', [pipeline, node]))
+    await this.#reach('taking leave', (client) =>
+      client.query('delete from forebay.nodes where pipeline = $1 and node = $2', [pipeline, node]),
+    )
   }
 
   async #beat(): Promise<boolean> {

@@ -1,0 +1,108 @@
+/**
+ * A change of routing while nodes run (rule 11): what would change, who runs and who waits, and the drained cut itself.
+ */
+import type pg from 'pg'
+import { ForebayError } from '../errors.ts'
+import type { LogIdentity } from '../events/event-log.ts'
+import { readRequest } from './drain.ts'
+import type { DrainRequest } from './drain.ts'
+import { cutWhenDrained } from './drained-cut.ts'
+import type { DrainedCut } from './drained-cut.ts'
+import { differencesOf, isSame, openEpoch, readKnown } from './epochs.ts'
+import type { Epoch, Fingerprint } from './epochs.ts'
+import { freshNodes } from './presence.ts'
+import type { PresentNode } from './presence.ts'
+
+export interface PartitionProgress {
+  readonly partition: number
+  readonly floor: bigint
+  /** The furthest offset that any task has applied in any queue. */
+  readonly appliedTo: bigint
+}
+
+export interface RoutingPlan {
+  readonly epoch: number
+  readonly reset: number
+  readonly active: Fingerprint
+  readonly configured: Fingerprint
+  readonly changes: readonly { field: string; was: string | number; is: string | number }[]
+  /** Nodes that run in the active epoch. */
+  readonly running: readonly PresentNode[]
+  /** Nodes that wait with the configured fingerprint. */
+  readonly waiting: readonly PresentNode[]
+  /** Nodes that wait with yet another one. */
+  readonly others: readonly PresentNode[]
+  readonly request: DrainRequest | undefined
+  readonly partitions: readonly PartitionProgress[]
+}
+
+/** Throws FB_DATABASE_WRONG for a pipeline that never started. */
+export async function readRoutingPlan(client: pg.ClientBase, pipeline: string, configured: Fingerprint): Promise<RoutingPlan> {
+  const { active } = await known(client, pipeline)
+  const nodes = await freshNodes(client, pipeline)
+  const idle = nodes.filter(({ epoch }) => epoch === null)
+  return {
+    epoch: active.epoch,
+    reset: active.reset,
+    active: active.fingerprint,
+    configured,
+    changes: differencesOf(active.fingerprint, configured),
+    running: nodes.filter(({ epoch }) => epoch !== null),
+    waiting: idle.filter(({ fingerprint }) => isSame(fingerprint, configured)),
+    others: idle.filter(({ fingerprint }) => !isSame(fingerprint, configured)),
+    request: await readRequest(client, pipeline),
+    partitions: await progress(client, pipeline),
+  }
+}
+
+/** What the ledger knows of a pipeline that has started once. Throws FB_DATABASE_WRONG when it has not. */
+export async function known(client: pg.ClientBase, pipeline: string) {
+  const { rows } = await client.query<{ isThere: boolean }>(`select to_regclass('forebay.cuts') is not null as "isThere"`)
+  const found = rows[0]?.isThere === true ? await readKnown(client, pipeline) : undefined
+  if (found?.pipeline !== undefined && found.active !== undefined)
+    return { pipeline: found.pipeline, active: found.active, earlierVersions: found.earlierVersions }
+  throw new ForebayError(
+    'FB_DATABASE_WRONG',
+    `This database has no ledger of pipeline "${pipeline}": it never started here. Name the right database, or start a node.`,
+  )
+}
+
+async function progress(client: pg.ClientBase, pipeline: string): Promise<PartitionProgress[]> {
+  const { rows } = await client.query<{ partition: number; floor: string; applied: string }>(
+    `select partition, f.floor, greatest(f.floor, max(w.applied)) as applied from forebay.floors f
+     left join forebay.watermarks w using (pipeline, partition) where pipeline = $1 group by partition, f.floor order by partition`,
+    [pipeline],
+  )
+  return rows.map((row) => ({ partition: row.partition, floor: BigInt(row.floor), appliedTo: BigInt(row.applied) }))
+}
+
+export interface RoutingCut extends Omit<DrainedCut<Epoch>, 'epoch' | 'purpose' | 'attempt'> {
+  readonly topic: string
+  readonly identity: LogIdentity
+  readonly fingerprint: Fingerprint
+  readonly fileHash: string | null
+}
+
+/** Drains and opens the next epoch with the routing of `fingerprint`. Throws as `cutWhenDrained` and `openEpoch` do. */
+export async function applyRouting(cut: RoutingCut): Promise<Epoch> {
+  const { pipeline, topic, identity, fingerprint, fileHash } = cut
+  const { active } = await cut.database.use('reading the active epoch', (client) => known(client, pipeline))
+  const purpose = differencesOf(active.fingerprint, fingerprint)
+    .map(({ field, was, is }) => `${field} ${is} instead of ${was}`)
+    .join(', ')
+  return cutWhenDrained({
+    ...cut,
+    epoch: active.epoch,
+    purpose,
+    attempt: (client, drainRequest) =>
+      openEpoch(client, {
+        pipeline,
+        topic,
+        identity,
+        fingerprint,
+        fileHash,
+        drainRequest,
+        startAt: () => Promise.reject(new Error('a pipeline that has started needs no first floors')),
+      }),
+  })
+}
