@@ -2,6 +2,7 @@
  * What commands connect to: the servers of a pipeline by its settings, with short times to wait, since a person waits. Together
  * with main.ts, which builds a node, the only file that names adapters of several rooms.
  */
+import { CronSchedule } from './cron/cron-schedule.ts'
 import { ForebayError } from './errors.ts'
 import type { EventLog } from './events/event-log.ts'
 import type { KafkaAddress } from './events/kafka-cluster.ts'
@@ -11,8 +12,12 @@ import { HazelcastJobGrid } from './grid/hazelcast-job-grid.ts'
 import type { JobGrid } from './grid/job-grid.ts'
 import type { Database } from './inspect/database.ts'
 import type { EventSettings, NodeSettings } from './node/settings.ts'
+import type { Parts } from './node/parts.ts'
+import type { Observer } from './observer.ts'
+import { PostgresCronRuns } from './offsets/postgres-cron-runs.ts'
 import { PostgresPool } from './offsets/postgres-pool.ts'
 import type { Pipeline } from './pipeline/pipeline.ts'
+import type { Clock } from './schedule/clock.ts'
 
 const databaseConnectMs = 3000
 const statementMs = 10_000
@@ -48,6 +53,28 @@ export function openGrid({ grid }: Pick<NodeSettings, 'grid'>): Promise<JobGrid>
   if (mode === 'local')
     throw new ForebayError('FB_USAGE', 'the grid is inside the node (grid.mode local): only the node itself can tell of it')
   return HazelcastJobGrid.connect({ clusterName, members, connectTimeoutMs: gridConnectMs, callTimeoutMs: gridCallMs })
+}
+
+/** The cron tasks of `pipeline` on the node `id`, with connections of their own: a long run takes none from the flushes. Not started yet. */
+export function openCronSchedule(
+  { database }: Pick<NodeSettings, 'database'>,
+  { name: pipeline, cron }: Pipeline,
+  { id, clock, observer }: { readonly id: string; readonly clock: Clock; readonly observer: Observer },
+  parts: Parts,
+): CronSchedule {
+  const pool = parts.use(
+    new PostgresPool({
+      url: database.url,
+      applicationName: `forebay cron ${id}`,
+      // Each task needs one at a time, and the history one now and then.
+      connectionsMax: cron.length + 1,
+      connectTimeoutMs: databaseConnectMs,
+      statementTimeoutMs: database.statementTimeoutMs,
+      lockTimeoutMs: database.lockTimeoutMs,
+      idleInTransactionTimeoutMs: database.statementTimeoutMs,
+    }),
+  )
+  return parts.use(new CronSchedule({ runs: new PostgresCronRuns({ pool, pipeline, node: id }), clock, observer }, cron))
 }
 
 function kafkaAddress({ brokers, clientId, ssl = false, sasl }: Extract<EventSettings, { kind: 'kafka' }>): KafkaAddress {

@@ -5,15 +5,18 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
-import { openEventLog } from './connect.ts'
+import { openCronSchedule, openEventLog } from './connect.ts'
+import type { CronSchedule } from './cron/cron-schedule.ts'
 import { ForebayError, isForebayError, sentenceOf } from './errors.ts'
-import { floorBefore } from './events/event-log.ts'
 import type { EventLog, LogIdentity } from './events/event-log.ts'
+import { startFloors } from './events/start-floors.ts'
+import { checkCapacity } from './grid/check-capacity.ts'
 import { HazelcastJobGrid } from './grid/hazelcast-job-grid.ts'
 import { HazelcastMember } from './grid/hazelcast-member.ts'
 import type { JobGrid } from './grid/job-grid.ts'
 import { LocalJobGrid } from './grid/local-job-grid.ts'
-import { ringName, scopeName } from './grid/queue-name.ts'
+import { scopeName } from './grid/queue-name.ts'
+import type { Scope } from './grid/queue-name.ts'
 import { liveThroughEpochs } from './node/epoch-life.ts'
 import { chosenTasks, fingerprintOf, trackedTasks } from './node/fingerprint-of.ts'
 import { createLogger } from './node/logger.ts'
@@ -25,13 +28,14 @@ import { NodeMetrics } from './node/metrics.ts'
 import { LogEnds, gatherStatus } from './node/node-status.ts'
 import { Node } from './node/node.ts'
 import type { NodeTask } from './node/node.ts'
+import { destroyOlderEpochs } from './node/older-epochs.ts'
 import { Parts } from './node/parts.ts'
 import { windowSegmentsMax } from './node/settings.ts'
 import type { GridSettings, NodeSettings } from './node/settings.ts'
 import { waitingStatus } from './node/waiting-status.ts'
 import type { Observer } from './observer.ts'
-import { FloorChecksum } from './offsets/floor-checksum.ts'
-import { PostgresFloorEvents } from './offsets/postgres-floor-events.ts'
+import { olderEpochs } from './offsets/older-epochs.ts'
+import { floorChecksum } from './offsets/postgres-floor-events.ts'
 import { openPostgresLedger } from './offsets/postgres-ledger.ts'
 import type { PostgresLedger } from './offsets/postgres-ledger.ts'
 import { PostgresPool } from './offsets/postgres-pool.ts'
@@ -128,26 +132,25 @@ interface EpochOptions {
 /** Runs in the epoch of `ledger` until `signal` aborts; throws FB_EPOCH_CLOSED when it is closed. */
 async function runEpoch(base: Base, ledger: PostgresLedger, { options, show }: EpochOptions, signal: AbortSignal): Promise<void> {
   const { settings, pipeline } = options
-  const { clock, metrics, logger, log } = base
-  const checksum = floorChecksum(base, pipeline)
-  await checksum?.check()
+  const { clock, metrics, logger, log, cron } = base
+  const checksum = floorChecksum(base, { pipeline: pipeline.name, topic: pipeline.source.topic })
+  await checksum.check()
   const built = await buildNode(base, ledger, settings, pipeline)
   const { node, membership, channels, ends } = built
   const http = await show({ built, waitsFor: undefined })
   membership.update({ http: http.url })
   const side = new AbortController()
-  const beside = [ends.run(log, () => node.owners.keys(), clock, side.signal), ...channels.map((channel) => channel.follow(side.signal))]
+  const beside = [
+    ends.run(log, () => node.owners.keys(), clock, side.signal),
+    ...channels.map((channel) => channel.follow(side.signal)),
+    tidy(base, built, options, side.signal),
+  ]
+  cron.start(side.signal)
   for (const warning of ledger.warnings) metrics.log('warn', warning)
   if (ledger.cutSentence !== undefined) metrics.log('warn', ledger.cutSentence)
   logger.info(`node ${settings.node.name} runs pipeline ${pipeline.name} (epoch ${ledger.epoch}) at ${http.url}`)
   try {
-    await (checksum === undefined
-      ? node.run(signal)
-      : checksum.watch(
-          () => floorsOf(node),
-          signal,
-          (until) => node.run(until),
-        ))
+    await checksum.watch(node.owners, signal, (until) => node.run(until))
   } catch (error) {
     if (isForebayError(error, 'FB_EPOCH_CLOSED')) {
       logger.warn(error.message)
@@ -171,6 +174,7 @@ interface Base {
   readonly log: EventLog
   readonly identity: LogIdentity
   readonly grid: JobGrid
+  readonly cron: CronSchedule
   readonly stopMember: () => Promise<void>
 }
 
@@ -195,7 +199,9 @@ async function openBase(settings: NodeSettings, pipeline: Pipeline, parts: Parts
   const identity = await log.identity()
   checkMemory(settings, identity.partitions)
   const { grid, stopMember } = await startGrid(gridSettings, { clock, observer: metrics }, parts)
-  return { id: `${node.name}.${randomBytes(3).toString('hex')}`, clock, logger, metrics, pool, log, identity, grid, stopMember }
+  const id = `${node.name}.${randomBytes(3).toString('hex')}`
+  const cron = openCronSchedule(settings, pipeline, { id, clock, observer: metrics }, parts)
+  return { id, clock, logger, metrics, pool, log, identity, grid, cron, stopMember }
 }
 
 function openLedger(
@@ -216,17 +222,12 @@ function openLedger(
   })
 }
 
-/** A topic that has an id needs no checksum to be known again. */
-function floorChecksum({ log, identity, pool, clock, metrics: observer }: Base, pipeline: Pipeline): FloorChecksum | undefined {
-  const names = { pipeline: pipeline.name, topic: pipeline.source.topic }
-  const store = new PostgresFloorEvents(pool, pipeline.name)
-  return identity.topicId === null ? new FloorChecksum({ log, store, clock, observer }, names) : undefined
-}
-
-function floorsOf(node: Node): ReadonlyMap<number, bigint> {
-  const floors = new Map<number, bigint>()
-  for (const [partition, { part }] of node.owners) if (part !== undefined && part.floor >= 0n) floors.set(partition, part.floor)
-  return floors
+/** One lease after its start the node takes out of the grid what earlier epochs left there. */
+function tidy({ pool, identity, grid, clock, metrics }: Base, built: BuiltNode, { settings, pipeline }: RunOptions, signal: AbortSignal) {
+  const before = (epoch: number) => olderEpochs(pool, pipeline.name, epoch)
+  const channels = built.channels.map(({ stats }) => stats.channel)
+  const options = { scope: built.scopeParts, partitions: identity.partitions, channels, waitMs: settings.grid.leaseMs }
+  return destroyOlderEpochs({ grid, clock, observer: metrics, before }, options, signal)
 }
 
 interface BuiltNode {
@@ -235,6 +236,7 @@ interface BuiltNode {
   readonly channels: readonly WebSocketSink[]
   readonly epoch: number
   readonly scope: string
+  readonly scopeParts: Scope
   readonly watch: LedgerWatch<PostgresTransaction>
   readonly ends: LogEnds
 }
@@ -243,8 +245,9 @@ async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSetti
   const { id, clock, metrics: observer, pool, log, identity, grid } = base
   const { beatMs, leaseMs, secret, queues, capacity, lingerMs, segmentBytesMax } = settings.grid
   const { deployment, epoch } = ledger
-  const scope = scopeName({ deployment, pipeline: pipeline.name, topic: pipeline.source.topic, epoch })
-  await checkCapacity(grid, scope, settings.grid)
+  const scopeParts = { deployment, pipeline: pipeline.name, topic: pipeline.source.topic, epoch }
+  const scope = scopeName(scopeParts)
+  await checkCapacity(grid, scope, capacity)
   const watch = new LedgerWatch(ledger, clock)
   const tasks = chosenTasks(settings, pipeline)
   const tracked = trackedTasks(tasks)
@@ -270,13 +273,20 @@ async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSetti
     },
   )
   const channels = [...sinks.values()].filter((sink): sink is WebSocketSink => sink.delivery === 'ephemeral')
-  return { node, membership, channels, epoch, scope, watch, ends: new LogEnds() }
+  return { node, membership, channels, epoch, scope, scopeParts, watch, ends: new LogEnds() }
 }
 
 /** Serves status, metrics and channels from now on, of whatever epoch the node is in. */
 async function serve(base: Base, face: Face, { settings, pipeline }: RunOptions, parts: Parts): Promise<HttpServer> {
   const { id, clock, metrics } = base
-  const same = { id, version: pipeline.version, pipeline: pipeline.name, startedAtMs: clock.wallMs(), metrics }
+  const same = {
+    id,
+    version: pipeline.version,
+    pipeline: pipeline.name,
+    startedAtMs: clock.wallMs(),
+    metrics,
+    cron: () => base.cron.status,
+  }
   const status = () => {
     const { built, waitsFor = 'it starts' } = face
     if (built === undefined) return waitingStatus({ ...same, waitsFor })
@@ -339,25 +349,6 @@ async function startGrid(
   const log = (level: 'debug' | 'warn' | 'error', message: string) =>
     ports.observer.log(level === 'error' ? 'warn' : 'debug', `hazelcast: ${message}`)
   return { grid: parts.use(await HazelcastJobGrid.connect({ clusterName, members, log })), stopMember }
-}
-
-async function startFloors(log: EventLog, partitions: number, startAt: NodeSettings['startAt']): Promise<Map<number, bigint>> {
-  const floors = new Map<number, bigint>()
-  for (let partition = 0; partition < partitions; partition++) {
-    const { startOffset, endOffset } = await log.range(partition)
-    const nextOffset = startAt === 'earliest' ? startOffset : startAt === 'latest' ? endOffset : await log.offsetAt(partition, startAt)
-    floors.set(partition, floorBefore(nextOffset))
-  }
-  return floors
-}
-
-async function checkCapacity(grid: JobGrid, scope: string, { capacity }: GridSettings): Promise<void> {
-  const found = await grid.capacity(ringName(scope, { partition: 0, queue: 0 }))
-  if (found >= capacity) return
-  throw new ForebayError(
-    'FB_GRID_SETTINGS',
-    `the grid's rings hold ${found} entries, fewer than grid.capacity (${capacity}): start its members with config/hazelcast.yaml and forebay.capacity=${capacity}, or lower grid.capacity`,
-  )
 }
 
 interface SinkPorts extends GridPorts {

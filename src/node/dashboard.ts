@@ -70,12 +70,17 @@ function show(status) {
   byId('rows').textContent = shown(rate.rows === null ? null : Math.round(rate.rows))
   byId('lag').textContent = shown(lag)
   byId('memory').textContent = shown(Math.round(status.memory.rssBytes / 1048576), ' MiB')
+  byId('buffers').textContent = status.buffers ? shown(Math.round(status.buffers.bytes / 1048576)) + ' / ' + shown(Math.round(status.buffers.bytesMax / 1048576), ' MiB') : '–'
   byId('dead').textContent = shown(status.counters.deadLetters)
   byId('repairs').textContent = shown(status.counters.repairs)
   table('tasks', ['task', 'every', 'jobs written', 'latency p50', 'p99', 'tick slip p99', 'flush p99', 'state'], status.tasks.map((row) => [row.task, row.everyMs + ' ms', shown(row.rows),
     shown(percentile(status.latency[row.task], 50), ' ms'), shown(percentile(status.latency[row.task], 99), ' ms'), shown(row.tickSlipP99Ms, ' ms'), shown(row.flushP99Ms, ' ms'), row.blockedReason ?? row.lastError ?? 'running']), 'No tasks run here.')
   table('partitions', ['partition', 'floor', 'position', 'end', 'lag', 'state'], status.partitions.map((row) => [row.partition, row.floor, row.position, row.endOffset ?? '–', shown(row.lagEvents), row.haltedReason ?? 'running']), 'This node owns no partition at the moment.')
   table('queues', ['queue', 'received', 'pending jobs', 'applied'], status.queues.map((row) => [row.partition + '/' + row.queue, row.received, shown(row.pendingJobs), Object.entries(row.applied).map((entry) => entry.join(' ')).join(', ')]), 'This node owns no queue at the moment.')
+  byId('scheduled').hidden = status.cron.length === 0
+  const at = (ms) => ms === null ? '–' : new Date(ms).toISOString().replace('.000', '')
+  table('cron', ['cron task', 'schedule', 'next', 'last runs of all nodes'], status.cron.map((row) => [row.task, row.expression + ' ' + row.timezone, at(row.nextAtMs),
+    [row.trouble, ...row.runs.slice(0, 3).map((run) => at(run.scheduledMs) + ' ' + run.outcome + (run.error === null ? '' : ': ' + run.error))].filter((text) => text !== null).join(' · ')]), 'No cron tasks.')
   for (const row of status.channels) if (!channels.has(row.channel)) listen(row.channel)
 }
 const channels = new Map()
@@ -157,10 +162,11 @@ export const dashboardHtml = `<!doctype html>
 <header><h1 id="title">forebay</h1><span id="state" class="state">connecting</span><span id="about" class="faint"></span></header>
 <ul id="reasons"></ul>
 <div class="tiles">
-${tile('events', 'events/s')}${tile('rows', 'jobs written/s')}${tile('lag', 'events behind')}${tile('memory', 'resident')}${tile('repairs', 'repairs')}${tile('dead', 'dead letters')}
+${tile('events', 'events/s')}${tile('rows', 'jobs written/s')}${tile('lag', 'events behind')}${tile('memory', 'resident')}${tile('buffers', 'buffers of at most')}${tile('repairs', 'repairs')}${tile('dead', 'dead letters')}
 </div>
 <div id="channels"></div>
 <section><h2>Tasks</h2><div id="tasks"></div></section>
+<section id="scheduled" hidden><h2>Scheduled</h2><div id="cron"></div></section>
 <section><h2>Partitions read here</h2><div id="partitions"></div></section>
 <section><h2>Queues applied here</h2><div id="queues"></div></section>
 <footer class="faint">This node only. Machine-readable: <a href="/status">/status</a> · <a href="/metrics">/metrics</a> · <a href="/readyz">/readyz</a></footer>

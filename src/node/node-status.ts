@@ -1,4 +1,5 @@
 /** Gathers what `GET /status` answers from a running node. */
+import type { CronTaskStatus } from '../cron/cron-schedule.ts'
 import { sentenceOf } from '../errors.ts'
 import { nextOffsetAfter } from '../events/event-log.ts'
 import type { EventLog, PartitionRange } from '../events/event-log.ts'
@@ -9,7 +10,7 @@ import type { LedgerWatch, Trouble } from './ledger-watch.ts'
 import type { Membership } from './membership.ts'
 import type { NodeMetrics } from './metrics.ts'
 import type { Node } from './node.ts'
-import type { ChannelStatus, InboxStatus, NodeStatus, PartitionStatus, QueueStatus, TaskStatus } from './status.ts'
+import type { BufferStatus, ChannelStatus, InboxStatus, NodeStatus, PartitionStatus, QueueStatus, TaskStatus } from './status.ts'
 
 export interface StatusSources {
   readonly id: string
@@ -22,8 +23,10 @@ export interface StatusSources {
   readonly membership: Membership
   readonly metrics: NodeMetrics
   readonly channels: () => readonly ChannelStatus[]
+  readonly cron: () => readonly CronTaskStatus[]
   readonly ends: LogEnds
   readonly scope: string
+  readonly buffers: () => BufferStatus
   readonly ledger: LedgerWatch<LedgerTransaction>
 }
 
@@ -78,6 +81,7 @@ export function gatherStatus(from: StatusSources): NodeStatus {
     epoch: from.epoch,
     scope: from.scope,
     pid: process.pid,
+    nowMs: Date.now(),
     startedAtMs: from.startedAtMs,
     ...metrics.activity(),
     isReady: reasons.length === 0,
@@ -92,9 +96,11 @@ export function gatherStatus(from: StatusSources): NodeStatus {
     queues: queueStatuses(from),
     tasks,
     channels: from.channels(),
+    cron: from.cron(),
     counters: metrics.counters(),
     latency: metrics.latency(),
     memory: metrics.memory(),
+    buffers: from.buffers(),
     eventLoop: metrics.eventLoop(),
   }
 }

@@ -2,6 +2,7 @@
  * What `GET /status` of a node tells. Offsets are decimal strings, since JSON numbers end at 2^53.
  */
 import type { ErrorCode } from '../errors.ts'
+import type { CronTaskStatus } from '../cron/cron-schedule.ts'
 import type { CounterName } from '../observer.ts'
 import { Histogram, type HistogramJson } from './histogram.ts'
 
@@ -122,6 +123,8 @@ export interface NodeStatus {
   /** Deployment, pipeline, topic and epoch: part of the names of rings and maps. */
   readonly scope: string
   readonly pid: number
+  /** Wall clock of this answer, by the node's own machine. */
+  readonly nowMs: number
   readonly startedAtMs: number
   /** Wall clock of the first event polled since start; null before. */
   readonly firstEventAtMs: number | null
@@ -138,11 +141,14 @@ export interface NodeStatus {
   readonly queues: readonly QueueStatus[]
   readonly tasks: readonly TaskStatus[]
   readonly channels: readonly ChannelStatus[]
+  readonly cron: readonly CronTaskStatus[]
   /** Sums over all labels since start. */
   readonly counters: Readonly<Record<CounterName, number>>
   /** From the record's time to the committed row, by task, since start. */
   readonly latency: Readonly<Record<string, HistogramJson>>
   readonly memory: MemoryStatus
+  /** Left out while the node owns nothing. */
+  readonly buffers?: BufferStatus
   readonly eventLoop: EventLoopStatus
 }
 
@@ -150,6 +156,20 @@ export interface MemoryStatus {
   readonly rssBytes: number
   readonly heapUsedBytes: number
   readonly externalBytes: number
+}
+
+/** Events on their way through the node. */
+export interface BufferStatus {
+  /** Fetched from the event log, not yet converted. */
+  readonly fetchedBytes: number
+  /** Converted, not yet in the grid. */
+  readonly unsentBytes: number
+  /** Read from the grid, not yet flushed by every task. */
+  readonly unflushedBytes: number
+  /** Their sum. */
+  readonly bytes: number
+  /** What a node that owns everything holds at worst, computed at start. */
+  readonly bytesMax: number
 }
 
 export interface EventLoopStatus {
@@ -165,7 +185,7 @@ export function renderStatusText(status: NodeStatus): string {
     status.isReady ? 'ready' : 'not ready',
     ...status.reasons.map((reason) => `  ${reason}`),
     `members ${status.members.map((member) => (member.isSelf ? `${member.node} (this)` : member.node)).join(', ') || 'none'}`,
-    `memory ${mebibytes(status.memory.rssBytes)} MiB resident, ${mebibytes(status.memory.heapUsedBytes)} MiB heap;` +
+    `memory ${mebibytes(status.memory.rssBytes)} MiB resident, ${mebibytes(status.memory.heapUsedBytes)} MiB heap${buffersText(status.buffers)};` +
       ` timers late by ${milliseconds(status.eventLoop.delayP99Ms)} at p99`,
     ...section(['partition', 'floor', 'position', 'end', 'lag', 'state'], status.partitions.map(partitionRow)),
     ...section(['queue', 'received', 'pending', 'applied'], status.queues.map(queueRow)),
@@ -177,12 +197,17 @@ export function renderStatusText(status: NodeStatus): string {
       ['channel', 'keys', 'clients', 'dropped'],
       status.channels.map((row) => [row.channel, `${row.keys}`, `${row.clients}`, `${row.dropped}`]),
     ),
+    ...section(['cron task', 'schedule', 'next', 'last runs (all nodes), latest first'], status.cron.map(cronRow)),
     ...section(
       ['counter', 'total'],
       Object.entries(status.counters).map(([name, total]) => [name, `${total}`]),
     ),
   ]
   return `${lines.join('\n')}\n`
+}
+
+function buffersText(buffers: BufferStatus | undefined): string {
+  return buffers === undefined ? '' : `, ${mebibytes(buffers.bytes)} of at most ${mebibytes(buffers.bytesMax)} MiB in buffers`
 }
 
 function partitionRow(row: PartitionStatus): string[] {
@@ -206,6 +231,19 @@ function taskRow(row: TaskStatus, latency: HistogramJson | undefined): string[] 
   const state = row.blockedReason ? `blocked: ${row.blockedReason}` : row.lastError ? `last error: ${row.lastError}` : 'running'
   const latencies = [50, 99, 99.9].map((percent) => milliseconds(histogram.percentile(percent)))
   return [row.task, `${row.everyMs} ms`, `${row.rows}`, ...latencies, milliseconds(row.tickSlipP99Ms), milliseconds(row.flushP99Ms), state]
+}
+
+function cronRow({ task, expression, timezone, nextAtMs, trouble, runs }: CronTaskStatus): string[] {
+  const lines = runs.map(({ scheduledMs, outcome, attempts, error }) => {
+    const again = attempts > 1 ? ` after ${attempts} attempts` : ''
+    return `${timeText(scheduledMs)} ${outcome}${again}${error === null ? '' : ` (${error})`}`
+  })
+  const last = lines.join(', ') || 'none yet'
+  return [task, `${expression} ${timezone}`, timeText(nextAtMs), trouble === null ? last : `does not run here: ${trouble}; ${last}`]
+}
+
+function timeText(ms: number | null): string {
+  return ms === null ? '-' : new Date(ms).toISOString().replace('.000', '')
 }
 
 /** A table with columns as wide as their widest cell; nothing when there are no rows. */

@@ -1,3 +1,4 @@
+import type { CronTaskStatus } from '../cron/cron-schedule.ts'
 import type { NodeMetrics } from './metrics.ts'
 import type { NodeStatus } from './status.ts'
 
@@ -7,12 +8,13 @@ export interface WaitingSources {
   readonly pipeline: string
   readonly startedAtMs: number
   readonly metrics: NodeMetrics
+  readonly cron: () => readonly CronTaskStatus[]
   /** What the node waits for, in a sentence. */
   readonly waitsFor: string
 }
 
 /** What `GET /status` answers from a node that waits for an epoch: it owns nothing. */
-export function waitingStatus({ id, version, pipeline, startedAtMs, metrics, waitsFor }: WaitingSources): NodeStatus {
+export function waitingStatus({ id, version, pipeline, startedAtMs, metrics, cron, waitsFor }: WaitingSources): NodeStatus {
   return {
     node: id,
     version,
@@ -30,6 +32,7 @@ export function waitingStatus({ id, version, pipeline, startedAtMs, metrics, wai
     queues: [],
     tasks: [],
     channels: [],
+    cron: cron(),
     counters: metrics.counters(),
     latency: metrics.latency(),
     memory: metrics.memory(),
