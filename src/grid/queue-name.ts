@@ -27,6 +27,16 @@ export function flagKey({ partition, queue }: QueueId): string {
   return `p${partition}.q${queue}`
 }
 
+/** The ring by which all nodes learn a channel's changes. */
+export function fanoutRingName(scope: string, channel: string): string {
+  return `forebay-fanout.${scope}.${channel}`
+}
+
+/** The map that keeps a channel's latest values for nodes that come later. */
+export function latestMapName(scope: string, channel: string): string {
+  return `forebay-latest.${scope}.${channel}`
+}
+
 /** How a flag names the segment that showed a gap (rule 8). */
 export function stampText({ owner, repair }: Stamp): string {
   return `${owner}/${repair}`

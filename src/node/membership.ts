@@ -71,7 +71,7 @@ export class Membership {
   ) {
     this.#ports = ports
     this.#options = { beatMs: 300, leaseMs: 1200, forgetMs: 60_000, ...options }
-    this.#map = `forebay.${options.scope}.nodes`
+    this.#map = membershipMap(options.scope)
     this.#info = info
   }
 
@@ -136,7 +136,7 @@ export class Membership {
     if (!entries.has(self)) for (const [id, seen] of this.#sightings) sightings.set(id, { ...seen, seenMs: seen.seenMs + graceMs })
     for (const [id, text] of entries) {
       const before = this.#sightings.get(id)
-      const info = infoOf(text)
+      const info = nodeInfoOf(text)
       if (id === self || info === undefined) continue
       sightings.set(id, before?.text === text ? { ...before, seenMs: before.seenMs + graceMs } : { text, info, seenMs: nowMs })
     }
@@ -152,8 +152,13 @@ export class Membership {
   }
 }
 
+/** The map of the grid in which the nodes of an epoch tell of themselves. */
+export function membershipMap(scope: string): string {
+  return `forebay.${scope}.nodes`
+}
+
 /** What an entry says, or undefined when it is none of ours. */
-function infoOf(text: string): NodeInfo | undefined {
+export function nodeInfoOf(text: string): NodeInfo | undefined {
   try {
     const { epoch, http, pid, isEligible } = JSON.parse(text) as Partial<NodeInfo>
     const isWhole =

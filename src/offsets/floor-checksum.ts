@@ -1,5 +1,6 @@
 /**
- * Is this still the topic that the floors were counted on (rule 13)? For logs that give a topic no id.
+ * Is this still the topic that the floors were counted on (rule 13)? Kafka gives a topic no id that its client could ask for; in a log
+ * that has ids, an emptied and refilled topic shows here.
  *
  * Job: keeps, for each partition, the checksum of an event at or a little below its floor, and compares it with the event that
  * the log holds there now: at start for all partitions, later on a slow timer for those this node owns, which then also moves
@@ -39,6 +40,9 @@ export interface FloorChecksumNames {
   readonly topic: string
 }
 
+/** What a node owns at present, by partition; `part` is undefined while it does not run. */
+export type FloorOwners = ReadonlyMap<number, { readonly part: { readonly floor: bigint } | undefined }>
+
 const keepMs = 10_000
 /** The floor may stand on what is no event (a transaction's marker, a compacted offset): so far below one is looked for. */
 const lookBackOffsets = 4
@@ -70,13 +74,13 @@ export class FloorChecksum {
   }
 
   /**
-   * Runs `body`, and meanwhile compares and moves the marks of the partitions in `floors`, once more after a clean end.
+   * Runs `body`, and meanwhile compares and moves the marks of the partitions owned, once more after a clean end.
    * The signal of `body` aborts with `signal`, or when the topic turns out to be another one: FB_IDENTITY is thrown then.
    */
-  async watch(floors: () => ReadonlyMap<number, bigint>, signal: AbortSignal, body: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  async watch(owners: FloorOwners, signal: AbortSignal, body: (signal: AbortSignal) => Promise<void>): Promise<void> {
     const refused = new AbortController()
     const over = new AbortController()
-    const watching = this.#keepUntil(over.signal, floors).catch((error: unknown) => refused.abort(error))
+    const watching = this.#keepUntil(over.signal, owners).catch((error: unknown) => refused.abort(error))
     try {
       await body(AbortSignal.any([signal, refused.signal]))
     } finally {
@@ -84,12 +88,12 @@ export class FloorChecksum {
       await watching
     }
     refused.signal.throwIfAborted()
-    await this.keep(floors())
+    await this.keep(floorsOf(owners))
   }
 
-  async #keepUntil(signal: AbortSignal, floors: () => ReadonlyMap<number, bigint>): Promise<void> {
+  async #keepUntil(signal: AbortSignal, owners: FloorOwners): Promise<void> {
     while (!signal.aborted) {
-      await this.keep(floors())
+      await this.keep(floorsOf(owners))
       await this.#ports.clock.sleep(keepMs, signal)
     }
   }
@@ -141,4 +145,10 @@ export class FloorChecksum {
       `The ledger of pipeline "${pipeline}" was built on a topic "${topic}" whose event at offset ${offset} of partition ${partition} has checksum ${checksum}, but the event log holds another event there, of checksum ${found}: the topic was deleted and made anew, or emptied and filled again; point forebay at the right log, or give the pipeline another name.`,
     )
   }
+}
+
+function floorsOf(owners: FloorOwners): ReadonlyMap<number, bigint> {
+  const floors = new Map<number, bigint>()
+  for (const [partition, { part }] of owners) if (part !== undefined && part.floor >= 0n) floors.set(partition, part.floor)
+  return floors
 }

@@ -1,8 +1,19 @@
-import type { FloorEvent, FloorEventStore } from './floor-checksum.ts'
+import { FloorChecksum } from './floor-checksum.ts'
+import type { FloorChecksumNames, FloorChecksumPorts, FloorEvent, FloorEventStore } from './floor-checksum.ts'
 import type { PostgresPool } from './postgres-pool.ts'
 
+interface FloorChecksumBase extends Pick<FloorChecksumPorts, 'log' | 'clock'> {
+  readonly metrics: FloorChecksumPorts['observer']
+  readonly pool: PostgresPool
+}
+
+/** The checksum of a pipeline's floors, with its marks kept in Postgres. */
+export function floorChecksum({ log, clock, metrics: observer, pool }: FloorChecksumBase, names: FloorChecksumNames): FloorChecksum {
+  return new FloorChecksum({ log, store: new PostgresFloorEvents(pool, names.pipeline), clock, observer }, names)
+}
+
 /** The events at the floors of one pipeline, in the table `forebay.floor_events`. */
-export class PostgresFloorEvents implements FloorEventStore {
+class PostgresFloorEvents implements FloorEventStore {
   readonly #pool: PostgresPool
   readonly #pipeline: string
 

@@ -9,6 +9,7 @@
  */
 import { ForebayError, sentenceOf } from '../errors.ts'
 import type { JobGrid } from '../grid/job-grid.ts'
+import { fanoutRingName, latestMapName } from '../grid/queue-name.ts'
 import type { JobLines } from '../grid/segment.ts'
 import type { Observer } from '../observer.ts'
 import type { Clock } from '../schedule/clock.ts'
@@ -80,7 +81,7 @@ export class WebSocketSink implements DeliveringSink {
     const { definition, clock, grid, scope } = options
     this.#options = options
     this.label = `channel ${definition.channel}`
-    this.#ring = `forebay-fanout.${scope}.${definition.channel}`
+    this.#ring = fanoutRingName(scope, definition.channel)
     this.#values = new LatestValues(options.keysMax ?? 100_000)
     this.#clients = new PushClients({
       channel: definition.channel,
@@ -91,7 +92,7 @@ export class WebSocketSink implements DeliveringSink {
     })
     this.#snapshot = new LatestSnapshot({
       grid,
-      map: `forebay-latest.${scope}.${definition.channel}`,
+      map: latestMapName(scope, definition.channel),
       values: this.#values,
       apply: (key, value) => void this.#apply(key, value),
       onForeign: () => options.observer.count('foreign', 1, definition.channel),

@@ -98,22 +98,18 @@ describe('the event at the floor', () => {
     expect(state.kept.get(0)?.offset).toBe(12n)
     state.events = events(0, 30, 'b')
     const body = (signal: AbortSignal) => new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
-    const watched = checksum.watch(() => new Map([[0, 15n]]), new AbortController().signal, body)
+    const watched = checksum.watch(new Map([[0, { part: { floor: 15n } }]]), new AbortController().signal, body)
     await expect(watched).rejects.toMatchObject({ code: 'FB_IDENTITY' })
     expect(state.kept.get(0)?.offset).toBe(12n)
   })
 
   it('is kept once more after a clean end', async () => {
     const { state, node } = setting(events(0, 20, 'a'), 20n)
-    let floor = 3n
-    await node().watch(
-      () => new Map([[0, floor]]),
-      new AbortController().signal,
-      async () => {
-        await new Promise((resolve) => setTimeout(resolve, 20))
-        floor = 9n
-      },
-    )
+    const part = { floor: 3n }
+    await node().watch(new Map([[0, { part }]]), new AbortController().signal, async () => {
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      part.floor = 9n
+    })
     expect(state.kept.get(0)?.offset).toBe(9n)
   })
 
