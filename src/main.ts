@@ -5,7 +5,8 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
-import { openEventLog } from './connect.ts'
+import { openCronSchedule, openEventLog } from './connect.ts'
+import type { CronSchedule } from './cron/cron-schedule.ts'
 import { ForebayError, isForebayError, sentenceOf } from './errors.ts'
 import type { EventLog, LogIdentity } from './events/event-log.ts'
 import { startFloors } from './events/start-floors.ts'
@@ -131,7 +132,7 @@ interface EpochOptions {
 /** Runs in the epoch of `ledger` until `signal` aborts; throws FB_EPOCH_CLOSED when it is closed. */
 async function runEpoch(base: Base, ledger: PostgresLedger, { options, show }: EpochOptions, signal: AbortSignal): Promise<void> {
   const { settings, pipeline } = options
-  const { clock, metrics, logger, log } = base
+  const { clock, metrics, logger, log, cron } = base
   const checksum = floorChecksum(base, { pipeline: pipeline.name, topic: pipeline.source.topic })
   await checksum.check()
   const built = await buildNode(base, ledger, settings, pipeline)
@@ -144,6 +145,7 @@ async function runEpoch(base: Base, ledger: PostgresLedger, { options, show }: E
     ...channels.map((channel) => channel.follow(side.signal)),
     tidy(base, built, options, side.signal),
   ]
+  cron.start(side.signal)
   for (const warning of ledger.warnings) metrics.log('warn', warning)
   if (ledger.cutSentence !== undefined) metrics.log('warn', ledger.cutSentence)
   logger.info(`node ${settings.node.name} runs pipeline ${pipeline.name} (epoch ${ledger.epoch}) at ${http.url}`)
@@ -172,6 +174,7 @@ interface Base {
   readonly log: EventLog
   readonly identity: LogIdentity
   readonly grid: JobGrid
+  readonly cron: CronSchedule
   readonly stopMember: () => Promise<void>
 }
 
@@ -196,7 +199,9 @@ async function openBase(settings: NodeSettings, pipeline: Pipeline, parts: Parts
   const identity = await log.identity()
   checkMemory(settings, identity.partitions)
   const { grid, stopMember } = await startGrid(gridSettings, { clock, observer: metrics }, parts)
-  return { id: `${node.name}.${randomBytes(3).toString('hex')}`, clock, logger, metrics, pool, log, identity, grid, stopMember }
+  const id = `${node.name}.${randomBytes(3).toString('hex')}`
+  const cron = openCronSchedule(settings, pipeline, { id, clock, observer: metrics }, parts)
+  return { id, clock, logger, metrics, pool, log, identity, grid, cron, stopMember }
 }
 
 function openLedger(
@@ -274,7 +279,14 @@ async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSetti
 /** Serves status, metrics and channels from now on, of whatever epoch the node is in. */
 async function serve(base: Base, face: Face, { settings, pipeline }: RunOptions, parts: Parts): Promise<HttpServer> {
   const { id, clock, metrics } = base
-  const same = { id, version: pipeline.version, pipeline: pipeline.name, startedAtMs: clock.wallMs(), metrics }
+  const same = {
+    id,
+    version: pipeline.version,
+    pipeline: pipeline.name,
+    startedAtMs: clock.wallMs(),
+    metrics,
+    cron: () => base.cron.status,
+  }
   const status = () => {
     const { built, waitsFor = 'it starts' } = face
     if (built === undefined) return waitingStatus({ ...same, waitsFor })
