@@ -20,8 +20,9 @@ import type { Scope } from './grid/queue-name.ts'
 import { liveThroughEpochs } from './node/epoch-life.ts'
 import { chosenTasks, fingerprintOf, trackedTasks } from './node/fingerprint-of.ts'
 import { createLogger } from './node/logger.ts'
+import { bufferStatus } from './node/buffers.ts'
 import { HttpServer } from './node/http-server.ts'
-import { checkMemory } from './node/memory-bound.ts'
+import { checkMemory, memoryBound } from './node/memory-bound.ts'
 import { LedgerWatch } from './node/ledger-watch.ts'
 import { Membership } from './node/membership.ts'
 import { NodeMetrics } from './node/metrics.ts'
@@ -30,6 +31,7 @@ import { Node } from './node/node.ts'
 import type { NodeTask } from './node/node.ts'
 import { destroyOlderEpochs } from './node/older-epochs.ts'
 import { Parts } from './node/parts.ts'
+import { tellPressure } from './node/pressure.ts'
 import { windowSegmentsMax } from './node/settings.ts'
 import type { GridSettings, NodeSettings } from './node/settings.ts'
 import { waitingStatus } from './node/waiting-status.ts'
@@ -140,8 +142,10 @@ async function runEpoch(base: Base, ledger: PostgresLedger, { options, show }: E
   const http = await show({ built, waitsFor: undefined })
   membership.update({ http: http.url })
   const side = new AbortController()
+  const pressure = { owners: () => node.owners, waits: () => metrics.total('windowFull'), clock, observer: metrics }
   const beside = [
     ends.run(log, () => node.owners.keys(), clock, side.signal),
+    tellPressure(pressure, side.signal),
     ...channels.map((channel) => channel.follow(side.signal)),
     tidy(base, built, options, side.signal),
   ]
@@ -279,6 +283,7 @@ async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSetti
 /** Serves status, metrics and channels from now on, of whatever epoch the node is in. */
 async function serve(base: Base, face: Face, { settings, pipeline }: RunOptions, parts: Parts): Promise<HttpServer> {
   const { id, clock, metrics } = base
+  const { bufferBytes } = memoryBound(settings, base.identity.partitions)
   const same = {
     id,
     version: pipeline.version,
@@ -292,7 +297,8 @@ async function serve(base: Base, face: Face, { settings, pipeline }: RunOptions,
     if (built === undefined) return waitingStatus({ ...same, waitsFor })
     const { channels, watch: ledger, ...parts } = built
     const windowMax = windowSegmentsMax(settings.grid.capacity)
-    return gatherStatus({ ...same, ...parts, ledger, windowSegmentsMax: windowMax, channels: () => channels.map(({ stats }) => stats) })
+    const buffers = () => bufferStatus(built.node, base.log, bufferBytes)
+    return gatherStatus({ ...same, ...parts, ledger, buffers, windowSegmentsMax: windowMax, channels: () => channels.map(({ stats }) => stats) })
   }
   metrics.watch(status)
   const { host, port } = settings.node

@@ -22,6 +22,8 @@ export interface EventBatch {
   readonly events: readonly EventRecord[]
   /** The last offset this batch passes; equal to the cursor's previous one when nothing came. */
   readonly lastOffset: bigint
+  /** Bytes that its events keep in memory, about; absent when not known. */
+  readonly bytes?: number
 }
 
 /** The offsets a partition holds now: the first available one, and the one the next event will get. */
@@ -52,6 +54,8 @@ export interface LogIdentity {
 }
 
 export interface EventLog {
+  /** Bytes of fetched events that its cursors hold: those handed out last and those that wait to be. Absent: nothing is known. */
+  readonly heldBytes?: number
   /** Throws FB_TOPIC_MISSING. */
   identity(): Promise<LogIdentity>
   range(partition: number): Promise<PartitionRange>

@@ -47,6 +47,9 @@ export class KafkaCursor implements EventCursor {
   /** The last offset that `poll` handed out, or one before where `seek` went. */
   #lastOffset: bigint
   #buffered: EventBatch | null = null
+  #bufferedBytes = 0
+  /** Of the batch that `poll` handed out last. */
+  #handedBytes = 0
   #failure: ForebayError | null = null
   #generation = 0
   #isClosed = false
@@ -66,15 +69,22 @@ export class KafkaCursor implements EventCursor {
     this.#running = this.#run()
   }
 
+  /** Bytes of the batch that waits and of the one handed out last. */
+  get heldBytes(): number {
+    return this.#bufferedBytes + this.#handedBytes
+  }
+
   async poll(waitMs: number): Promise<EventBatch> {
     assert(!this.#isClosed, 'a closed cursor is not polled')
     assert(this.#wakePoll === null, 'one poll at a time')
     const generation = this.#generation
+    this.#handedBytes = 0
     if (this.#buffered === null && !this.#isHalted()) await this.#waitForBatch(waitMs)
     if (generation !== this.#generation) return this.#nothing()
     const batch = this.#buffered
     if (batch !== null) {
-      this.#buffered = null
+      this.#handedBytes = this.#bufferedBytes
+      this.#drop()
       this.#lastOffset = batch.lastOffset
       this.#wakeLoop?.()
       return batch
@@ -88,7 +98,7 @@ export class KafkaCursor implements EventCursor {
     this.#generation++
     this.#fetchOffset = nextOffset
     this.#lastOffset = floorBefore(nextOffset)
-    this.#buffered = null
+    this.#drop()
     // Another position may well be inside the log; a broker that is away stays away.
     if (this.#isHalted()) this.#failure = null
     this.#wakePoll?.()
@@ -98,13 +108,18 @@ export class KafkaCursor implements EventCursor {
   async close(): Promise<void> {
     if (!this.#isClosed) {
       this.#isClosed = true
-      this.#buffered = null
+      this.#drop()
       this.#wakePoll?.()
       this.#wakeLoop?.()
       this.#releaseCluster()
       this.#options.onClose()
     }
     await this.#running
+  }
+
+  #drop(): void {
+    this.#buffered = null
+    this.#bufferedBytes = 0
   }
 
   #nothing(): EventBatch {
@@ -177,6 +192,7 @@ export class KafkaCursor implements EventCursor {
     assert(first === undefined || first.offset >= this.#fetchOffset, 'a batch begins at the fetched offset or above')
     this.#fetchOffset = nextOffsetAfter(batch.lastOffset)
     this.#buffered = batch
+    this.#bufferedBytes = batch.bytes ?? 0
     this.#wakePoll?.()
   }
 

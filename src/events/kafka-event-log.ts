@@ -56,6 +56,10 @@ export class KafkaEventLog implements EventLog {
     this.#kafka = kafkaClient(options)
   }
 
+  get heldBytes(): number {
+    return [...this.#cursors].reduce((sum, cursor) => sum + cursor.heldBytes, 0)
+  }
+
   identity(): Promise<LogIdentity> {
     const { topic } = this.#options
     return this.#ask(`asking for topic ${topic}`, async (cluster) => {

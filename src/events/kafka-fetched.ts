@@ -100,7 +100,12 @@ export function eventsOf(fetched: FetchedPartition, nextOffset: bigint): EventBa
       message instanceof KafkaRecord ? message : { offset, timestampMs: Number(message.timestamp), key: message.key, value: message.value },
     )
   }
-  return { events, lastOffset }
+  return { events, lastOffset, bytes: fetched.bytes ?? bytesOf(events) }
+}
+
+/** For what kafkajs decoded. */
+function bytesOf(events: readonly EventRecord[]): number {
+  return events.reduce((sum, { key, value }) => sum + (key?.length ?? 0) + (value?.length ?? 0), 0)
 }
 
 /** Which producers are inside an aborted transaction while the record batches of one response are passed in order. */

@@ -61,6 +61,8 @@ export class PostgresCursor implements EventCursor {
   #lastOffset: bigint
   #nextOffset: bigint
   #generation = 0
+  /** Of the batch that `poll` handed out last. */
+  #heldBytes = 0
   #isClosed = false
   #isPolling = false
   #wake: (() => void) | null = null
@@ -72,12 +74,18 @@ export class PostgresCursor implements EventCursor {
     this.#lastOffset = floorBefore(options.nextOffset)
   }
 
+  get heldBytes(): number {
+    return this.#heldBytes
+  }
+
   async poll(waitMs: number): Promise<EventBatch> {
     assert(!this.#isClosed, 'a closed cursor is not polled')
     assert(!this.#isPolling, 'one poll at a time')
     this.#isPolling = true
     try {
-      return await this.#poll(performance.now() + waitMs)
+      const batch = await this.#poll(performance.now() + waitMs)
+      this.#heldBytes = batch.bytes ?? 0
+      return batch
     } finally {
       this.#isPolling = false
     }
@@ -93,6 +101,7 @@ export class PostgresCursor implements EventCursor {
   close(): Promise<void> {
     if (!this.#isClosed) {
       this.#isClosed = true
+      this.#heldBytes = 0
       this.#wake?.()
       this.#options.onClose()
     }
@@ -176,7 +185,8 @@ export class PostgresCursor implements EventCursor {
     const tail = events.at(-1)
     // A batch that was not cut short has seen everything below the end, also where offsets are missing.
     const isCut = tail !== undefined && (events.length >= fetchEventsMax || Number(rows.at(-1)?.bytes) >= fetchBytesMax)
-    return { events, lastOffset: isCut ? tail.offset : floorBefore(endOffset) }
+    const bytes = Number(rows.findLast((row) => row.event_offset !== null)?.bytes ?? 0)
+    return { events, bytes, lastOffset: isCut ? tail.offset : floorBefore(endOffset) }
   }
 }
 

@@ -40,6 +40,10 @@ export class PostgresEventLog implements EventLog {
     this.#pool = eventPool(options)
   }
 
+  get heldBytes(): number {
+    return [...this.#cursors].reduce((sum, cursor) => sum + cursor.heldBytes, 0)
+  }
+
   async identity(): Promise<LogIdentity> {
     // Asked anew each time: a topic made anew under its old name must show.
     this.#topic = null

@@ -4,13 +4,24 @@
 import { totalmem } from 'node:os'
 import { ForebayError } from '../errors.ts'
 import { sizeText } from '../pipeline/units.ts'
+import { readEntriesMax } from '../work/queue-reader.ts'
 import { windowSegmentsMax } from './settings.ts'
 import type { GridSettings, NodeSettings } from './settings.ts'
 
-/** What one fetch keeps while the one before it is still being decoded. */
-const fetchesMax = 2
-/** Drafts an owner keeps of one queue: one on its way, one sealed, one open. */
-const draftsMax = 3
+/**
+ * Of one partition, in sizes of a fetch: the batch that is worked on, and the next one as it comes in, first in the pieces of the
+ * socket and then whole. The objects of their events take about as much again, with events of 128 bytes; less with larger ones.
+ */
+const fetchBytesFactor = 3 + 2
+/**
+ * Of one queue, in sizes of a segment: one open draft and one on its way, whose lines are text in pieces, with their offsets and
+ * times, which takes about three times their bytes; and the encoded segment, twice while the client copies it.
+ */
+const draftBytesFactor = 2 * 3 + 2
+/** Line offsets and times that a reader decodes out of a segment beside its bytes, for lines of 50 bytes. */
+const decodedShare = 1.15
+/** A read of a ring comes in as pieces of the socket and is put together from them. */
+const readBytesFactor = 2
 /** A member needs room for its own objects and for copies in migration. */
 const memberHeapShareMax = 0.8
 const machineShareMax = 0.8
@@ -20,7 +31,9 @@ export interface MemoryBound {
   readonly gridBytes: number
   /** What one member holds of it after as many others died as there are backups; null when the grid is in the process or not ours. */
   readonly memberBytes: number | null
-  /** Buffers of a node that owns every partition and every queue, and its rings when the grid is in the process. */
+  /** Buffers of a node that owns every partition and every queue. */
+  readonly bufferBytes: number
+  /** The same and its rings when the grid is in the process. */
   readonly nodeBytes: number
 }
 
@@ -31,20 +44,33 @@ export function gridBytesWorstCase({ grid }: Sized, partitions: number): number 
   return ringBytes(grid, partitions) * copiesOn(grid, memberCount(grid))
 }
 
-/** Bytes of buffers of a node that owns everything: fetches, drafts of segments, and the readers' windows. */
-export function nodeBytesWorstCase({ events, grid }: Sized, partitions: number): number {
+/**
+ * Bytes of buffers of a node that owns everything: fetches, drafts of segments, and what its readers hold. Those take a full window
+ * and one read beyond it. COPY takes the segments as they are; merged rows are few against them.
+ */
+export function bufferBytesWorstCase({ events, grid }: Sized, partitions: number): number {
   const queues = partitions * grid.queues
-  const reading = partitions * events.fetchBytesMax * fetchesMax
-  const drafts = queues * grid.segmentBytesMax * draftsMax
-  const windows = queues * grid.segmentBytesMax * windowSegmentsMax(grid.capacity)
-  return reading + drafts + windows + (grid.mode === 'local' ? ringBytes(grid, partitions) : 0)
+  const { segmentBytesMax, capacity } = grid
+  const fetches = partitions * events.fetchBytesMax * fetchBytesFactor
+  const drafts = queues * segmentBytesMax * draftBytesFactor
+  const windows = queues * segmentBytesMax * windowSegmentsMax(capacity) * decodedShare
+  const reads = queues * segmentBytesMax * Math.min(readEntriesMax, capacity) * readBytesFactor
+  return Math.ceil(fetches + drafts + windows + reads)
+}
+
+/** The same with the rings, when they are in the process. */
+export function nodeBytesWorstCase(settings: Sized, partitions: number): number {
+  const { grid } = settings
+  return bufferBytesWorstCase(settings, partitions) + (grid.mode === 'local' ? ringBytes(grid, partitions) : 0)
 }
 
 export function memoryBound(settings: Sized, partitions: number): MemoryBound {
   const { grid } = settings
   const survivors = Math.max(1, memberCount(grid) - grid.backups)
   const memberBytes = grid.mode === 'local' ? null : (ringBytes(grid, partitions) * copiesOn(grid, survivors)) / survivors
-  return { gridBytes: gridBytesWorstCase(settings, partitions), memberBytes, nodeBytes: nodeBytesWorstCase(settings, partitions) }
+  const gridBytes = gridBytesWorstCase(settings, partitions)
+  const bufferBytes = bufferBytesWorstCase(settings, partitions)
+  return { gridBytes, memberBytes, bufferBytes, nodeBytes: nodeBytesWorstCase(settings, partitions) }
 }
 
 /**

@@ -12,7 +12,7 @@ import { counterNames, valueNames, type CounterName, type Observer, type ValueNa
 import type { Clock } from '../schedule/clock.ts'
 import { Histogram, type HistogramJson } from './histogram.ts'
 import { registerHistogram } from './prometheus-histogram.ts'
-import type { EventLoopStatus, MemoryStatus, NodeStatus } from './status.ts'
+import type { BufferStatus, EventLoopStatus, MemoryStatus, NodeStatus } from './status.ts'
 
 const labelsMax = 1000
 
@@ -181,6 +181,7 @@ class NodeGauges {
     if (!status) return
     this.#put('ready', '1 when the node is ready', status.isReady ? 1 : 0)
     this.#put('members', 'live nodes as this one sees them', status.members.length)
+    if (status.buffers) this.#putBuffers(status.buffers)
     for (const { partition, floor, position, lagEvents, haltedReason } of status.partitions) {
       const labels = { partition: String(partition) }
       this.#put('partition_floor', 'everything at or below this offset is applied', Number(floor), labels)
@@ -200,6 +201,14 @@ class NodeGauges {
       this.#put('websocket_keys', 'keys with a latest value', keys, { channel })
       this.#put('websocket_clients_dropped', 'clients dropped since start because they were too slow', dropped, { channel })
     }
+  }
+
+  #putBuffers({ fetchedBytes, unsentBytes, unflushedBytes, bytesMax }: BufferStatus): void {
+    const help = 'bytes of events on their way: fetched, converted and unsent, read from the grid and unflushed'
+    this.#put('buffer_bytes', help, fetchedBytes, { stage: 'fetched' })
+    this.#put('buffer_bytes', help, unsentBytes, { stage: 'unsent' })
+    this.#put('buffer_bytes', help, unflushedBytes, { stage: 'unflushed' })
+    this.#put('buffer_bytes_max', 'what the buffers of a node that owns everything hold at worst', bytesMax)
   }
 
   #put(name: string, help: string, value: number, labels: Record<string, string> = {}): void {

@@ -40,7 +40,8 @@ export interface QueueReaderOptions extends QueueId {
   readonly onJobs: (reader: QueueReader) => void
 }
 
-const readEntriesMax = 64
+/** Entries of one read: enough to keep up with a full ring, and few, for a read comes on top of a full window (I10). */
+export const readEntriesMax = 16
 const readWaitMs = 200
 const heldWaitMs = 5
 /** How long an idle reader trusts its memory: a failover of the database may have lost what it flushed. */
