@@ -298,7 +298,14 @@ async function serve(base: Base, face: Face, { settings, pipeline }: RunOptions,
     const { channels, watch: ledger, ...parts } = built
     const windowMax = windowSegmentsMax(settings.grid.capacity)
     const buffers = () => bufferStatus(built.node, base.log, bufferBytes)
-    return gatherStatus({ ...same, ...parts, ledger, buffers, windowSegmentsMax: windowMax, channels: () => channels.map(({ stats }) => stats) })
+    return gatherStatus({
+      ...same,
+      ...parts,
+      ledger,
+      buffers,
+      windowSegmentsMax: windowMax,
+      channels: () => channels.map(({ stats }) => stats),
+    })
   }
   metrics.watch(status)
   const { host, port } = settings.node
