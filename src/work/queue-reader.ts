@@ -227,9 +227,14 @@ export class QueueReader {
   }
 
   async #raiseFlag(): Promise<void> {
-    const { clock, grid, observer } = this.#ports
+    const { clock, grid, ledger, observer } = this.#ports
     if (this.#gapStamp === undefined || clock.now() - this.#flaggedMs < flagIntervalMs) return
     this.#flaggedMs = clock.now()
+    // The place of this gap was suspect before; somebody else may have applied what this memory still waits for.
+    const memory = this.#memory
+    const view = await ledger.read(this.#options.partition)
+    if (memory !== this.#memory) return
+    if (lowestWatermark(view, this.#options.queue) > this.#received) return this.forget()
     observer.count('flags', 1)
     await grid.put(flagMapName(this.#options.scope), flagKey(this.id), this.#gapStamp)
   }

@@ -177,8 +177,7 @@ export class Nemesis {
         else this.#assignQueue(random.int(0, sizes.partitions - 1), random.int(0, sizes.queues - 1))
         return true
       case 'gridLoss':
-        grid.rings.clear()
-        grid.maps.clear()
+        grid.loseAll()
         grid.disturb()
         return true
       case 'mapLoss':
@@ -207,14 +206,15 @@ export class Nemesis {
     if (entries.length === 0) return false
     switch (happening) {
       case 'ringLoss':
-        return world.grid.rings.delete(name)
+        world.grid.loseRing(name)
+        return true
       case 'tailLoss':
-        entries.splice(-random.int(1, 3))
+        world.grid.lose(name, -random.int(1, 3), 3)
         return true
       case 'headLoss':
-        return ((count) => (entries.splice(0, count), (ring.head += count), true))(random.int(1, entries.length))
+        return ((count) => (world.grid.lose(name, 0, count), (ring.head += count), true))(random.int(1, entries.length))
       case 'entryLoss':
-        entries.splice(random.int(0, entries.length - 1), 1)
+        world.grid.lose(name, random.int(0, entries.length - 1), 1)
         return true
       case 'duplicate':
         world.grid.append(name, random.pick(entries))

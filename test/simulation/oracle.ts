@@ -1,8 +1,9 @@
 /**
  * The independent checker of a simulation: it knows what every event must become from the description the event was made
  * of, watches what is committed, and speaks up at the first step that breaks an invariant. From `src` it uses the segment
- * codec, to look into segments, and nothing else.
+ * codec and the names of rings, to look into segments, and nothing else.
  */
+import { ringName } from '../../src/grid/queue-name.ts'
 import { decodeSegment } from '../../src/grid/segment.ts'
 import type { JobLines } from '../../src/grid/segment.ts'
 import type { Advance, DeadLetter } from '../../src/offsets/ledger.ts'
@@ -10,6 +11,9 @@ import { AtMostOnce } from '../guarantees/at-most-once.ts'
 import { NoCommittedGap } from '../guarantees/no-committed-gap.ts'
 import { PerKeyOrder } from '../guarantees/per-key-order.ts'
 import { Violation, demand } from '../guarantees/violation.ts'
+import { expectedLines } from './expected-lines.ts'
+import type { ExpectedEvent } from './expected-lines.ts'
+import type { RepairWatch } from './repair-watch.ts'
 import { lineOf, outcomesOf } from './workload.ts'
 import type { Outcome, SimEvent, SimTask } from './workload.ts'
 
@@ -22,7 +26,12 @@ export interface OracleOptions {
   readonly versionOf: (scope: string) => string | undefined
   /** A segment holds no more lines bytes than this. */
   readonly linesBytesMax: number
+  /** Watches the queues for L2 and their bound. */
+  readonly repairs: RepairWatch
 }
+
+/** What a segment may hold beside its lines: magic, HMAC, lengths and the header of a few sections. */
+export const headBytesMax = 800
 
 export interface Committed {
   readonly task: string
@@ -32,11 +41,6 @@ export interface Committed {
   /** Of the epoch that the transaction belongs to. */
   readonly version: string
   readonly isActive: boolean
-}
-
-interface ExpectedEvent {
-  readonly event: SimEvent
-  readonly outcomes: readonly Outcome[]
 }
 
 export class Oracle {
@@ -68,7 +72,7 @@ export class Oracle {
   expect(event: SimEvent): void {
     const outcomes = outcomesOf(event, this.#options.tasks, this.#options.queueOfKey)
     const events = (this.#events[event.partition] ??= [])
-    events.push({ event, outcomes })
+    events.push({ event, outcomes, queue: this.#options.queueOfKey(`k${event.key}`) })
     for (const outcome of outcomes) {
       this.#outcomes.set(outcome.id, outcome)
       this.#watermarks.expect(laneOf(outcome), outcome.offset, outcome.id)
@@ -162,28 +166,30 @@ export class Oracle {
     this.#highestFloor[partition] = Math.max(this.#highestFloor[partition] ?? -1, floor)
   }
 
-  /** I5: the log was told that `nextOffset` is where reading may resume. */
-  floorPublished(partition: number, nextOffset: number): void {
+  /** I5: lag tools were told that everything up to `floor` is done. */
+  floorPublished(partition: number, floor: number): void {
     demand(
-      nextOffset - 1 <= (this.#highestFloor[partition] ?? -1),
+      floor <= (this.#highestFloor[partition] ?? -1),
       'I5',
-      () => `offset ${nextOffset} of partition ${partition} was published, the floor never passed ${this.#highestFloor[partition]}`,
+      () => `floor ${floor} of partition ${partition} was published, it never passed ${this.#highestFloor[partition]}`,
     )
   }
 
   /** Commits were forgotten. */
   rewound(): void {
+    this.#options.repairs.forgotten()
     this.#watermarks.forget()
     this.#floors.forget()
   }
 
   /** I6, I9 and part of I10, for what an owner appends. */
-  appended(bytes: Buffer): void {
+  appended(ring: string, bytes: Buffer): void {
     const segment = decodeSegment(bytes, this.#options.secret)
     if (segment === undefined) throw new Violation('I6', 'an owner appended bytes that are no segment')
     const version = this.#options.versionOf(segment.scope)
     demand(version !== undefined, 'I6', () => `an owner appended a segment of scope ${segment.scope}`)
     const { partition, queue, lo, hi } = segment
+    demand(ring === ringName(segment.scope, segment), 'I6', () => `a segment of queue ${partition}/${queue} was appended to ring ${ring}`)
     const name = `${segment.scope} ${partition}/${queue} (${lo}, ${hi}]`
     const found = segment.sections.flatMap((section) =>
       section.lines().map((line, i) => (section.kind === 'dead' ? `${section.task} dead ${section.offset(i)}` : `${section.task} ${line}`)),
@@ -192,32 +198,28 @@ export class Oracle {
     const known = this.#texts.get(name)
     if (known !== undefined) demand(known === text, 'I9', () => `segment ${name} was made twice, differently`)
     else {
-      const expected = this.#expectedLines(partition, queue, Number(lo), Number(hi), version)
+      const range = { queue, lo: Number(lo), hi: Number(hi) }
+      const expected = expectedLines(this.#events[partition] ?? [], range, this.#options.tasks, version).join('\n')
       demand(expected === found.sort().join('\n'), 'I6', () => `segment ${name} holds\n${found.join('\n')}\ninstead of\n${expected}`)
       this.#texts.set(name, text)
     }
     const lineBytes = segment.sections.reduce((sum, section) => sum + section.bytes.length, 0)
-    demand(lineBytes <= this.#options.linesBytesMax, 'I10', () => `segment ${name} has ${lineBytes} bytes of lines`)
+    const isSmall = lineBytes <= this.#options.linesBytesMax && bytes.length <= this.#options.linesBytesMax + headBytesMax
+    demand(isSmall, 'I10', () => `segment ${name} has ${bytes.length} bytes, ${lineBytes} of them lines`)
+    this.#options.repairs.appended(bytes, segment)
   }
 
-  #expectedLines(partition: number, queue: number, lo: number, hi: number, version: string): string {
-    const { tasks } = this.#options
-    const lines: string[] = []
-    for (const { event, outcomes } of this.#events[partition] ?? []) {
-      if (event.offset <= lo || event.offset > hi) continue
-      for (const outcome of outcomes) {
-        if (outcome.queue === queue)
-          lines.push(
-            outcome.isDead ? `${outcome.task} dead ${outcome.offset}` : `${outcome.task} ${lineOf(outcome.id, event.fill, version)}`,
-          )
-      }
-      if (event.isUndecodable || event.hasBadKey || this.#options.queueOfKey(`k${event.key}`) !== queue) continue
-      tasks.forEach((task, i) => {
-        for (let ordinal = 0; !task.isTracked && ordinal < event.jobs[i]!; ordinal++)
-          lines.push(`${task.name} ${lineOf(`${task.name}/${partition}/${event.offset}/${ordinal}`, event.fill, version)}`)
-      })
+  /** Bytes of the jobs of (lo, hi] that travel in `queue`, dead letters left out. */
+  bytesBetween(partition: number, queue: number, lo: number, hi: number): number {
+    const events = this.#events[partition] ?? []
+    let bytes = 0
+    for (let i = events.length - 1; i >= 0 && events[i]!.event.offset > lo; i--) {
+      const { event, outcomes } = events[i]!
+      if (event.offset > hi) continue
+      for (const outcome of outcomes)
+        if (outcome.queue === queue && !outcome.isDead) bytes += outcome.id.length + event.fill + lineOverheadBytes
     }
-    return lines.sort().join('\n')
+    return bytes
   }
 
   #lineOf(outcome: Outcome, version: string): string {
@@ -232,6 +234,9 @@ export class Oracle {
     if (missing !== undefined) throw new Violation('I3', `partition ${partition} is done, but ${missing} is not applied`)
   }
 }
+
+/** A line's version, blanks, newline, offset and record time. */
+const lineOverheadBytes = 13
 
 function laneOf(outcome: Outcome): string {
   return `${outcome.task}/${outcome.partition}/${outcome.queue}`

@@ -2,12 +2,14 @@
 import { counterNames } from '../../src/observer.ts'
 import type { CounterName, Observer } from '../../src/observer.ts'
 import { queueOf } from '../../src/ingest/converter.ts'
+import { lowestWatermark } from '../../src/offsets/ledger.ts'
 import { Violation, demand } from '../guarantees/violation.ts'
 import { Faults, losses } from './faults.ts'
 import type { FaultName } from './faults.ts'
 import { Nemesis } from './nemesis.ts'
 import { Oracle } from './oracle.ts'
 import { Random } from './random.ts'
+import { RepairWatch } from './repair-watch.ts'
 import { Scheduler } from './scheduler.ts'
 import { SimDatabase } from './sim-database.ts'
 import { SimTopic } from './sim-event-log.ts'
@@ -48,7 +50,12 @@ export async function runSchedule(seed: number, options: ScheduleOptions = {}): 
     faults.disable([...losses, 'crash', 'falseDeath', 'upgrade', 'pause', 'cutPort', 'duplicate', 'retentionPast', 'foreignEntry'])
   const versions = ['v1']
   const versionOf = (scope: string) => versions.find((_, i) => scope === scopeOf(i + 1))
+  const repairs: RepairWatch = new RepairWatch({
+    watermarkOf: (partition, queue) => lowestWatermark(database.view(partition), queue),
+    windowSegmentsMax: sizes.windowSegmentsMax,
+  })
   const oracle = new Oracle({
+    repairs,
     tasks: sizes.tasks,
     queueOfKey: (key) => queueOf(key, sizes.queues),
     secret,
@@ -64,8 +71,12 @@ export async function runSchedule(seed: number, options: ScheduleOptions = {}): 
     firstOffset: sizes.firstOffset,
   })
   for (let i = 0; i < sizes.firstEvents; i++) topic.produce(random.int(0, sizes.partitions - 1), 0)
-  const grid = new SimGrid(sizes.capacity, oracle)
-  const database = new SimDatabase({
+  const grid = new SimGrid(sizes.capacity, {
+    appended: (ring, entry) => oracle.appended(ring, entry),
+    removed: (entry, pushers) => repairs.removed(entry, pushers),
+    hidden: (entry) => repairs.hidden(entry),
+  })
+  const database: SimDatabase = new SimDatabase({
     oracle,
     scheduler,
     tasks: sizes.tasks,
@@ -85,6 +96,7 @@ export async function runSchedule(seed: number, options: ScheduleOptions = {}): 
     database,
     sizes,
     observer,
+    repairs,
     onHalt: (partition: number) => void halted.add(partition),
     onDeath: (error: unknown) => void (death ??= error),
   }
@@ -140,6 +152,7 @@ export async function runSchedule(seed: number, options: ScheduleOptions = {}): 
     violation = error instanceof Violation ? error.message : `crash: ${error instanceof Error ? error.stack : String(error)}`
   }
   nemesis.stop()
+  if (violation === undefined && repairs.repairs !== counts['repairs']) violation = 'L2: a repair was not told of'
   counts['overwrites'] = grid.overwrites
   for (const [name, count] of faults.counts) counts[`fault.${name satisfies FaultName}`] = count
   return { seed, steps: scheduler.steps, faults: faults.total, hash: scheduler.hash, counts, violation }

@@ -3,13 +3,20 @@
  * recreate anything at any time; the world decides when.
  */
 import type { JobGrid, RingEntries, RingTail, UnusedNames } from '../../src/grid/job-grid.ts'
-import type { Oracle } from './oracle.ts'
 import type { Wire } from './wire.ts'
 
 export interface Ring {
   entries: Buffer[]
   /** Sequence of the first entry. */
   head: number
+}
+
+/** Who watches what goes into rings and what is gone from them. */
+export interface GridWitness {
+  appended(ring: string, entry: Buffer): void
+  removed(entry: Buffer, pushers?: readonly Buffer[]): void
+  /** Took a sequence that the ring had given before it lost entries: readers may have passed it. */
+  hidden(entry: Buffer): void
 }
 
 /** The grid itself: what all nodes see. */
@@ -19,12 +26,14 @@ export class SimGrid {
   readonly capacity: number
   /** Per node. */
   readonly listeners = new Map<number, Set<() => void>>()
-  readonly oracle: Oracle
+  readonly witness: GridWitness
+  /** The highest sequence each ring ever gave. */
+  readonly #highest = new Map<string, number>()
   overwrites = 0
 
-  constructor(capacity: number, oracle: Oracle) {
+  constructor(capacity: number, witness: GridWitness) {
     this.capacity = capacity
-    this.oracle = oracle
+    this.witness = witness
   }
 
   ring(name: string): Ring {
@@ -37,17 +46,37 @@ export class SimGrid {
     const ring = this.ring(name)
     ring.entries.push(entry)
     if (ring.entries.length > this.capacity) {
-      ring.entries.shift()
+      const oldest = ring.entries.shift()!
       ring.head++
       this.overwrites++
+      this.witness.removed(oldest, ring.entries)
     }
-    return ring.head + ring.entries.length - 1
+    const sequence = ring.head + ring.entries.length - 1
+    const highest = this.#highest.get(name) ?? -1
+    if (sequence <= highest) this.witness.hidden(entry)
+    else this.#highest.set(name, sequence)
+    return sequence
   }
 
   map(name: string): Map<string, string> {
     let map = this.maps.get(name)
     if (map === undefined) this.maps.set(name, (map = new Map()))
     return map
+  }
+
+  /** Entries of a ring vanish, as if they had never been there. */
+  lose(name: string, from: number, count: number): void {
+    for (const entry of this.ring(name).entries.splice(from, count)) this.witness.removed(entry)
+  }
+
+  loseRing(name: string): void {
+    this.lose(name, 0, Infinity)
+    this.rings.delete(name)
+  }
+
+  loseAll(): void {
+    for (const name of [...this.rings.keys()]) this.loseRing(name)
+    this.maps.clear()
   }
 
   disturb(): void {
@@ -66,9 +95,12 @@ export class SimJobGrid implements JobGrid {
   }
 
   append(name: string, entry: Buffer): Promise<bigint> {
+    // What the caller does with its buffer from now on concerns nobody; each arrival is an entry of its own.
+    const sent = Buffer.from(entry)
     const effect = () => {
-      this.#grid.oracle.appended(entry)
-      return BigInt(this.#grid.append(name, entry))
+      const arrived = Buffer.from(sent)
+      this.#grid.witness.appended(name, arrived)
+      return BigInt(this.#grid.append(name, arrived))
     }
     return this.#wire.call('grid', `append ${shortName(name)}`, effect, { canLinger: true })
   }

@@ -6,6 +6,7 @@ import { PartitionOwner } from '../../src/ingest/partition-owner.ts'
 import type { Ledger } from '../../src/offsets/ledger.ts'
 import type { Observer } from '../../src/observer.ts'
 import type { RunningSink } from '../../src/sinks/sink.ts'
+import type { RepairWatch } from './repair-watch.ts'
 import { QueueReader } from '../../src/work/queue-reader.ts'
 import { TaskRunner } from '../../src/work/task-runner.ts'
 import { SimClock } from './sim-clock.ts'
@@ -25,6 +26,7 @@ export interface SimWorld {
   readonly database: SimDatabase
   readonly sizes: SimSizes
   readonly observer: Observer
+  readonly repairs: RepairWatch
   readonly onHalt: (partition: number) => void
   readonly onDeath: (error: unknown) => void
 }
@@ -50,20 +52,20 @@ export class SimNode {
   #lives = 0
 
   constructor(world: SimWorld, wire: Wire, epoch: number, version: string) {
-    this.#world = world
+    this.#world = { ...world, observer: watchRepairs(world, wire.name, scopeOf(epoch)) }
     this.wire = wire
     this.epoch = epoch
     this.#version = version
     this.#clock = new SimClock(wire)
     this.#log = new SimEventLog(world.topic, wire, (floors) => {
-      for (const [partition, next] of floors) world.database.oracle.floorPublished(partition, Number(next))
+      for (const [partition, floor] of floors) world.database.oracle.floorPublished(partition, Number(floor))
     })
     this.#grid = new SimJobGrid(world.grid, wire)
     this.#ledger = new SimLedger(world.database, wire, epoch)
     for (const task of world.sizes.tasks) {
       const sink = task.isTracked ? simSink(world.database, wire, task.name) : simEphemeralSink(world.database, wire, task.name)
       const runner = new TaskRunner(
-        { clock: this.#clock, ledger: this.#ledger as Ledger, observer: world.observer },
+        { clock: this.#clock, ledger: this.#ledger as Ledger, observer: this.#world.observer },
         {
           task: task.name,
           everyMs: task.everyMs,
@@ -173,7 +175,7 @@ export class SimNode {
       await this.#clock.sleep(700, this.#stop.signal)
       const floors = new Map(
         [...this.owners].flatMap(([partition, { owner }]) =>
-          owner === undefined || owner.floor < 0n ? [] : [[partition, owner.floor + 1n] as const],
+          owner === undefined || owner.floor < 0n ? [] : [[partition, owner.floor] as const],
         ),
       )
       await this.#log.commit(floors).catch((error: unknown) => {
@@ -216,5 +218,17 @@ export class SimNode {
   crash(): void {
     this.wire.sever()
     this.#world.grid.listeners.delete(this.wire.node)
+  }
+}
+
+/** What an owner says when it makes queues again, told to the watch too. */
+function watchRepairs({ observer, repairs }: SimWorld, node: string, scope: string): Observer {
+  return {
+    ...observer,
+    log: (level, message, fields) => {
+      const partition = /^partition (\d+): the grid lost jobs/.exec(message)?.[1]
+      if (partition !== undefined) repairs.repaired(node, scope, Number(partition), fields!['queues'] as number[])
+      observer.log(level, message, fields)
+    },
   }
 }
