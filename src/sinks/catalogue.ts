@@ -76,8 +76,8 @@ const findUniqueKeys = `select array(select a.attname::text from unnest((i.indke
   from pg_catalog.pg_index i
   where i.indrelid = $1 and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null`
 
-/** Throws FB_CATALOGUE: one sentence that names table and column and the mend. */
-export async function checkCatalogue(client: pg.ClientBase, plan: TablePlan): Promise<FoundTable> {
+/** Throws FB_CATALOGUE: one sentence that names table and column and the mend. `isScratch`: what a crash empties will do. */
+export async function checkCatalogue(client: pg.ClientBase, plan: TablePlan, { isScratch = false } = {}): Promise<FoundTable> {
   const name = plan.schema === null ? plan.table : `${plan.schema}.${plan.table}`
   const fail = (what: string): never => {
     throw new ForebayError('FB_CATALOGUE', `Table ${name} ${what}.`)
@@ -89,7 +89,7 @@ export async function checkCatalogue(client: pg.ClientBase, plan: TablePlan): Pr
       `does not exist${plan.schema === null ? ' in the search_path of the connection' : ''}; create it, or correct the name in postgresTable`,
     )
   if (found.kind !== 'r' && found.kind !== 'p') fail('is not a table (but a view, say); name the table itself')
-  if (found.persistence !== 'p')
+  if (found.persistence !== 'p' && !isScratch)
     fail(
       'is unlogged or temporary: a crash of Postgres would empty it while the watermarks stay; use an ordinary table (ALTER TABLE … SET LOGGED)',
     )
@@ -106,7 +106,9 @@ export async function checkCatalogue(client: pg.ClientBase, plan: TablePlan): Pr
   }
   if (isUpsert) await checkUniqueKey(client, found.oid, plan.key, fail)
   const cast = columns.filter((column) => written.has(column.name) && (column.isEnum || column.type === 'uuid'))
-  return { schema: found.schema, table: plan.table, castByColumn: new Map(cast.map((column) => [column.name, column.quotedType])) }
+  // A temporary schema has another name on every connection.
+  const schema = isScratch ? (plan.schema ?? found.schema) : found.schema
+  return { schema, table: plan.table, castByColumn: new Map(cast.map((column) => [column.name, column.quotedType])) }
 }
 
 function checkColumn(column: PlannedColumn, columns: readonly ColumnRow[], isUpsert: boolean, fail: (what: string) => never): void {

@@ -34,10 +34,17 @@ const parameterTypes: Readonly<Record<BaseColumnType, string>> = {
   json: 'json',
 }
 
-/** Checks the definition (FB_PIPELINE) and the table in the catalogue (FB_CATALOGUE), and makes the sink. */
-export async function createPostgresTable(definition: PostgresTableDefinition, client: pg.ClientBase): Promise<PostgresTable> {
+/**
+ * Checks the definition (FB_PIPELINE) and the table in the catalogue (FB_CATALOGUE), and makes the sink. `isScratch`: the table
+ * may be a temporary one.
+ */
+export async function createPostgresTable(
+  definition: PostgresTableDefinition,
+  client: pg.ClientBase,
+  { isScratch = false } = {},
+): Promise<PostgresTable> {
   const plan = planTable(definition)
-  const found = await checkCatalogue(client, plan)
+  const found = await checkCatalogue(client, plan, { isScratch })
   const write = plan.key.length === 0 ? copyRows(plan, found) : mergeRows(plan, found)
   return { label: `table ${definition.table}`, delivery: 'exactly-once', encode: rowEncoder(definition.table, plan.columns), write }
 }

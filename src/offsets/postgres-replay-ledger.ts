@@ -1,0 +1,127 @@
+/**
+ * What the ledger in Postgres knows about the range of a replay. Reads only, but for the lock that keeps epochs from being opened.
+ */
+import type pg from 'pg'
+import { ForebayError } from '../errors.ts'
+import type { Applied, DeadMark, ReplayLedger } from '../replay/replay-ledger.ts'
+import type { OffsetSpan } from '../replay/table-check.ts'
+import { epochLock } from './epochs.ts'
+import type { Fingerprint } from './epochs.ts'
+import type { PostgresTransaction } from './postgres-transaction.ts'
+
+/** A pipeline's ledger when a command began. */
+export interface LedgerState {
+  readonly epoch: number
+  readonly reset: number
+  readonly version: string
+  readonly fingerprint: Fingerprint
+  readonly cluster: string
+  readonly topic: string
+  readonly topicId: string | null
+  readonly floors: ReadonlyMap<number, bigint>
+  /** Floors at which the pipeline began, or was last reset to; by partition, where they are known. */
+  readonly beganAt: ReadonlyMap<number, bigint>
+}
+
+interface StateRow {
+  readonly epoch: number
+  readonly reset: number
+  readonly version: string
+  readonly fingerprint: Fingerprint
+  readonly cluster: string
+  readonly topic: string
+  readonly topic_id: string | null
+}
+
+/** Throws FB_USAGE when the pipeline never ran on this database. */
+export async function readLedgerState(client: pg.ClientBase, pipeline: string): Promise<LedgerState> {
+  const { rows: schema } = await client.query<{ isThere: boolean }>(`select to_regclass('forebay.epochs') is not null as "isThere"`)
+  const never = new ForebayError(
+    'FB_USAGE',
+    `pipeline "${pipeline}" has never run on this database: there is nothing to replay; check the configuration, or start a node first`,
+  )
+  if (schema[0]?.isThere !== true) throw never
+  const { rows } = await client.query<StateRow>(
+    `select e.epoch, e.reset, e.version, e.fingerprint, p.cluster, p.topic, p.topic_id
+     from forebay.epochs e join forebay.pipelines p on p.name = e.pipeline where e.pipeline = $1 order by e.epoch desc limit 1`,
+    [pipeline],
+  )
+  const { rows: floors } = await client.query<{ partition: number; floor: string }>(
+    'select partition, floor from forebay.floors where pipeline = $1 order by partition',
+    [pipeline],
+  )
+  const [state] = rows
+  if (state === undefined || floors.length === 0) throw never
+  const { rows: cuts } = await client.query<{ cut: unknown }>(
+    'select cut from forebay.epochs where pipeline = $1 and reset = $2 order by epoch limit 1',
+    [pipeline, state.reset],
+  )
+  return {
+    epoch: state.epoch,
+    reset: state.reset,
+    version: state.version,
+    fingerprint: state.fingerprint,
+    cluster: state.cluster,
+    topic: state.topic,
+    topicId: state.topic_id,
+    floors: new Map(floors.map(({ partition, floor }) => [partition, BigInt(floor)])),
+    beganAt: floorsOf(cuts[0]?.cut),
+  }
+}
+
+/** `{"0": "41"}`, by partition. */
+function floorsOf(cut: unknown): ReadonlyMap<number, bigint> {
+  if (typeof cut !== 'object' || cut === null || Array.isArray(cut)) return new Map()
+  const entries = Object.entries(cut).filter(([partition, floor]) => /^\d+$/.test(partition) && /^-?\d+$/.test(String(floor)))
+  return new Map(entries.map(([partition, floor]) => [Number(partition), BigInt(String(floor))]))
+}
+
+export class PostgresReplayLedger implements ReplayLedger<PostgresTransaction> {
+  readonly #pipeline: string
+  readonly #state: LedgerState
+
+  constructor(pipeline: string, state: LedgerState) {
+    this.#pipeline = pipeline
+    this.#state = state
+  }
+
+  async deadMarks(transaction: PostgresTransaction, task: string, { partition, after, upTo }: OffsetSpan): Promise<DeadMark[]> {
+    const { rows } = await transaction.query<{ offset: string; task: string | null; ordinal: number }>({
+      name: 'forebay-dead-marks',
+      text: `select "offset", task, ordinal from forebay.dead_letters where pipeline = $1 and topic = $2 and partition = $3
+        and "offset" > $4 and "offset" <= $5 and (task is null or task = $6)`,
+      values: [this.#pipeline, this.#state.topic, partition, String(after), String(upTo), task],
+    })
+    return rows.map((row) => ({ offset: BigInt(row.offset), task: row.task, ordinal: row.ordinal }))
+  }
+
+  async applied(transaction: PostgresTransaction, task: string): Promise<ReadonlyMap<number, Applied>> {
+    await transaction.query({ text: 'set transaction isolation level repeatable read' })
+    const { rows } = await transaction.query<{ partition: number; floor: string; queue: number | null; applied: string | null }>({
+      text: `select f.partition, f.floor, w.queue, w.applied from forebay.floors f
+        left join forebay.watermarks w on w.pipeline = f.pipeline and w.partition = f.partition and w.task = $2
+        where f.pipeline = $1`,
+      values: [this.#pipeline, task],
+    })
+    const found = new Map<number, { floor: bigint; rows: bigint[] }>()
+    for (const { partition, floor, queue, applied } of rows) {
+      const one = found.get(partition) ?? { floor: BigInt(floor), rows: [] }
+      if (queue !== null && applied !== null) one.rows[queue] = BigInt(applied)
+      found.set(partition, one)
+    }
+    return found
+  }
+
+  async guard(transaction: PostgresTransaction): Promise<void> {
+    await transaction.query({ text: `select pg_advisory_xact_lock_shared(${epochLock(this.#pipeline)})` })
+    const { rows } = await transaction.query<{ reset: number; version: string }>({
+      text: 'select reset, version from forebay.epochs where pipeline = $1 order by epoch desc limit 1',
+      values: [this.#pipeline],
+    })
+    if (rows[0]?.reset === this.#state.reset && rows[0].version === this.#state.version) return
+    throw new ForebayError(
+      'FB_EPOCH_CLOSED',
+      `pipeline "${this.#pipeline}" was reset, or got another version, while its table was being mended; what was mended stays; run the repair again`,
+    )
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * The port to the database of a replay: one connection of its own, under one lock, and the rows that say how far each replay came.
+ */
+import type { LedgerTransaction } from '../offsets/ledger.ts'
+
+/** The request as it is kept for a resume. */
+export interface ReplaySpec {
+  readonly from: string
+  readonly to: string | null
+  readonly partition: number | null
+  readonly key: string | null
+  readonly speed: number | null
+}
+
+export interface PartitionProgress {
+  readonly partition: number
+  readonly firstOffset: bigint
+  readonly lastOffset: bigint
+  /** Everything up to here is written. */
+  readonly passed: bigint
+  readonly events: number
+  readonly rows: number
+  /** Jobs that the table would not take. */
+  readonly refused: number
+}
+
+/** `running`: a process holds its lock; `stopped`: it can be resumed. */
+export type ReplayState = 'running' | 'stopped' | 'done'
+
+export interface ReplayRecord {
+  readonly id: number
+  readonly pipeline: string
+  readonly task: string
+  readonly target: string
+  readonly version: string
+  readonly fileHash: string | null
+  readonly spec: ReplaySpec
+  readonly state: ReplayState
+  readonly createdAt: Date
+  readonly finishedAt: Date | null
+  readonly partitions: readonly PartitionProgress[]
+}
+
+/** One step: the events up to `to` are written. */
+export interface ReplayStep {
+  readonly replay: number
+  readonly partition: number
+  /** Where the replay stood; the step is void when it stands elsewhere. */
+  readonly from: bigint
+  readonly to: bigint
+  readonly events: number
+}
+
+/** What a step's `write` did. */
+export interface Written {
+  readonly rows: number
+  readonly refused: number
+}
+
+/** A connection that holds the lock of one replay, or of one table. */
+export interface LockedSession<Tx extends LedgerTransaction> extends AsyncDisposable {
+  /** One transaction. Throws FB_DATABASE_UNREACHABLE (outcome unknown), FB_FENCED when another process has the lock, and what `body` throws. */
+  transact<T>(doing: string, body: (transaction: Tx) => Promise<T>): Promise<T>
+}
+
+/**
+ * Runs `attempt` until it succeeds, waiting for a database that is away, `patienceMs` at most.
+ */
+export interface ReplayProgressStore<Tx extends LedgerTransaction> extends AsyncDisposable {
+  /** Where the replay stands in `partition`. */
+  passed(replay: number, partition: number): Promise<bigint>
+  /** Moves the replay's own row by compare-and-set and writes, in one transaction: exactly once. Throws FB_FENCED when the row is not at `from`. */
+  step(step: ReplayStep, write: (transaction: Tx) => Promise<Written>): Promise<Written>
+  finish(replay: number): Promise<void>
+}
