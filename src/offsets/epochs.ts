@@ -256,6 +256,7 @@ async function insertFloors(client: pg.ClientBase, { pipeline, identity }: Openi
   ])
 }
 
+/** The first epoch remembers where the pipeline began: nothing at or below that is ever in its tables. */
 async function insertEpoch(
   client: pg.ClientBase,
   { pipeline, fingerprint, fileHash }: Opening,
@@ -264,7 +265,7 @@ async function insertEpoch(
 ): Promise<void> {
   const next = [(active?.epoch ?? 0) + 1, active?.reset ?? 0, fingerprint.version, JSON.stringify(fingerprint), fileHash]
   await client.query(
-    `insert into forebay.epochs (pipeline, epoch, reset, version, fingerprint, file_hash, cut) values ($1, $2, $3, $4, $5, $6, ${isCut ? cutAtFloors : 'null'})`,
+    `insert into forebay.epochs (pipeline, epoch, reset, version, fingerprint, file_hash, cut) values ($1, $2, $3, $4, $5, $6, ${isCut || active === undefined ? cutAtFloors : 'null'})`,
     [pipeline, ...next],
   )
 }
