@@ -32,7 +32,7 @@ import type { NodeTask } from './node/node.ts'
 import { destroyOlderEpochs } from './node/older-epochs.ts'
 import { Parts } from './node/parts.ts'
 import { tellPressure } from './node/pressure.ts'
-import { windowSegmentsMax } from './node/settings.ts'
+import { linesBytesMaxOf, windowSegmentsMax } from './node/settings.ts'
 import type { GridSettings, NodeSettings } from './node/settings.ts'
 import { waitingStatus } from './node/waiting-status.ts'
 import type { Observer } from './observer.ts'
@@ -64,8 +64,6 @@ export interface RunOptions {
 
 const rowsMaxDefault = 50_000
 const bytesMaxDefault = 8 * 1024 * 1024
-/** What the header and the section table of a segment may take of its size. */
-const headBytesMax = 4096
 
 /** What the node's pages show: it runs, waits, or has failed. */
 interface Face {
@@ -270,7 +268,7 @@ async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSetti
       windowSegmentsMax: windowSegmentsMax(capacity),
       lingerMs,
       eventBytesMax: settings.eventBytesMax,
-      linesBytesMax: segmentBytesMax - headBytesMax,
+      linesBytesMax: linesBytesMaxOf(segmentBytesMax),
       decode: (value) => pipeline.source.decode.decode(value),
       key: pipeline.key,
       tasks: tasks.map((task) => nodeTask(task, watch.sinkOf(task.name, sinks.get(task.name)!), tracked, settings)),

@@ -70,3 +70,11 @@ export interface GridSettings {
 export function windowSegmentsMax(capacity: number): number {
   return Math.floor((capacity - 16) / 2)
 }
+
+/** What the header and the section table of a segment may take of its size. */
+const headBytesMax = 4096
+
+/** Bytes of the jobs of one event: with all of them it must fit into one segment. */
+export function linesBytesMaxOf(segmentBytesMax: number): number {
+  return segmentBytesMax - headBytesMax
+}
