@@ -119,7 +119,7 @@ async function write(
   if (known.pipeline === undefined) await insertPipeline(client, opening)
   await insertFloors(client, opening, floors)
   if (active === undefined || !isSame(active.fingerprint, opening.fingerprint))
-    await insertEpoch(client, opening, active, verdict === 'cut')
+    await insertEpoch(client, opening, { active, reset: active?.reset ?? 0, isCut: verdict === 'cut' || active === undefined })
   if (verdict === 'cut') {
     await client.query('delete from forebay.watermarks where pipeline = $1', [opening.pipeline])
     await dropRequest(client, opening.pipeline)
@@ -149,7 +149,8 @@ function verdictOf(known: Known, opening: Opening): Verdict {
   )
 }
 
-function checkIdentity(stored: PipelineRow, { pipeline, topic, identity }: Opening): void {
+/** Throws FB_IDENTITY when the ledger was built on another log. */
+export function checkIdentity(stored: PipelineRow, { pipeline, topic, identity }: Pick<Opening, 'pipeline' | 'topic' | 'identity'>): void {
   const refuse = (what: string, was: string, is: string) => {
     throw new ForebayError(
       'FB_IDENTITY',
@@ -202,7 +203,12 @@ async function checkCut(client: pg.ClientBase, opening: Opening, active: EpochRo
   )
 }
 
-function checkVersion(active: EpochRow, earlierVersions: readonly string[], { pipeline, fingerprint }: Opening): void {
+/** Throws FB_FINGERPRINT for a version that another has superseded. */
+export function checkVersion(
+  active: EpochRow,
+  earlierVersions: readonly string[],
+  { pipeline, fingerprint }: Pick<Opening, 'pipeline' | 'fingerprint'>,
+): void {
   if (fingerprint.version === active.version || !earlierVersions.includes(fingerprint.version)) return
   throw new ForebayError(
     'FB_FINGERPRINT',
@@ -246,7 +252,12 @@ async function insertPipeline(client: pg.ClientBase, { pipeline, topic, identity
   ])
 }
 
-async function insertFloors(client: pg.ClientBase, { pipeline, identity }: Opening, floors: ReadonlyMap<number, bigint>): Promise<void> {
+/** Partitions without a floor get theirs of `floors`, else the beginning. */
+export async function insertFloors(
+  client: pg.ClientBase,
+  { pipeline, identity }: Pick<Opening, 'pipeline' | 'identity'>,
+  floors: ReadonlyMap<number, bigint>,
+): Promise<void> {
   const partitions = Array.from({ length: identity.partitions }, (_, partition) => partition)
   await client.query('update forebay.pipelines set partitions = $2 where name = $1', [pipeline, identity.partitions])
   await client.query('insert into forebay.floors select $1, * from unnest($2::int[], $3::bigint[]) on conflict do nothing', [
@@ -256,25 +267,24 @@ async function insertFloors(client: pg.ClientBase, { pipeline, identity }: Openi
   ])
 }
 
-/** The first epoch remembers where the pipeline began: nothing at or below that is ever in its tables. */
-async function insertEpoch(
+/** Opens the epoch after `active`. `isCut`: it remembers the floors; the first one does too, since nothing below is ever in its tables. */
+export async function insertEpoch(
   client: pg.ClientBase,
-  { pipeline, fingerprint, fileHash }: Opening,
-  active: EpochRow | undefined,
-  isCut: boolean,
+  { pipeline, fingerprint, fileHash }: Pick<Opening, 'pipeline' | 'fingerprint' | 'fileHash'>,
+  { active, reset, isCut }: { active: EpochRow | undefined; reset: number; isCut: boolean },
 ): Promise<void> {
-  const next = [(active?.epoch ?? 0) + 1, active?.reset ?? 0, fingerprint.version, JSON.stringify(fingerprint), fileHash]
+  const floors = '(select jsonb_object_agg(partition, floor::text) from forebay.floors where pipeline = $1)'
   await client.query(
-    `insert into forebay.epochs (pipeline, epoch, reset, version, fingerprint, file_hash, cut) values ($1, $2, $3, $4, $5, $6, ${isCut || active === undefined ? cutAtFloors : 'null'})`,
-    [pipeline, ...next],
+    `insert into forebay.epochs (pipeline, epoch, reset, version, fingerprint, file_hash, cut) values ($1, $2, $3, $4, $5, $6, ${isCut ? floors : 'null'})`,
+    [pipeline, (active?.epoch ?? 0) + 1, reset, fingerprint.version, JSON.stringify(fingerprint), fileHash],
   )
 }
 
-/** The cut of an epoch as the table keeps it: floor by partition, offsets as strings. */
-export const cutAtFloors = '(select jsonb_object_agg(partition, floor::text) from forebay.floors where pipeline = $1)'
-
 /** Rows that are there keep their watermark: an epoch of another version inherits it. */
-async function insertWatermarks(client: pg.ClientBase, { pipeline, fingerprint }: Opening): Promise<void> {
+export async function insertWatermarks(
+  client: pg.ClientBase,
+  { pipeline, fingerprint }: Pick<Opening, 'pipeline' | 'fingerprint'>,
+): Promise<void> {
   await client.query(
     `insert into forebay.watermarks (pipeline, task, partition, queue, applied)
      select f.pipeline, t.task, f.partition, q.queue, f.floor

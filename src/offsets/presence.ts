@@ -26,12 +26,14 @@ export interface PresentNode {
   readonly waitsFor: string | null
   /** Where it serves its status. */
   readonly http: string | null
+  /** When it last told, as the database writes it. */
+  readonly beatAt: string
 }
 
 /** The nodes that told of themselves within the last seconds, by name. */
 export async function freshNodes(client: pg.ClientBase, pipeline: string): Promise<PresentNode[]> {
   const { rows } = await client.query<PresentNode>(
-    `select node, epoch, fingerprint, waits_for as "waitsFor", http from forebay.nodes
+    `select node, epoch, fingerprint, waits_for as "waitsFor", http, beat_at::text as "beatAt" from forebay.nodes
      where pipeline = $1 and beat_at > now() - interval '${freshMs} ms' order by node`,
     [pipeline],
   )
