@@ -3,7 +3,9 @@ import { Command, CommanderError } from 'commander'
 import { errorCodes, isForebayError, sentenceOf } from '../errors.ts'
 import { redactSecrets } from '../node/logger.ts'
 import { addCheckConfig } from './check-config.ts'
+import { addExplain } from './explain.ts'
 import { paint } from './paint.ts'
+import { addReset } from './reset.ts'
 import { addRouting } from './routing.ts'
 import { addStart } from './start.ts'
 import { addStatus } from './status.ts'
@@ -19,7 +21,9 @@ export async function runCommand(words: readonly string[]): Promise<number> {
   addStart(program)
   addCheckConfig(program)
   addStatus(program)
+  addExplain(program)
   addRouting(program)
+  addReset(program)
   try {
     await program.parseAsync(words, { from: 'user' })
     return 0

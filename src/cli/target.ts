@@ -57,6 +57,13 @@ export function nodeUrls(options: TargetOptions): readonly string[] {
   throw new ForebayError('FB_USAGE', `${file} leaves the port to chance (node.port 0); name the node with --url`)
 }
 
+/** Process ids of the nodes of a run by their addresses; empty for a configuration: its processes may be anywhere. */
+export function nodePids({ config, runFile }: TargetOptions): ReadonlyMap<string, number> {
+  const run = config === undefined ? readRunFile(runFile ?? runFileDefault) : undefined
+  const nodes = run?.processes.filter(({ role }) => role === 'node') ?? []
+  return new Map(nodes.flatMap(({ pid }, index) => (run?.http[index] === undefined ? [] : [[run.http[index], pid] as const])))
+}
+
 function located({ config, runFile }: TargetOptions): { file: string; urls: readonly string[] | undefined } {
   if (config !== undefined) return { file: config, urls: undefined }
   const run = readRunFile(runFile ?? runFileDefault)

@@ -22,6 +22,7 @@ export function waitingStatus({ id, version, pipeline, startedAtMs, metrics, cro
     epoch: null,
     scope: '',
     pid: process.pid,
+    nowMs: Date.now(),
     startedAtMs,
     ...metrics.activity(),
     isReady: false,

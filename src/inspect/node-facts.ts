@@ -1,0 +1,47 @@
+/** Asks nodes how they are, and tells those that are gone from those that keep silent. */
+import { readFileSync } from 'node:fs'
+import type { NodeStatus } from '../node/status.ts'
+
+/** What one address answered. */
+export interface NodeAnswer {
+  readonly url: string
+  readonly status: NodeStatus | null
+  readonly silence: 'refused' | 'silent' | null
+}
+
+const answerMs = 2000
+
+export function askNodes(urls: readonly string[], waitMs = answerMs): Promise<NodeAnswer[]> {
+  return Promise.all([...new Set(urls)].map((url) => askNode(url, waitMs)))
+}
+
+async function askNode(url: string, waitMs: number): Promise<NodeAnswer> {
+  try {
+    const response = await fetch(new URL('/status', url), { signal: AbortSignal.timeout(waitMs) })
+    if (!response.ok) return { url, status: null, silence: 'silent' }
+    return { url, status: (await response.json()) as NodeStatus, silence: null }
+  } catch (error) {
+    return { url, status: null, silence: isTimeout(error) ? 'silent' : 'refused' }
+  }
+}
+
+function isTimeout(error: unknown): boolean {
+  return error instanceof Error && (error.name === 'TimeoutError' || error.name === 'AbortError')
+}
+
+/** Whether process `pid` of this machine is stopped; null when that cannot be seen. */
+export function isSuspended(pid: number): boolean | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    const state = stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3)
+    return state === 'T' || state === 't'
+  } catch {
+    return null
+  }
+}
+
+/** Whether `url` is of this machine, so that its process can be looked at. */
+export function isLocal(url: string): boolean {
+  const { hostname } = new URL(url)
+  return hostname === 'localhost' || hostname === '[::1]' || hostname.startsWith('127.')
+}
