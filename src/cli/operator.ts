@@ -1,9 +1,14 @@
 /** What commands that change a pipeline share: who asks, how to stop them, and what the nodes say. */
 import { hostname, userInfo } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Database } from '../inspect/database.ts'
 import type { NodeStatus } from '../node/status.ts'
+import { freshNodes } from '../offsets/presence.ts'
 import type { PresentNode } from '../offsets/presence.ts'
 
 const answerMs = 2000
+/** Longer than two nodes' beats are apart. */
+const beatWaitMs = 2500
 
 /** Who runs this command, for others to read. */
 export function requester(): string {
@@ -48,4 +53,14 @@ export function stopOnSignal(): { readonly signal: AbortSignal } & Disposable {
       process.off('SIGTERM', onSignal)
     },
   }
+}
+
+/** The nodes of `pipeline` that tell of themselves while this looks on; one that was killed a moment ago is none. */
+export async function livingNodes(database: Database, pipeline: string): Promise<readonly PresentNode[]> {
+  const look = () => database.use('looking for nodes that run', (client) => freshNodes(client, pipeline))
+  const before = await look()
+  if (before.length === 0) return []
+  await sleep(beatWaitMs)
+  const beats = new Map(before.map(({ node, beatAt }) => [node, beatAt]))
+  return (await look()).filter(({ node, beatAt }) => beats.get(node) !== beatAt)
 }

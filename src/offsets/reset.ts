@@ -1,0 +1,120 @@
+/**
+ * The restart of a pipeline from an earlier point (rule 12): one transaction under the exclusive lock of the epoch, so that it
+ * happens wholly or not at all, and nothing of the old epoch is applied after it.
+ */
+import type pg from 'pg'
+import { ForebayError } from '../errors.ts'
+import type { LogIdentity } from '../events/event-log.ts'
+import { dropRequest, isRequested, undrained, undrainedText } from './drain.ts'
+import { checkIdentity, checkVersion, differencesOf, epochLock, insertEpoch, insertFloors, insertWatermarks } from './epochs.ts'
+import type { Fingerprint } from './epochs.ts'
+import type { PartitionReset } from './reset-plan.ts'
+import { known } from './routing-cut.ts'
+
+export interface Reset {
+  readonly pipeline: string
+  readonly topic: string
+  readonly identity: LogIdentity
+  readonly fingerprint: Fingerprint
+  readonly fileHash: string | null
+  readonly partitions: readonly PartitionReset[]
+  /** Quoted names of tables. */
+  readonly truncations: readonly string[]
+  /** Id of the request under which running nodes have drained; undefined: nobody runs. */
+  readonly drainRequest?: string
+}
+
+export interface ResetEpoch {
+  readonly epoch: number
+  readonly reset: number
+}
+
+/**
+ * Throws FB_IDENTITY, FB_FINGERPRINT and FB_ROUTING when the configuration is not the pipeline's, FB_ROUTING while not all is drained
+ * (`drainRequest`), FB_FENCED when floors moved meanwhile, FB_SCHEMA when a table cannot be emptied.
+ */
+export async function performReset(client: pg.ClientBase, reset: Reset): Promise<ResetEpoch> {
+  const { pipeline, fingerprint, partitions, truncations } = reset
+  await client.query(`begin isolation level read committed read write; select pg_advisory_xact_lock(${epochLock(pipeline)})`)
+  const { active, ...stored } = await known(client, pipeline)
+  checkIdentity(stored.pipeline, reset)
+  checkVersion(active, stored.earlierVersions, reset)
+  checkRouting(active, reset)
+  if (reset.drainRequest !== undefined) await checkDrained(client, reset, reset.drainRequest, active.fingerprint)
+  await insertFloors(client, reset, new Map())
+  await checkFloors(client, reset)
+  if (truncations.length > 0) await client.query(`truncate ${truncations.join(', ')}`)
+  await goBack(
+    client,
+    pipeline,
+    partitions.filter(({ change }) => change === 'back'),
+  )
+  await raise(
+    client,
+    pipeline,
+    partitions.filter(({ change }) => change === 'ahead'),
+  )
+  const next = { epoch: active.epoch + 1, reset: active.reset + 1 }
+  await insertEpoch(client, reset, { active, reset: next.reset, isCut: true })
+  await insertWatermarks(client, { pipeline, fingerprint })
+  await dropRequest(client, pipeline)
+  await client.query('commit')
+  return next
+}
+
+function checkRouting(active: { epoch: number; fingerprint: Fingerprint }, { pipeline, fingerprint }: Reset): void {
+  const differences = differencesOf(active.fingerprint, fingerprint)
+  if (differences.length === 0) return
+  const what = differences.map(({ field, was, is }) => `${field} ${was}, the configuration has ${is}`).join('; ')
+  throw new ForebayError(
+    'FB_ROUTING',
+    `Epoch ${active.epoch} of pipeline "${pipeline}" has ${what}. Reset with the configuration of the epoch, and change the routing before or after with \`forebay routing apply\`.`,
+  )
+}
+
+async function checkDrained(client: pg.ClientBase, { pipeline }: Reset, request: string, active: Fingerprint): Promise<void> {
+  if (!(await isRequested(client, pipeline, request)))
+    throw new ForebayError('FB_FENCED', `The request to drain pipeline "${pipeline}" was withdrawn, or another epoch opened meanwhile.`)
+  const [first] = await undrained(client, pipeline, active.tasks)
+  if (first !== undefined) throw new ForebayError('FB_ROUTING', `Pipeline "${pipeline}" is not drained yet (${undrainedText(first)}).`)
+}
+
+/** A plan holds while no floor lies below its cut: one that fell there, by another reset, would be raised over unprocessed events. */
+async function checkFloors(client: pg.ClientBase, { pipeline, partitions }: Reset): Promise<void> {
+  const { rows } = await client.query<{ partition: number; floor: string }>(
+    'select partition, floor from forebay.floors where pipeline = $1 order by partition for update',
+    [pipeline],
+  )
+  const floors = new Map(rows.map(({ partition, floor }) => [partition, BigInt(floor)]))
+  for (const { partition, floor, cut, change } of partitions) {
+    const now = floors.get(partition)
+    const isStill = now !== undefined && (change === 'ahead' ? now === floor : change === 'kept' || now >= cut)
+    if (isStill) continue
+    throw new ForebayError(
+      'FB_FENCED',
+      `The floor of partition ${partition} moved from ${floor} to ${now ?? 'nowhere'} meanwhile; nothing was changed, run the reset again.`,
+    )
+  }
+}
+
+async function goBack(client: pg.ClientBase, pipeline: string, back: readonly PartitionReset[]): Promise<void> {
+  const values = [pipeline, back.map(({ partition }) => partition), back.map(({ cut }) => String(cut))]
+  await client.query('delete from forebay.watermarks where pipeline = $1 and partition = any($2::int[])', values.slice(0, 2))
+  const cuts = 'unnest($2::int[], $3::bigint[]) as c (partition, cut)'
+  await client.query(`update forebay.floors f set floor = c.cut from ${cuts} where f.pipeline = $1 and f.partition = c.partition`, values)
+  for (const table of ['dead_letters', 'floor_events']) {
+    await client.query(
+      `delete from forebay.${table} t using ${cuts} where t.pipeline = $1 and t.partition = c.partition and t."offset" > c.cut`,
+      values,
+    )
+  }
+}
+
+/** Rows stay: a queue that is ahead of the new floor goes on from its row. */
+async function raise(client: pg.ClientBase, pipeline: string, ahead: readonly PartitionReset[]): Promise<void> {
+  await client.query(
+    `update forebay.floors f set floor = c.cut from unnest($2::int[], $3::bigint[]) as c (partition, cut)
+     where f.pipeline = $1 and f.partition = c.partition and f.floor < c.cut`,
+    [pipeline, ahead.map(({ partition }) => partition), ahead.map(({ cut }) => String(cut))],
+  )
+}
