@@ -1,0 +1,227 @@
+/**
+ * What `forebay replay` connects to: beside main.ts and connect.ts the third file that names adapters of several rooms.
+ *
+ * A replay disturbs the live pipeline as little as it can: small fetches through a cursor of its own, one connection of its own to the
+ * database, and the lowest priority for its process.
+ */
+import { randomBytes } from 'node:crypto'
+import { ForebayError } from './errors.ts'
+import type { EventLog } from './events/event-log.ts'
+import { LocalJobGrid } from './grid/local-job-grid.ts'
+import type { JobLines } from './grid/segment.ts'
+import { Converter } from './ingest/converter.ts'
+import type { ConvertingTask } from './ingest/converter.ts'
+import { openDatabase, openEventLog } from './connect.ts'
+import type { Database } from './inspect/database.ts'
+import { chosenTasks, trackedTasks } from './node/fingerprint-of.ts'
+import { Parts } from './node/parts.ts'
+import { linesBytesMaxOf } from './node/settings.ts'
+import type { NodeSettings } from './node/settings.ts'
+import { PostgresCheckSession } from './offsets/postgres-check-session.ts'
+import { PostgresReplayLedger, readLedgerState } from './offsets/postgres-replay-ledger.ts'
+import type { LedgerState } from './offsets/postgres-replay-ledger.ts'
+import { PostgresReplayProgress } from './offsets/postgres-replays.ts'
+import { PostgresSession, sessionLock } from './offsets/postgres-session.ts'
+import type { PostgresSessionOptions } from './offsets/postgres-session.ts'
+import { PostgresTransaction } from './offsets/postgres-transaction.ts'
+import type { Pipeline, TaskDefinition } from './pipeline/pipeline.ts'
+import type { History } from './replay/verify-merged.ts'
+import type { KeyFilter } from './replay/range-converter.ts'
+import type { MergedTableCheck, PlainTableCheck } from './replay/table-check.ts'
+import { SystemClock } from './schedule/clock.ts'
+import type { Clock } from './schedule/clock.ts'
+import { createMergedTableCheck, createPlainTableCheck } from './sinks/postgres-table-check.ts'
+import type { PostgresTableDefinition } from './sinks/postgres-table-definition.ts'
+import { createPostgresTable } from './sinks/postgres-table.ts'
+import type { PostgresTable } from './sinks/postgres-table.ts'
+import { planTable, quotedTable } from './sinks/table-plan.ts'
+import { createWebSocket } from './sinks/web-socket.ts'
+
+/** Bytes of one fetch of a replay: it never asks for much at once. */
+const fetchBytesMax = 256 * 1024
+/** A comparison of a large table without an index takes its time. */
+const comparisonTimeoutMsMin = 300_000
+
+export interface ReplayBase {
+  readonly settings: NodeSettings
+  readonly pipeline: Pipeline
+  readonly clock: Clock
+  readonly log: EventLog
+  readonly database: Database
+  readonly state: LedgerState
+  /** As a node converts: every task, the limits of the active epoch. */
+  readonly converter: Converter
+  /** Of the converter, in its order. */
+  readonly tasks: readonly TaskDefinition[]
+}
+
+/** A table of one task: the live one, or one of the same shape. */
+export interface TaskTable {
+  readonly task: string
+  readonly definition: PostgresTableDefinition
+}
+
+/** Throws FB_USAGE when the pipeline never ran, FB_IDENTITY when the log is another than the ledger's, and what the servers throw. */
+export async function openReplay(settings: NodeSettings, pipeline: Pipeline, parts: Parts): Promise<ReplayBase> {
+  const database = parts.use(openDatabase(settings))
+  const log = parts.use(openEventLog({ ...settings, events: { ...settings.events, fetchBytesMax } }, pipeline))
+  const clock = new SystemClock()
+  const state = await database.use(`reading the ledger of pipeline "${pipeline.name}"`, (client) => readLedgerState(client, pipeline.name))
+  await checkIdentity(log, state, pipeline)
+  const tasks = chosenTasks(settings, pipeline)
+  const converting = await database.use('checking tables', async (client) => {
+    const made: ConvertingTask[] = []
+    for (const task of tasks) made.push(await convertingTask(task, trackedTasks(tasks), client, clock))
+    return made
+  })
+  const { fingerprint } = state
+  const converter = new Converter({
+    decode: (value) => pipeline.source.decode.decode(value),
+    key: pipeline.key,
+    tasks: converting,
+    queues: fingerprint.queues,
+    eventBytesMax: fingerprint.eventBytesMax,
+    linesBytesMax: linesBytesMaxOf(fingerprint.segmentBytesMax),
+  })
+  return { settings, pipeline, clock, log, database, state, converter, tasks }
+}
+
+type Client = Parameters<typeof createPostgresTable>[1]
+
+async function convertingTask(task: TaskDefinition, tracked: readonly string[], client: Client, clock: Clock): Promise<ConvertingTask> {
+  const { name, sink, convert } = task
+  const encoder =
+    sink.kind === 'postgres-table'
+      ? await createPostgresTable(sink, client)
+      : createWebSocket({
+          definition: sink,
+          grid: new LocalJobGrid({ capacity: 1 }),
+          clock,
+          observer: silent,
+          scope: 'replay',
+          nodeId: 'replay',
+        })
+  return { name, isTracked: tracked.includes(name), convert, encode: (job) => encoder.encode(job) }
+}
+
+const silent = { count: ignore, value: ignore, committed: ignore, log: ignore }
+
+function ignore(): void {}
+
+async function checkIdentity(log: EventLog, state: LedgerState, pipeline: Pipeline): Promise<void> {
+  const { cluster, topicId } = await log.identity()
+  const isOther =
+    cluster !== state.cluster ||
+    pipeline.source.topic !== state.topic ||
+    (topicId !== null && state.topicId !== null && topicId !== state.topicId)
+  if (!isOther) return
+  throw new ForebayError(
+    'FB_IDENTITY',
+    `The ledger of pipeline "${pipeline.name}" was built on topic ${state.topic} of cluster ${state.cluster}, but the event log is topic ${pipeline.source.topic} of cluster ${cluster}; point forebay at the right log or database.`,
+  )
+}
+
+/** Only events of `key`, as the pipeline takes it. */
+export function keyFilterOf({ pipeline }: ReplayBase, key: string): KeyFilter {
+  const { key: keyOfEvent, source } = pipeline
+  return {
+    key,
+    keyOf: ({ key: own, value }) =>
+      keyOfEvent === undefined ? (own?.toString('utf8') ?? '') : keyOfEvent(source.decode.decode(value ?? Buffer.alloc(0))),
+  }
+}
+
+/** `table` in the schema of the live one, unless it says its own. Throws FB_USAGE for a name Postgres would cut. */
+export function tableLike({ sink, name }: TaskDefinition, table: string | undefined): TaskTable {
+  if (sink.kind !== 'postgres-table') throw new ForebayError('FB_USAGE', `task ${name} has no table`)
+  if (table === undefined) return { task: name, definition: sink }
+  const { schema } = planTable(sink)
+  const full = table.includes('.') || schema === null ? table : `${schema}.${table}`
+  const parts = full.split('.')
+  const isGood = parts.length <= 2 && parts.every((part) => part !== '' && Buffer.byteLength(part) <= 63 && !/[\0-\x1f]/.test(part))
+  if (!isGood) throw new ForebayError('FB_USAGE', `--into takes a table or schema.table, each name of at most 63 bytes; not ${table}`)
+  return { task: name, definition: { ...sink, table: full } }
+}
+
+/** As SQL names it. */
+export function sqlNameOf({ definition }: TaskTable): string {
+  return quotedTable(planTable(definition))
+}
+
+/** Throws FB_CATALOGUE. */
+export function openSink({ database }: ReplayBase, { definition }: TaskTable): Promise<PostgresTable> {
+  return database.use(`checking table ${definition.table}`, (client) => createPostgresTable(definition, client))
+}
+
+/** The progress of replay `id`, under its lock. Throws FB_FENCED when another process has it. */
+export async function openProgress({ settings }: ReplayBase, id: number, parts: Parts): Promise<PostgresReplayProgress> {
+  const progress = parts.use(new PostgresReplayProgress(id, sessionOptions(settings, `forebay replay ${id}`)))
+  await progress.open()
+  return progress
+}
+
+export interface OpenedCheck {
+  readonly session: PostgresCheckSession
+  readonly ledger: PostgresReplayLedger
+  /** Plain inserts, or one row a key. */
+  readonly check:
+    | { readonly kind: 'plain'; readonly of: PlainTableCheck<PostgresTransaction> }
+    | { readonly kind: 'merged'; readonly of: MergedTableCheck<PostgresTransaction> }
+}
+
+/** A connection that compares `table`; for a repair under the lock of the table. Throws FB_FENCED, FB_CATALOGUE, FB_PIPELINE. */
+export async function openCheck(
+  base: ReplayBase,
+  table: TaskTable,
+  { isRepair, isOfKey }: { isRepair: boolean; isOfKey: boolean },
+  parts: Parts,
+): Promise<OpenedCheck> {
+  const { settings, pipeline, state, database } = base
+  const { definition } = table
+  const name = await database.use(`looking for table ${definition.table}`, async (client) => {
+    const { rows } = await client.query<{ name: string | null }>('select to_regclass($1)::oid::text as name', [sqlNameOf(table)])
+    return rows[0]?.name ?? definition.table
+  })
+  const lock = {
+    key: isRepair ? sessionLock(`repair ${name}`) : sessionLock(`comparison ${randomBytes(16).toString('hex')}`),
+    busy: `another repair of table ${definition.table} is under way; wait for its end, or look for "forebay repair" in pg_stat_activity`,
+  }
+  const options = sessionOptions(settings, isRepair ? 'forebay repair' : 'forebay verify')
+  const statementTimeoutMs = Math.max(comparisonTimeoutMsMin, options.statementTimeoutMs)
+  const session = parts.use(new PostgresSession({ ...options, statementTimeoutMs, lock }))
+  const check = await session.use(`checking table ${definition.table}`, async (client): Promise<OpenedCheck['check']> =>
+    (definition.upsertOn ?? []).length > 0
+      ? { kind: 'merged', of: await createMergedTableCheck(definition, client) }
+      : { kind: 'plain', of: await createPlainTableCheck(definition, client, { isOfKey }) },
+  )
+  return { session: new PostgresCheckSession(session), ledger: new PostgresReplayLedger(pipeline.name, state), check }
+}
+
+function sessionOptions({ database }: NodeSettings, applicationName: string): Omit<PostgresSessionOptions, 'lock' | 'isLazy'> {
+  const { url, statementTimeoutMs, lockTimeoutMs } = database
+  return { url, applicationName, statementTimeoutMs, lockTimeoutMs }
+}
+
+/** Where log and pipeline begin, in every partition. */
+export async function historiesOf({ log, state }: ReplayBase): Promise<History[]> {
+  const histories: History[] = []
+  for (const partition of state.floors.keys()) {
+    const { startOffset } = await log.range(partition)
+    histories.push({ partition, startOffset, beganAt: state.beganAt.get(partition) ?? null })
+  }
+  return histories
+}
+
+/** Writes `jobs` into a table like `table` and takes everything back: what it costs, and nothing else. Throws FB_SCHEMA. */
+export function sampleWrite({ database }: ReplayBase, table: TaskTable, jobs: JobLines): Promise<void> {
+  const { definition } = table
+  const { schema } = planTable(definition)
+  const name = `forebay_dry_run_${randomBytes(6).toString('hex')}`
+  const scratch = { ...definition, table: schema === null ? name : `${schema}.${name}` }
+  return database.use(`measuring writes like those into ${definition.table}`, async (client) => {
+    await client.query(`begin; create table ${quotedTable(planTable(scratch))} (like ${sqlNameOf(table)} including all)`)
+    const sink = await createPostgresTable(scratch, client)
+    await sink.write(new PostgresTransaction(client, { pipeline: '', epoch: 0, topic: '' }, 'measuring'), [jobs])
+    await client.query('rollback')
+  })
+}
