@@ -84,6 +84,8 @@ export interface DeadLetter extends QueueId {
   /** The event's value (or the job's line), cut to 64 KiB. */
   readonly payload: Buffer | null
   readonly isPayloadCut: boolean
+  /** It is the one job with that ordinal, and the payload is its line; else it is all that the event became for the task. Default false. */
+  readonly isJob?: boolean
 }
 
 /** The open transaction of a flush, handed to the sink that writes into the ledger's database. */

@@ -51,5 +51,6 @@ function deadLetterOf(lines: JobLines, error: unknown): DeadLetter {
     error: sentenceOf(error),
     payload: lines.bytes.subarray(0, lines.bytes.length - 1),
     isPayloadCut: false,
+    isJob: true,
   }
 }
