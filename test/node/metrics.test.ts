@@ -37,6 +37,15 @@ describe('NodeMetrics', () => {
     expect(metrics.counters().gaps).toBe(0)
   })
 
+  it('tells the bytes in buffers by stage, and their bound', async () => {
+    const buffers = { fetchedBytes: 20, unsentBytes: 3, unflushedBytes: 400, bytes: 423, bytesMax: 1000 }
+    const text = await metricsWith({ status: () => ({ ...nodeStatus(), buffers }) }).text()
+    expect(text).toContain('forebay_buffer_bytes{stage="fetched"} 20')
+    expect(text).toContain('forebay_buffer_bytes{stage="unsent"} 3')
+    expect(text).toContain('forebay_buffer_bytes{stage="unflushed"} 400')
+    expect(text).toMatch(/^forebay_buffer_bytes_max 1000$/m)
+  })
+
   it('tells the same counter again on a second look', async () => {
     const metrics = metricsWith()
     metrics.count('events', 7)
@@ -116,6 +125,13 @@ describe('createLogger', () => {
 })
 
 describe('renderStatusText', () => {
+  it('shows buffers against their bound', () => {
+    const mib = 1024 * 1024
+    const buffers = { fetchedBytes: 2 * mib, unsentBytes: 0, unflushedBytes: 3 * mib, bytes: 5 * mib, bytesMax: 190 * mib }
+    expect(renderStatusText({ ...nodeStatus(), buffers })).toContain('5 of at most 190 MiB in buffers')
+    expect(renderStatusText(nodeStatus())).not.toContain('in buffers')
+  })
+
   it('shows lag, halted partitions, blocked tasks and why the node is not ready', () => {
     const text = renderStatusText({ ...nodeStatus(), isReady: false, reasons: ['partition 2 is halted'] })
     expect(text).toMatch(/not ready\n {2}partition 2 is halted/)

@@ -1,0 +1,109 @@
+/** Fills the real buffers of a node and compares what the process holds then with the factors of the computed bound. */
+import { createRequire } from 'node:module'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { describe, expect, it } from 'vitest'
+import { readRecords } from '../../src/events/kafka-records.ts'
+import { decodeSegment, encodeSegment } from '../../src/grid/segment.ts'
+import { QueueOutbox } from '../../src/ingest/queue-outbox.ts'
+import { bufferBytesWorstCase } from '../../src/node/memory-bound.ts'
+import { TaskInbox } from '../../src/work/task-inbox.ts'
+
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc') as () => void
+
+const segmentBytes = 128 * 1024
+const head = { scope: 'd.p.t.1', partition: 0, queue: 0, owner: 'n', repair: 0 }
+const tasks = ['storeTrade', 'minuteCandle']
+const line = 'x'.repeat(50)
+
+/** Bytes that what `fill` makes keeps in memory. */
+function measured(fill: () => unknown): number {
+  const held = () => {
+    collect()
+    const { heapUsed, arrayBuffers } = process.memoryUsage()
+    return heapUsed + arrayBuffers
+  }
+  fill()
+  const before = held()
+  const kept = fill()
+  const bytes = held() - before
+  expect(kept).toBeDefined()
+  return bytes
+}
+
+/** The bound of one partition and one queue with only the part in question grown from `least` to `most`. */
+function grown(grid: { segmentBytesMax: number; capacity: number }, fetchBytesMax: number): number {
+  const settings = { events: { kind: 'postgres', fetchBytesMax }, grid: { ...grid, queues: 1 } }
+  return bufferBytesWorstCase(settings as unknown as Parameters<typeof bufferBytesWorstCase>[0], 1)
+}
+
+function fullSegment(): Buffer {
+  const count = Math.floor((segmentBytes - 1000) / tasks.length / (line.length + 9))
+  const sections = tasks.map((task) => ({
+    task,
+    kind: 'job' as const,
+    offsets: Array.from({ length: count }, (_, i) => BigInt(i + 1)),
+    timesMs: Array.from({ length: count }, (_, i) => 1_700_000_000_000 + i),
+    text: `${line}\n`.repeat(count),
+  }))
+  return encodeSegment({ ...head, lo: 0n, hi: BigInt(count) }, sections, 'secret')
+}
+
+describe('The computed bound', () => {
+  it('covers a fetch with its records', async () => {
+    const bytesMax = 4 * 1024 * 1024
+    const batch = await batchOfEvents(1000, 128)
+    const fill = () => {
+      const bytes = Buffer.concat(Array.from({ length: Math.floor(bytesMax / batch.length) }, () => batch))
+      return readRecords(bytes, 0, bytes.length)
+    }
+    // Of the five fetches of a partition two are such: the one worked on and the next.
+    expect(measured(fill)).toBeLessThan((grown({ segmentBytesMax: 0, capacity: 144 }, bytesMax) * 2) / 5)
+  })
+
+  it('covers a full window that waits in the inboxes', () => {
+    const segment = fullSegment()
+    const windowSegments = 64
+    const fill = () => {
+      const inboxes = tasks.map((task) => new TaskInbox(task, 0n))
+      for (let i = 0; i < windowSegments; i++) {
+        const decoded = decodeSegment(Buffer.from(segment), 'secret')!
+        for (const inbox of inboxes) inbox.push(decoded, 0n)
+      }
+      return inboxes
+    }
+    const bytes = measured(fill)
+    expect(bytes).toBeLessThan(windowSegments * segmentBytes * 1.15)
+    expect(bytes).toBeGreaterThan(windowSegments * segmentBytes * 0.9)
+    expect(bytes).toBeLessThan(grown({ segmentBytesMax: segmentBytes, capacity: 144 }, 0))
+  })
+
+  it('covers the drafts of an owner', () => {
+    const fill = () => {
+      const template = tasks.map((task) => ({ task, kind: 'job' as const }))
+      const outbox = new QueueOutbox(0, 0n, template, { linesBytesMax: segmentBytes, windowSegmentsMax: 64 })
+      for (let offset = 1n; outbox.bufferedBytes < 2 * segmentBytes - 1000; offset++) {
+        // As a sink makes it: a text of its own.
+        const lines = tasks.map((_, section) => ({ section, text: `${offset}`.padEnd(line.length, 'y') }))
+        outbox.add({ queue: 0, lines, bytes: tasks.length * (line.length + 9) }, offset, 1_700_000_000_000 + Number(offset), offset - 1n)
+      }
+      return outbox
+    }
+    // The open one and the one on its way; the encoded segment comes on top.
+    expect(measured(fill)).toBeLessThan(2 * 3 * segmentBytes)
+  })
+})
+
+/** A record batch as a producer sends it. */
+async function batchOfEvents(count: number, valueBytes: number): Promise<Buffer> {
+  const load = createRequire(import.meta.url)
+  const { RecordBatch } = load('kafkajs/src/protocol/recordBatch/v0/index.js') as {
+    RecordBatch: (of: object) => Promise<{ buffer: Buffer }>
+  }
+  const record = load('kafkajs/src/protocol/recordBatch/record/v0/index.js') as (of: object) => unknown
+  const records = Array.from({ length: count }, (_, offsetDelta) =>
+    record({ offsetDelta, timestampDelta: offsetDelta, key: 'SPY', value: 'v'.repeat(valueBytes), headers: { line: '1' } }),
+  )
+  return Buffer.from((await RecordBatch({ lastOffsetDelta: count - 1, firstOffset: 0, records })).buffer)
+}
