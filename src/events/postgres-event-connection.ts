@@ -1,4 +1,5 @@
 import pg from 'pg'
+import { databaseRefusal } from '../database-refusal.ts'
 import { ForebayError, sentenceOf } from '../errors.ts'
 
 /** Where the database of an event log is. */
@@ -35,13 +36,18 @@ export function eventPool(database: PostgresEventDatabase): pg.Pool {
   return pool
 }
 
-/** A database failure as forebay's: FB_TOPIC_MISSING when the tables are not there, FB_EVENT_LOG_UNREACHABLE otherwise. */
+/**
+ * A database failure as forebay's: FB_TOPIC_MISSING when the tables are not there, FB_DATABASE_REFUSED or FB_DATABASE_FULL when it
+ * lets nobody in, FB_EVENT_LOG_UNREACHABLE otherwise.
+ */
 export function postgresFailure(error: unknown, doing: string): ForebayError {
   if (error instanceof ForebayError) return error
   const code = error instanceof Error ? (error as Error & { code?: unknown }).code : undefined
   if (code === undefinedTable || code === undefinedSchema) {
     return new ForebayError('FB_TOPIC_MISSING', `the database has no event log yet (${doing}); create the topic first`, { cause: error })
   }
+  const refusal = databaseRefusal(error, doing, `${sentenceOf(error)} (SQLSTATE ${String(code)})`)
+  if (refusal !== undefined) return refusal
   return new ForebayError(
     'FB_EVENT_LOG_UNREACHABLE',
     `the event log's database failed while ${doing}: ${sentenceOf(error)}; check that it runs`,

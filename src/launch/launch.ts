@@ -20,7 +20,7 @@ import { type LaunchMode, type LaunchOptions, parseLaunchOptions } from './optio
 import { isRunning, recordedProcesses } from './pid-folder.ts'
 import { removeRunFile, type RunFile, writeRunFile } from './run-file.ts'
 import { liveLine, RunTotals, type RunSummary } from './run-totals.ts'
-import { startWatchdog } from './start-watchdog.ts'
+import { startWatchdog, type Watchdog } from './start-watchdog.ts'
 import { discardState, makeState, stateFolder, type StateFolder } from './state-folder.ts'
 import { endProcesses } from './watchdog.ts'
 
@@ -63,6 +63,7 @@ class Launch {
   async run(): Promise<RunSummary | undefined> {
     const source = await feedSourceOf(this.#options)
     makeState(this.#state)
+    let watchdog: Watchdog | undefined
     const unlock = lockFolder(this.#state.root)
     const unlisten = this.#listen()
     try {
@@ -73,10 +74,11 @@ class Launch {
         makeState(this.#state)
       }
       claimFeed(join(this.#state.dir, 'feed.json'), source)
-      startWatchdog(this.#state.root, this.#state.pids)
+      watchdog = startWatchdog(this.#state.root, this.#state.pids)
       return await this.#withBackbone(source)
     } finally {
       removeRunFile(this.#state.runFile)
+      await watchdog?.end()
       unlock()
       unlisten()
     }

@@ -1,8 +1,15 @@
 import { spawn } from 'node:child_process'
 import { nodeArguments } from './node-command.ts'
+import { isRunning, recordedProcesses } from './pid-folder.ts'
+
+export interface Watchdog {
+  readonly pid: number | undefined
+  /** For the clean end of its launcher: a watchdog that has nothing left to end is gone afterwards, any other stays. */
+  end(): Promise<void>
+}
 
 /** Starts the watchdog of this launcher, which outlives it; it ends by itself when there is nothing left to watch. */
-export function startWatchdog(lockFolder: string, pidFolder: string): number | undefined {
+export function startWatchdog(lockFolder: string, pidFolder: string): Watchdog {
   const child = spawn(process.execPath, ['--max-old-space-size=32', ...nodeArguments('./watchdog'), lockFolder, pidFolder], {
     detached: true,
     stdio: 'ignore',
@@ -10,5 +17,12 @@ export function startWatchdog(lockFolder: string, pidFolder: string): number | u
   })
   child.on('error', () => undefined)
   child.unref()
-  return child.pid
+  const end = async () => {
+    if (child.pid === undefined || child.exitCode !== null || recordedProcesses(pidFolder).some(isRunning)) return
+    // It hears no gentler signal: none from a terminal may end it.
+    child.ref()
+    const gone = new Promise((resolve) => child.once('exit', resolve))
+    if (child.kill('SIGKILL')) await gone
+  }
+  return { pid: child.pid, end }
 }

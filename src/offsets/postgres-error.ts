@@ -2,6 +2,7 @@
  * What a failure of Postgres means for forebay: the SQLSTATE decides the code, and with it the retry policy.
  */
 import pg from 'pg'
+import { databaseRefusal } from '../database-refusal.ts'
 import { ForebayError, sentenceOf } from '../errors.ts'
 import type { ErrorCode } from '../errors.ts'
 
@@ -49,6 +50,8 @@ export function databaseError(error: unknown, doing: string): ForebayError {
   if (!(error instanceof pg.DatabaseError)) {
     return new ForebayError('FB_DATABASE_UNREACHABLE', `Postgres did not answer while ${doing}: ${sentenceOf(error)}`, { cause: error })
   }
+  const refusal = databaseRefusal(error, doing, describe(error))
+  if (refusal !== undefined) return refusal
   const state = error.code ?? ''
   const code = codeByState[state] ?? codeByState[state.slice(0, 2)] ?? 'FB_SCHEMA'
   return new ForebayError(code, `Postgres failed while ${doing}: ${describe(error)}`, { cause: error })

@@ -6,7 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { must } from '../../src/assert.ts'
 import { ForebayError } from '../../src/errors.ts'
+import { startTimeOf } from '../../src/grid/pid-file.ts'
 import { freePort, isListening, keptPorts, withPorts } from '../../src/launch/free-port.ts'
 import { newClusterId, replaceProperties } from '../../src/launch/kafka-server.ts'
 import { launcherName, lockFolder } from '../../src/launch/launcher-lock.ts'
@@ -14,6 +16,7 @@ import { forgetProcess, isRunning, recordedProcess, recordedProcesses, recordPro
 import { type RunFile, writeRunFile } from '../../src/launch/run-file.ts'
 import { startServer, type ServerOptions } from '../../src/launch/server.ts'
 import { SupervisedServer } from '../../src/launch/supervised-server.ts'
+import { startWatchdog } from '../../src/launch/start-watchdog.ts'
 import { watchLauncher } from '../../src/launch/watchdog.ts'
 
 let dir: string
@@ -81,6 +84,22 @@ describe('the lock of a state folder', () => {
     const unlock = lockFolder(dir)
     expect(recordedProcess(dir, launcherName)?.pid).toBe(process.pid)
     unlock()
+  })
+})
+
+describe('the watchdog of a launcher that ends cleanly', () => {
+  it('is gone at once when nothing is left, and stays while something is', async () => {
+    const pids = join(dir, 'pids')
+    recordProcess(dir, { role: 'launcher', name: launcherName, pid: process.pid, address: '' })
+    const { pid, end } = startWatchdog(dir, pids)
+    const startTime = must(startTimeOf(pid!), 'a watchdog that runs')
+    const left = recordProcess(pids, { role: 'kafka', name: 'kafka', pid: sleeper(), address: '' })!
+    await end()
+    expect(isRunning({ ...left, pid: pid!, startTime })).toBe(true)
+    signalProcess(left, 'SIGKILL')
+    await until(() => !isRunning(left))
+    await end()
+    expect(isRunning({ ...left, pid: pid!, startTime })).toBe(false)
   })
 })
 

@@ -12,6 +12,7 @@ import {
   postgresFeed,
   startNode,
 } from '../support/live-node.ts'
+import { ringsOf, scopeOf } from '../support/grid-rings.ts'
 import { createTestDatabase, type TestDatabase } from '../support/postgres-database.ts'
 
 const topic = 'versions'
@@ -150,10 +151,42 @@ it('keeps a node with another number of queues waiting while jobs are applied be
   await ask(database.url, `update forebay.floors set floor = 20 where partition = 1`)
   await using young = await start('1', 5)
   const reasonOf = async () => (await young.status()).reasons.join()
-  await expect.poll(reasonOf, { timeout: 10_000 }).toMatch(/partition 1: task (item|total) has applied up to 44 in queue [01], the floor is 20/)
+  await expect
+    .poll(reasonOf, { timeout: 10_000 })
+    .toMatch(/partition 1: task (item|total) has applied up to 44 in queue [01], the floor is 20/)
   await young.stop()
   await using mended = await start('1')
   await floorsReachEnd(database.url, feed.events)
   expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
   await mended.stop()
+})
+
+it('takes the rings and maps of an earlier epoch out of the grid, and leaves its own', async () => {
+  const grid = await cluster.connect()
+  try {
+    const first = await start('1')
+    await publishBatches(3)
+    await floorsReachEnd(database.url, feed.events)
+    const before = await scopeOf(database.url, 'items', topic)
+    const tailsOf = (scope: string) => Promise.all(ringsOf(scope).map(async (ring) => (await grid.tail(ring)).sequence))
+    const mapsOf = (scope: string) =>
+      Promise.all([`forebay.${scope}.nodes`, `forebay-latest.${scope}.latest`].map((map) => grid.entries(map)))
+    await expect.poll(async () => (await mapsOf(before)).map(({ size }) => size > 0), { timeout: 10_000 }).toEqual([true, true])
+    await first.stop()
+    expect(Math.max(...(await tailsOf(before)).map(Number))).toBeGreaterThanOrEqual(0)
+
+    await using second = await start('2')
+    await publishBatches(3)
+    await floorsReachEnd(database.url, feed.events)
+    const now = await scopeOf(database.url, 'items', topic)
+    expect(now).not.toBe(before)
+    await expect.poll(() => tailsOf(before), { timeout: 10_000 }).toEqual([-1n, -1n, -1n, -1n])
+    await expect.poll(async () => (await mapsOf(before)).map(({ size }) => size), { timeout: 10_000 }).toEqual([0, 0])
+    await expect.poll(async () => (await mapsOf(now)).map(({ size }) => size > 0), { timeout: 10_000 }).toEqual([true, true])
+    expect(Math.max(...(await tailsOf(now)).map(Number))).toBeGreaterThanOrEqual(0)
+    expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+    await second.stop()
+  } finally {
+    await grid[Symbol.asyncDispose]()
+  }
 })
