@@ -1,0 +1,164 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import pg from 'pg'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
+import { CommandRun, ConfigFolder, killCommands, startNodeProcess } from '../support/commands.ts'
+import { type GridCluster, startGridCluster } from '../support/grid-cluster.ts'
+import {
+  type Feed,
+  ask,
+  createItemTables,
+  differenceOf,
+  floorsReachEnd,
+  itemValues,
+  noDifference,
+  postgresFeed,
+} from '../support/live-node.ts'
+import { createTestDatabase, type TestDatabase } from '../support/postgres-database.ts'
+
+const partitions = 3
+let cluster: GridCluster
+let database: TestDatabase
+let feed: Feed
+let folder: ConfigFolder
+let load: { stop(): Promise<void> } | undefined
+
+beforeAll(async () => {
+  cluster = await startGridCluster(1, { capacity: 144, backups: 0 })
+})
+afterAll(() => cluster?.stop())
+beforeEach(async () => {
+  folder = new ConfigFolder()
+  database = await createTestDatabase()
+  await createItemTables(database.url)
+  feed = await postgresFeed(database.url, 'items', { partitions })
+})
+afterEach(async () => {
+  await Promise.all([killCommands(), load?.stop().catch(() => undefined)])
+  await feed[Symbol.asyncDispose]()
+  await database.drop()
+  folder.remove()
+})
+
+function config(name: string, queues: number): string {
+  const grid = { mode: 'client', clusterName: cluster.clusterName, members: [...cluster.addresses], queues, backups: 0 }
+  return folder.write(name, { url: database.url, grid })
+}
+
+/** Publishes to every partition until stopped. */
+function publishUntilStopped(): { stop(): Promise<void> } {
+  let isStopped = false
+  const publishing = (async () => {
+    while (!isStopped) {
+      for (let partition = 0; partition < partitions; partition++) await feed.publish(partition, itemValues(partition, 15))
+      await sleep(15)
+    }
+  })()
+  return { stop: () => ((isStopped = true), publishing) }
+}
+
+/** Keeps the table from being written, so that nothing drains. */
+async function lockTable(): Promise<{ release(): Promise<void> }> {
+  const client = new pg.Client({ connectionString: database.url })
+  client.on('error', () => undefined)
+  await client.connect()
+  await client.query('begin; lock table items in access exclusive mode')
+  return { release: () => client.end() }
+}
+
+const floorsOf = async () =>
+  (await ask<{ floor: string }>(database.url, 'select floor from forebay.floors order by 1')).map(({ floor }) => floor)
+const requestOf = () => ask<{ purpose: string }>(database.url, 'select purpose from forebay.cuts')
+const epochOf = async () => (await ask<{ epoch: number }>(database.url, 'select max(epoch) as epoch from forebay.epochs'))[0]?.epoch
+
+it('goes from 2 to 5 queues under load while a node is killed in the middle: nothing is lost, nothing comes twice', async () => {
+  const [doomed, old] = await Promise.all([startNodeProcess(config('n1', 2)), startNodeProcess(config('n2', 2))])
+  load = publishUntilStopped()
+  await expect.poll(() => ask(database.url, 'select from items limit 1'), { timeout: 15_000 }).toHaveLength(1)
+  const refused = new CommandRun(['routing', 'apply', '-c', config('n3', 5)])
+  expect(await refused.exited).toBe(64)
+  expect(refused.stderr).toContain('No node waits with queues 5')
+  const young = await startNodeProcess(config('n3', 5))
+  expect((await young.status()).reasons.join()).toMatch(/has queues 2, this node has queues 5: it owns nothing and waits/)
+
+  const lock = await lockTable()
+  const apply = new CommandRun(['routing', 'apply', '-c', config('n3', 5), '--json'])
+  await expect.poll(requestOf, { timeout: 15_000 }).toEqual([{ purpose: 'queues 5 instead of 2' }])
+  await sleep(300)
+  await doomed.kill()
+  await lock.release()
+  expect(await apply.exited, apply.stderr).toBe(0)
+  expect(JSON.parse(apply.stdout)).toMatchObject({ epoch: 2, isApplied: true, nodes: [expect.stringMatching(/^n3\./)] })
+
+  await sleep(500)
+  await load.stop()
+  await floorsReachEnd(database.url, feed.events)
+  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  expect(await requestOf()).toEqual([])
+  const { epoch, queues } = await young.status()
+  expect({ epoch, queues: queues.length }).toEqual({ epoch: 2, queues: 5 * partitions })
+  await expect.poll(async () => (await old.status()).reasons.join(), { timeout: 5_000 }).toMatch(/has queues 5, this node has queues 2/)
+  expect((await old.status()).partitions).toEqual([])
+  const rows = await ask<{ cut: Record<string, string>; opened: string }>(
+    database.url,
+    'select cut, opened_at as opened from forebay.epochs where epoch = 2',
+  )
+  expect(Object.keys(rows[0]!.cut)).toHaveLength(partitions)
+  expect(await old.kill('SIGTERM')).toBe(0)
+  expect(await young.kill('SIGTERM')).toBe(0)
+  expect(await ask(database.url, 'select node from forebay.nodes where node not like $1', ['n1%'])).toEqual([])
+}, 90_000)
+
+it('lets the nodes read on when the command is killed, when it is interrupted, and when the time is up, and applies afterwards', async () => {
+  const old = await startNodeProcess(config('n1', 2))
+  const young = await startNodeProcess(config('n2', 5))
+  const file = config('n2', 5)
+  const goesOn = async () => {
+    const before = await floorsOf()
+    await expect
+      .poll(async () => (await floorsOf()).every((floor, n) => BigInt(floor) > BigInt(before[n]!)), { timeout: 20_000 })
+      .toBe(true)
+  }
+  load = publishUntilStopped()
+  await goesOn()
+
+  let lock = await lockTable()
+  const killed = new CommandRun(['routing', 'apply', '-c', file])
+  await killed.says(/it waits until .* drained/)
+  const second = new CommandRun(['routing', 'apply', '-c', file])
+  expect(await second.exited).toBe(75)
+  expect(second.stderr).toMatch(/Another request to drain .* is in force since .* `forebay routing cancel`/)
+  await killed.kill()
+  await lock.release()
+  const isVoid = async () => (await ask(database.url, `select from forebay.cuts where renewed_at > now() - interval '10 s'`)).length === 0
+  await expect.poll(isVoid, { timeout: 15_000 }).toBe(true)
+  await goesOn()
+  expect(await epochOf()).toBe(1)
+
+  lock = await lockTable()
+  const interrupted = new CommandRun(['routing', 'apply', '-c', file])
+  await interrupted.says(/it waits until .* drained/)
+  expect(await interrupted.kill('SIGINT')).toBe(75)
+  expect(interrupted.stderr).toContain('Withdrawn')
+  expect(await requestOf()).toEqual([])
+  const late = new CommandRun(['routing', 'apply', '-c', file, '--timeout', '1s'])
+  expect(await late.exited).toBe(75)
+  expect(late.stderr).toMatch(/did not drain within 1 s; nothing was changed.*partition \d: task/)
+  await lock.release()
+  await goesOn()
+
+  const plan = new CommandRun(['routing', 'plan', '-c', file, '--json'])
+  expect(await plan.exited, plan.stderr).toBe(0)
+  expect(JSON.parse(plan.stdout)).toMatchObject({
+    epoch: 1,
+    changes: [{ field: 'queues', active: 2, configured: 5 }],
+    nodes: [{ state: 'runs' }, { state: 'waits with this configuration' }],
+    request: null,
+  })
+  const applied = new CommandRun(['routing', 'apply', '-c', file])
+  expect(await applied.exited, applied.stderr).toBe(0)
+  expect(applied.stdout).toMatch(/epoch 2 opens with queues 5 instead of 2\nit is run by n2\./)
+  await load.stop()
+  await floorsReachEnd(database.url, feed.events)
+  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  await Promise.all([old.kill('SIGTERM'), young.kill('SIGTERM')])
+}, 120_000)
