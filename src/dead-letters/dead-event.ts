@@ -1,0 +1,44 @@
+/**
+ * The event behind a dead letter: from the event log, or what the letter kept of it.
+ */
+import type { EventLog, EventRecord } from '../events/event-log.ts'
+import type { DeadLetterRow } from './dead-letters.ts'
+
+/** `log`: the record itself. `letter`: only its value, since the log no longer holds it. */
+export type DeadEvent =
+  | { readonly from: 'log'; readonly record: EventRecord }
+  | { readonly from: 'letter'; readonly record: EventRecord }
+  | { readonly from: 'nowhere'; readonly why: string }
+
+/** Throws FB_EVENT_LOG_UNREACHABLE. */
+export async function eventOf(letter: DeadLetterRow, log: EventLog, topic: string): Promise<DeadEvent> {
+  const { partition, offset, payload, isPayloadCut, isJob } = letter
+  const record = letter.topic === topic ? await log.eventAt(partition, offset) : undefined
+  if (record !== undefined && isSame(record, letter)) return { from: 'log', record }
+  const gone = record === undefined ? 'the event log no longer holds the event' : 'the event log holds another event at this offset'
+  if (isJob) return { from: 'nowhere', why: gone }
+  if (payload === null || isPayloadCut) return { from: 'nowhere', why: `${gone}, and the letter kept only the beginning of it` }
+  return { from: 'letter', record: { offset, timestampMs: letter.createdAt.getTime(), key: null, value: payload } }
+}
+
+/** A letter of a whole event kept its value, or the beginning of it. */
+function isSame({ value }: EventRecord, { payload, isJob, isPayloadCut }: DeadLetterRow): boolean {
+  if (isJob || payload === null) return true
+  const found = value ?? Buffer.alloc(0)
+  return isPayloadCut ? found.subarray(0, payload.length).equals(payload) : found.equals(payload)
+}
+
+/** The key of the event as the pipeline takes it, or undefined when it cannot be taken. */
+export function keyOf(
+  event: DeadEvent,
+  decode: (value: Buffer) => unknown,
+  key: ((event: unknown) => string) | undefined,
+): string | undefined {
+  if (event.from === 'nowhere') return undefined
+  if (key === undefined) return event.record.key?.toString('utf8')
+  try {
+    return key(decode(event.record.value ?? Buffer.alloc(0)))
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,158 @@
+/**
+ * Redrives one dead letter: converts its event again with the pipeline as it is now, and writes what was not written then, in
+ * the transaction that notes the letter as redriven. All of a letter or nothing of it.
+ *
+ * A letter of one job is written by its ordinal. Since the other jobs of its event are written already, a conversion that
+ * now gives other jobs than then is trusted only when the task gives single jobs, or when `isByOrdinal` says so.
+ */
+import { ForebayError, isForebayError, sentenceOf } from '../errors.ts'
+import type { EventLog, EventRecord } from '../events/event-log.ts'
+import { JobLines } from '../grid/segment.ts'
+import { Converter } from '../ingest/converter.ts'
+import type { DeadLine, EventPosition } from '../ingest/converter.ts'
+import type { LedgerTransaction } from '../offsets/ledger.ts'
+import type { Pipeline, TaskDefinition } from '../pipeline/pipeline.ts'
+import type { TransactionalSink } from '../sinks/sink.ts'
+import type { DeadLetterRow, DeadLetters } from './dead-letters.ts'
+import { eventOf } from './dead-event.ts'
+import type { DeadEvent } from './dead-event.ts'
+
+export interface RedrivePorts<Tx extends LedgerTransaction = LedgerTransaction> {
+  readonly letters: DeadLetters<Tx>
+  readonly log: EventLog
+  /** The sinks that write in the ledger's database, by task. */
+  readonly sinks: ReadonlyMap<string, TransactionalSink<unknown, Tx>>
+}
+
+export interface RedriveOptions {
+  readonly pipeline: Pipeline
+  readonly eventBytesMax: number
+  readonly linesBytesMax: number
+  /** Write and roll back. */
+  readonly isDry: boolean
+  /** Take the job at the letter's ordinal though the conversion of its event changed. */
+  readonly isByOrdinal: boolean
+}
+
+/** `taken`: it is no longer open, or another redrive is at it. */
+export type Redriven =
+  | { readonly outcome: 'redriven'; readonly jobs: number; readonly from: 'log' | 'letter' }
+  | { readonly outcome: 'failed'; readonly error: string }
+  | { readonly outcome: 'taken' }
+
+/** The jobs to write for a letter, by task. */
+interface Remade {
+  readonly jobs: readonly JobLines[]
+  readonly from: 'log' | 'letter'
+}
+
+/** Throws what is no fault of the letter: FB_SCHEMA, and servers that do not answer. */
+export async function redriveLetter<Tx extends LedgerTransaction>(
+  letter: DeadLetterRow,
+  ports: RedrivePorts<Tx>,
+  options: RedriveOptions,
+): Promise<Redriven> {
+  const { letters, log, sinks } = ports
+  try {
+    const { jobs, from } = remake(letter, await eventOf(letter, log, options.pipeline.source.topic), sinks, options)
+    const write = async (transaction: Tx) => {
+      for (const lines of jobs) await sinks.get(lines.task)!.write(transaction, [lines])
+    }
+    if (!(await letters.redrive(letter.id, write, options.isDry))) return { outcome: 'taken' }
+    return { outcome: 'redriven', jobs: jobs.reduce((sum, { count }) => sum + count, 0), from }
+  } catch (error) {
+    if (!isForebayError(error) || (error.code !== 'FB_BAD_JOB' && error.code !== 'FB_BAD_EVENT')) throw error
+    if (!options.isDry) await letters.fail(letter.id, sentenceOf(error))
+    return { outcome: 'failed', error: sentenceOf(error) }
+  }
+}
+
+/** Throws FB_BAD_EVENT or FB_BAD_JOB when it cannot be done. */
+function remake(letter: DeadLetterRow, event: DeadEvent, sinks: ReadonlyMap<string, unknown>, options: RedriveOptions): Remade {
+  const tasks = options.pipeline.tasks.filter(({ name }) => sinks.has(name) && (letter.task === null || letter.task === name))
+  if (tasks.length === 0) throw refusal(lostTask(letter, options.pipeline))
+  if (event.from === 'nowhere') {
+    if (!letter.isJob || letter.payload === null || letter.isPayloadCut) throw refusal(event.why)
+    return { jobs: [linesOf(letter, tasks[0]!.name, [letter.payload.toString('utf8')])], from: 'letter' }
+  }
+  const made = tasks.map((task) => ({ task: task.name, ...convert(event, letter, task, sinks, options) }))
+  if (!letter.isJob)
+    return { jobs: made.flatMap(({ task, lines }) => (lines.length === 0 ? [] : [linesOf(letter, task, lines)])), from: event.from }
+  const [{ task, lines, isList }] = made as [(typeof made)[0]]
+  const line = lines[letter.ordinal]
+  if (line !== letter.payload?.toString('utf8') && (isList || letter.ordinal > 0) && !options.isByOrdinal) {
+    throw refusal(
+      `the conversion now gives other jobs for this event than when it was refused (job ${letter.ordinal} is not the same), and the others of it are written already: write it by hand and discard the letter, or take the job at its ordinal with --by-ordinal`,
+    )
+  }
+  return { jobs: line === undefined ? [] : [linesOf(letter, task, [line])], from: event.from }
+}
+
+function convert(
+  { record, from }: { record: EventRecord; from: 'log' | 'letter' },
+  { partition }: DeadLetterRow,
+  task: TaskDefinition,
+  sinks: ReadonlyMap<string, unknown>,
+  { pipeline, eventBytesMax, linesBytesMax }: RedriveOptions,
+): { lines: string[]; isList: boolean } {
+  let isList = false
+  const sink = sinks.get(task.name) as TransactionalSink
+  const converter = new Converter({
+    decode: (value) => pipeline.source.decode.decode(value),
+    key: pipeline.key,
+    queues: 1,
+    eventBytesMax,
+    linesBytesMax,
+    tasks: [
+      {
+        name: task.name,
+        isTracked: true,
+        convert: (event, at) => {
+          const made = task.convert(event, from === 'log' ? at : withoutRecord(at))
+          isList = Array.isArray(made)
+          return made
+        },
+        encode: (job) => sink.encode(job),
+      },
+    ],
+  })
+  const { lines } = converter.convert(record, partition)
+  const dead = lines.find(({ section }) => section % 2 === 1)
+  if (dead !== undefined) throw refusal((JSON.parse(dead.text) as DeadLine).error)
+  return { lines: lines.map(({ text }) => text), isList }
+}
+
+/** A letter keeps neither key nor time of the record: a conversion that needs them fails instead of guessing. */
+function withoutRecord({ partition, offset }: EventPosition): EventPosition {
+  const missing = (what: string): never => {
+    throw refusal(`the event log no longer holds the event, and its letter does not know the record's ${what}`)
+  }
+  return {
+    partition,
+    offset,
+    get key() {
+      return missing('key')
+    },
+    get timestampMs() {
+      return missing('time')
+    },
+  }
+}
+
+function linesOf({ partition, offset, ordinal, isJob, createdAt }: DeadLetterRow, task: string, lines: readonly string[]): JobLines {
+  const base = { offset, timeMs: createdAt.getTime() }
+  const bytes = Buffer.from(lines.map((line) => `${line}\n`).join(''))
+  const zeros = new Uint32Array(lines.length)
+  return new JobLines({ task, kind: 'job', partition, queue: 0 }, bytes, base, zeros, zeros, isJob ? ordinal : 0)
+}
+
+function lostTask({ task }: DeadLetterRow, { tasks }: Pipeline): string {
+  if (task === null) return 'no task of the pipeline writes into a table'
+  return tasks.some(({ name }) => name === task)
+    ? `task ${task} keeps nothing that could be written later: discard the letter`
+    : `the pipeline has no task ${task} any more: write the jobs by hand, or discard the letter`
+}
+
+function refusal(sentence: string): ForebayError {
+  return new ForebayError('FB_BAD_JOB', sentence)
+}

@@ -1,0 +1,106 @@
+/**
+ * The dead letters in Postgres. A redrive is one transaction: the letter's row is locked, its rows are written, and the letter is
+ * noted as redriven, so that whatever is killed when, its jobs are written once. It shares the lock of the epoch with
+ * the flushes: a reset never comes in between.
+ */
+import type pg from 'pg'
+import { assert } from '../assert.ts'
+import type { DeadLetterFilter, DeadLetterRow, DeadLetters } from '../dead-letters/dead-letters.ts'
+import type { Database } from '../inspect/database.ts'
+import { epochLock } from './epochs.ts'
+import { PostgresTransaction } from './postgres-transaction.ts'
+
+interface LetterRecord extends Omit<DeadLetterRow, 'offset'> {
+  readonly offset: string
+}
+
+const columns = `id::text, topic, partition, "offset"::text, ordinal, task, is_job as "isJob", error, payload, is_payload_cut as "isPayloadCut",
+  created_at as "createdAt", attempts, resolved_at as "resolvedAt", resolution, reason`
+const errorCharsMax = 1000
+
+export class PostgresDeadLetters implements DeadLetters<PostgresTransaction> {
+  readonly #database: Database
+  readonly #pipeline: string
+
+  constructor(database: Database, pipeline: string) {
+    this.#database = database
+    this.#pipeline = pipeline
+  }
+
+  async list(filter: DeadLetterFilter, countMax: number): Promise<{ total: number; letters: DeadLetterRow[] }> {
+    const { where, values } = this.#where(filter)
+    return this.#database.use('reading dead letters', async (client) => {
+      const counted = await client.query<{ total: string }>(`select count(*) as total from forebay.dead_letters where ${where}`, values)
+      const { rows } = await client.query<LetterRecord>(
+        `select ${columns} from forebay.dead_letters where ${where} order by partition, "offset", ordinal, id limit ${countMax}`,
+        values,
+      )
+      return { total: Number(counted.rows[0]?.total), letters: rows.map((row) => ({ ...row, offset: BigInt(row.offset) })) }
+    })
+  }
+
+  async redrive(id: string, write: (transaction: PostgresTransaction) => Promise<void>, isDry: boolean): Promise<boolean> {
+    const doing = `redriving dead letter ${id}`
+    return this.#database.use(doing, async (client) => {
+      await client.query(
+        `begin isolation level read committed read write; set constraints all immediate; select pg_advisory_xact_lock_shared(${epochLock(this.#pipeline)})`,
+      )
+      const { rows } = await client.query<{ epoch: number; topic: string }>(
+        'select epoch, topic from forebay.dead_letters where pipeline = $1 and id = $2 and resolved_at is null for update skip locked',
+        [this.#pipeline, id],
+      )
+      const [letter] = rows
+      if (letter !== undefined) {
+        const transaction = new PostgresTransaction(client, { ...letter, pipeline: this.#pipeline }, doing)
+        try {
+          await write(transaction)
+        } finally {
+          transaction.close()
+        }
+        await client.query(`update forebay.dead_letters set resolved_at = now(), resolution = 'redriven' where id = $1`, [id])
+      }
+      const ended = await client.query(isDry || letter === undefined ? 'rollback' : 'commit')
+      assert(isDry || letter === undefined || ended.command === 'COMMIT', 'a sink lets the failure of a statement through')
+      return letter !== undefined
+    })
+  }
+
+  async fail(id: string, error: string): Promise<void> {
+    await this.#database.use(`noting the failure of dead letter ${id}`, (client: pg.ClientBase) =>
+      client.query(
+        'update forebay.dead_letters set error = $3, attempts = attempts + 1 where pipeline = $1 and id = $2 and resolved_at is null',
+        [this.#pipeline, id, error.replaceAll('\0', '\ufffd').slice(0, errorCharsMax)],
+      ),
+    )
+  }
+
+  async discard(ids: readonly string[], reason: string): Promise<number> {
+    const { rowCount } = await this.#database.use('discarding dead letters', (client) =>
+      client.query(
+        `update forebay.dead_letters set resolved_at = now(), resolution = 'discarded', reason = $3
+         where pipeline = $1 and id = any($2::bigint[]) and resolved_at is null`,
+        [this.#pipeline, ids, reason],
+      ),
+    )
+    return rowCount ?? 0
+  }
+
+  #where(filter: DeadLetterFilter): { where: string; values: unknown[] } {
+    const values: unknown[] = [this.#pipeline]
+    const clauses = ['pipeline = $1']
+    const add = (value: unknown, clause: (parameter: string) => string) => {
+      if (value === undefined) return
+      clauses.push(clause(`$${values.push(value)}`))
+    }
+    if (filter.isOpenOnly) clauses.push('resolved_at is null')
+    if (filter.task === null) clauses.push('task is null')
+    add(filter.task ?? undefined, (p) => `task = ${p}`)
+    add(filter.ids, (p) => `id = any(${p}::bigint[])`)
+    add(filter.error, (p) => `position(lower(${p}) in lower(error)) > 0`)
+    add(filter.from, (p) => `created_at >= ${p}`)
+    add(filter.to, (p) => `created_at <= ${p}`)
+    add(filter.partition, (p) => `partition = ${p}`)
+    add(filter.offset === undefined ? undefined : String(filter.offset), (p) => `"offset" = ${p}::bigint`)
+    return { where: clauses.join(' and '), values }
+  }
+}
