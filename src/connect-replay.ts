@@ -20,13 +20,15 @@ import type { NodeSettings } from './node/settings.ts'
 import { PostgresCheckSession } from './offsets/postgres-check-session.ts'
 import { PostgresReplayLedger, readLedgerState } from './offsets/postgres-replay-ledger.ts'
 import type { LedgerState } from './offsets/postgres-replay-ledger.ts'
-import { PostgresReplayProgress } from './offsets/postgres-replays.ts'
+import { PostgresReplayProgress, insertReplay, selectReplays } from './offsets/postgres-replays.ts'
+import type { NewReplay } from './offsets/postgres-replays.ts'
 import { PostgresSession, sessionLock } from './offsets/postgres-session.ts'
 import type { PostgresSessionOptions } from './offsets/postgres-session.ts'
 import { PostgresTransaction } from './offsets/postgres-transaction.ts'
 import type { Pipeline, TaskDefinition } from './pipeline/pipeline.ts'
 import type { History } from './replay/verify-merged.ts'
 import type { KeyFilter } from './replay/range-converter.ts'
+import type { ReplayRecord } from './replay/replay-store.ts'
 import type { MergedTableCheck, PlainTableCheck } from './replay/table-check.ts'
 import { SystemClock } from './schedule/clock.ts'
 import type { Clock } from './schedule/clock.ts'
@@ -151,6 +153,29 @@ export function sqlNameOf({ definition }: TaskTable): string {
 /** Throws FB_CATALOGUE. */
 export function openSink({ database }: ReplayBase, { definition }: TaskTable): Promise<PostgresTable> {
   return database.use(`checking table ${definition.table}`, (client) => createPostgresTable(definition, client))
+}
+
+/** Makes `table` like `live` and writes down the replay; resolves to its id. Throws FB_USAGE when the table is not fit, FB_SCHEMA. */
+export function createReplay(
+  { database }: ReplayBase,
+  table: TaskTable,
+  live: TaskTable,
+  replay: Omit<NewReplay, 'targetSql' | 'like'>,
+): Promise<number> {
+  return database.use('beginning a replay', (client) =>
+    insertReplay(client, { ...replay, targetSql: sqlNameOf(table), like: sqlNameOf(live) }),
+  )
+}
+
+/** Replay `id` of the pipeline, or undefined. */
+export async function readReplay({ database, pipeline }: ReplayBase, id: number): Promise<ReplayRecord | undefined> {
+  const [record] = await database.use('reading the replay', (client) => selectReplays(client, pipeline.name, id))
+  return record
+}
+
+/** The replays of `pipeline`, the newest first. */
+export function listReplays(database: Database, pipeline: string): Promise<ReplayRecord[]> {
+  return database.use('listing replays', (client) => selectReplays(client, pipeline))
 }
 
 /** The progress of replay `id`, under its lock. Throws FB_FENCED when another process has it. */

@@ -3,9 +3,11 @@ import { Command, CommanderError } from 'commander'
 import { errorCodes, isForebayError, sentenceOf } from '../errors.ts'
 import { redactSecrets } from '../node/logger.ts'
 import { addCheckConfig } from './check-config.ts'
+import { addDeadLetters } from './dead-letters.ts'
 import { addExplain } from './explain.ts'
 import { paint } from './paint.ts'
 import { addReset } from './reset.ts'
+import { addReplay } from './replay.ts'
 import { addRouting } from './routing.ts'
 import { addStart } from './start.ts'
 import { addStatus } from './status.ts'
@@ -21,8 +23,10 @@ export async function runCommand(words: readonly string[]): Promise<number> {
   addStart(program)
   addCheckConfig(program)
   addStatus(program)
+  addDeadLetters(program)
   addExplain(program)
   addRouting(program)
+  addReplay(program)
   addReset(program)
   try {
     await program.parseAsync(words, { from: 'user' })

@@ -56,7 +56,7 @@ export function replayLock(id: number): string {
  * Makes the target like the live table (or takes an empty one that is there) and writes the replay's rows, in one transaction.
  * Throws FB_USAGE when the target is not fit, FB_SCHEMA without the right to create it.
  */
-export async function createReplay(client: pg.ClientBase, replay: NewReplay): Promise<number> {
+export async function insertReplay(client: pg.ClientBase, replay: NewReplay): Promise<number> {
   const { pipeline, task, target, version, fileHash, spec, ranges } = replay
   // One at a time: two replays must not both find the same table empty.
   await client.query(`begin; select pg_advisory_xact_lock(${sessionLock(`replays of ${pipeline}`)})`)
@@ -103,7 +103,9 @@ async function prepareTarget(client: pg.ClientBase, { target, targetSql, like }:
 }
 
 /** Every replay of `pipeline`, the newest first; or the one of `id`. */
-export async function listReplays(client: pg.ClientBase, pipeline: string, id?: number): Promise<ReplayRecord[]> {
+export async function selectReplays(client: pg.ClientBase, pipeline: string, id?: number): Promise<ReplayRecord[]> {
+  const { rows: schema } = await client.query<{ isThere: boolean }>(`select to_regclass('forebay.replays') is not null as "isThere"`)
+  if (schema[0]?.isThere !== true) return []
   const { rows } = await client.query<RecordRow>(
     `select id, pipeline, task, target, version, file_hash, spec, created_at, finished_at from forebay.replays
      where pipeline = $1 and ($2::int is null or id = $2) order by id desc`,

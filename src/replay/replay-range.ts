@@ -104,3 +104,10 @@ async function timeOffset(log: EventLog, partition: number, point: ReplayPoint |
 export function offsetCount({ firstOffset, lastOffset }: Pick<ReplayRange, 'firstOffset' | 'lastOffset'>): number {
   return Number(lastOffset - firstOffset + 1n)
 }
+
+/** The part of `range` above `beganAt`: what lies below was never applied by the pipeline as it is now. */
+export function sinceBeginning(range: ReplayRange, beganAt: bigint | undefined): ReplayRange {
+  if (beganAt === undefined || range.firstOffset > beganAt) return range
+  const firstOffset = nextOffsetAfter(beganAt)
+  return { ...range, firstOffset, lastOffset: range.lastOffset < firstOffset ? beganAt : range.lastOffset }
+}

@@ -33,8 +33,8 @@ export interface History {
 }
 
 export interface MergedRun extends VerifyRun {
-  /** Every partition of the topic. */
-  readonly histories: readonly History[]
+  /** Every partition of the topic; undefined: the table was made from the ranges alone, by a replay. */
+  readonly histories: readonly History[] | undefined
 }
 
 /** Touched keys are handed to the database when so many have come together. */
@@ -79,40 +79,62 @@ class MergedVerifying<Tx extends LedgerTransaction> {
     this.#run = run
     this.#signal = signal
     this.#findings = new Findings(run.task, check.table, run.listMax)
-    this.#isWhole = run.filter === undefined && run.histories.every((history) => coversHistory(run.ranges, history))
+    const { histories, filter, ranges } = run
+    this.#isWhole = histories === undefined || (filter === undefined && histories.every((history) => coversHistory(ranges, history)))
   }
 
   async verify(): Promise<Findings> {
     const { session } = this.#ports
-    const { task, histories, ranges, listMax, filter } = this.#run
+    const { ranges, listMax, histories } = this.#run
     this.#life = await session.begin((transaction) => this.#check.prepare(transaction))
-    this.#offsetsTotal = [...ranges, ...histories.map((history) => historyRange(history, ranges))].reduce(
-      (n, one) => n + offsetCount(one),
-      0,
+    this.#offsetsTotal = ranges.reduce((total, range) => total + offsetCount(range), 0)
+    this.#findings.compared = histories === undefined ? await this.#mergeRanges() : await this.#mergeHistories(histories)
+    const comparison = await session.transact(this.#life, `comparing ${this.#check.table}`, (transaction) =>
+      this.#check.compare(transaction, this.#isWhole, listMax),
     )
+    this.#judge(comparison)
+    return this.#findings
+  }
+
+  /** Everything in the ranges, and nothing else, is in the table. */
+  async #mergeRanges(): Promise<number> {
+    const { ranges, filter } = this.#run
+    for (const range of ranges) {
+      const all = { floor: range.lastOffset, rows: [] }
+      await this.#read(range, filter, async (converted) => {
+        this.#findings.events += converted.offsets.length
+        await this.#merge(converted, all, undefined)
+      })
+    }
+    return this.#keep().then(({ rows }) => rows)
+  }
+
+  async #mergeHistories(histories: readonly History[]): Promise<number> {
+    const { ranges, filter } = this.#run
+    this.#offsetsTotal += histories.reduce((total, history) => total + offsetCount(historyRange(history, ranges)), 0)
     for (const range of ranges) await this.#read(range, filter, (converted) => this.#touch(converted))
     await this.#flushKeys()
-    const { applied, rows } = await session.transact(this.#life, `reading ${this.#check.table}`, async (transaction) => ({
-      applied: await this.#ports.ledger.applied(transaction, task),
-      rows: await this.#check.keepRows(transaction, this.#isWhole),
-    }))
+    const { applied, rows } = await this.#keep()
     for (const history of histories) {
       const of = applied.get(history.partition)
       if (of === undefined) continue
       const range = { partition: history.partition, firstOffset: firstApplied(history), lastOffset: lastApplied(of) }
       await this.#read(range, undefined, (converted, span) => this.#merge(converted, of, span))
     }
-    const comparison = await session.transact(this.#life, `comparing ${this.#check.table}`, (transaction) =>
-      this.#check.compare(transaction, this.#isWhole, listMax),
-    )
-    this.#findings.compared = rows
-    this.#judge(comparison)
-    return this.#findings
+    return rows
+  }
+
+  /** Rows and watermarks of one moment. */
+  #keep(): Promise<{ applied: ReadonlyMap<number, Applied>; rows: number }> {
+    return this.#ports.session.transact(this.#life, `reading ${this.#check.table}`, async (transaction) => ({
+      applied: await this.#ports.ledger.applied(transaction, this.#run.task),
+      rows: await this.#check.keepRows(transaction, this.#isWhole),
+    }))
   }
 
   /** Without the beginning of the log nobody can say which keys began before it. */
   #judge(comparison: Comparison): void {
-    const cut = this.#run.histories.filter((history) => !isWholeHistory(history))
+    const cut = (this.#run.histories ?? []).filter((history) => !isWholeHistory(history))
     const count = comparison.missing + comparison.extra + comparison.different
     if (cut.length === 0 || count === 0) return this.#findings.add(comparison)
     this.#findings.incomparable = count
@@ -160,14 +182,14 @@ class MergedVerifying<Tx extends LedgerTransaction> {
     await this.#ports.session.transact(this.#life, `marking keys of ${this.#check.table}`, (tx) => this.#check.addKeys(tx, lines))
   }
 
-  /** Merges the jobs that are in the live table: those below the watermark of their queue, but for dead letters. */
-  async #merge({ jobs, partition }: ConvertedRange, applied: Applied, span: OffsetSpan): Promise<void> {
+  /** Merges the jobs that are in the table: those below the watermark of their queue, but for the dead letters of `span`. */
+  async #merge({ jobs, partition }: ConvertedRange, applied: Applied, span: OffsetSpan | undefined): Promise<void> {
     const { session, ledger } = this.#ports
     const { task } = this.#run
     const { offsets, timesMs, queues, texts } = jobs.get(task)!
     if (texts.length === 0) return
     await session.transact(this.#life, `merging partition ${partition}`, async (transaction) => {
-      const isDead = deadJobs(await ledger.deadMarks(transaction, task, span))
+      const isDead = deadJobs(span === undefined ? [] : await ledger.deadMarks(transaction, task, span))
       const ordinals = ordinalsOf(offsets)
       const chosen = texts.flatMap((_, i) => (isApplied(applied, offsets[i]!, queues[i]!) && !isDead(offsets[i]!, ordinals[i]!) ? [i] : []))
       if (chosen.length === 0) return
