@@ -1,0 +1,256 @@
+import { type Command, InvalidArgumentError } from 'commander'
+import type { DeadLetterParts } from '../connect-dead-letters.ts'
+import { eventOf, keyOf } from '../dead-letters/dead-event.ts'
+import type { DeadLetterFilter, DeadLetterRow } from '../dead-letters/dead-letters.ts'
+import { redriveLetter } from '../dead-letters/redrive.ts'
+import type { Redriven, RedriveOptions } from '../dead-letters/redrive.ts'
+import { ForebayError } from '../errors.ts'
+import { linesBytesMaxOf } from '../node/settings.ts'
+import { letterJson, letterText, listText, mergeNotes } from './dead-letters-text.ts'
+import { stopOnSignal } from './operator.ts'
+import { openTarget, withTarget } from './target.ts'
+import type { Target, TargetOptions } from './target.ts'
+
+interface FilterOptions extends TargetOptions {
+  readonly id?: readonly string[]
+  readonly task?: string
+  readonly error?: string
+  readonly from?: Date
+  readonly to?: Date
+  readonly key?: string
+  readonly partition?: number
+  readonly offset?: bigint
+  readonly all?: boolean
+  readonly json?: boolean
+}
+
+interface ListOptions extends FilterOptions {
+  readonly limit: number
+}
+
+interface ChangeOptions extends FilterOptions {
+  readonly dryRun?: boolean
+  readonly byOrdinal?: boolean
+  readonly reason?: string
+}
+
+/** Letters that one command takes at most; the next call takes the next ones. */
+const lettersMax = 100_000
+const linesDefault = 50
+const wholeEvents = 'none'
+
+const listExamples = `
+Examples:
+  forebay dead-letters list
+  forebay dead-letters list --task storeTrade --error "out of range" --from 2026-11-23T09:00:00Z
+  forebay dead-letters list --key SPY --json`
+const redriveExamples = `
+Examples:
+  forebay dead-letters redrive --task storeTrade --dry-run    what would happen: written and rolled back
+  forebay dead-letters redrive --task storeTrade
+  forebay dead-letters redrive --id 17 18
+
+Each letter is converted again by the pipeline as it is now and written in one transaction that also notes it as redriven: once,
+whatever is killed. A letter that fails again stays open with its new error. Rows of merged tables are merged as if they came now.
+The exit code is 65 when letters failed again.`
+const discardExamples = `
+Examples:
+  forebay dead-letters discard --id 17 --reason "test event of the feed"
+  forebay dead-letters discard --task none --to 2026-11-01T00:00:00Z --reason "before the launch" --dry-run
+
+A discarded letter stays in forebay.dead_letters with its reason; list --all shows it.`
+
+/** Adds `forebay dead-letters`. */
+export function addDeadLetters(program: Command): void {
+  const group = program.command('dead-letters').description('events and jobs that could not be processed: list, show, redrive, discard')
+  withFilter(group.command('list'))
+    .description('list open dead letters, in the order of the log')
+    .option('--all', 'resolved ones too')
+    .option('--limit <count>', 'lines at most', wholeNumber, linesDefault)
+    .addHelpText('after', listExamples)
+    .action(list)
+  withTarget(group.command('show'))
+    .description('show one dead letter: its error, its event, and what the pipeline makes of it now')
+    .argument('<id>', 'as list shows it', idOf)
+    .option('--json', 'print JSON')
+    .addHelpText('after', '\nExamples:\n  forebay dead-letters show 17\n  forebay dead-letters show 17 --json')
+    .action(show)
+  withFilter(group.command('redrive'))
+    .description('process open dead letters again, each exactly once')
+    .option('--all', 'every open letter')
+    .option('--dry-run', 'try it and roll back')
+    .option('--by-ordinal', 'take the job at the letter’s place although the conversion of its event changed')
+    .addHelpText('after', redriveExamples)
+    .action(redrive)
+  withFilter(group.command('discard'))
+    .description('give up open dead letters')
+    .option('--all', 'every open letter')
+    .requiredOption('--reason <text>', 'why; kept with the letter')
+    .option('--dry-run', 'only say how many')
+    .addHelpText('after', discardExamples)
+    .action(discard)
+}
+
+function withFilter(command: Command): Command {
+  return withTarget(command)
+    .option('--id <id...>', 'these letters', (text: string, before: string[] | undefined) => [...(before ?? []), idOf(text)])
+    .option('--task <task>', `letters of this task; "${wholeEvents}": of events that could not be decoded`)
+    .option('--error <text>', 'part of the error')
+    .option('--from <time>', 'made at or after, ISO 8601 with zone', timeOf)
+    .option('--to <time>', 'made at or before', timeOf)
+    .option('--key <key>', 'the key of the event; asks the event log for each letter')
+    .option('--partition <number>', 'source partition', (text) => Number(digits(text)))
+    .option('--offset <offset>', 'offset of the event', (text) => BigInt(digits(text)))
+    .option('--json', 'print JSON')
+}
+
+async function list(options: ListOptions): Promise<void> {
+  await using session = await open(options)
+  const { total, letters } = await session.find(options, options.all !== true, options.key === undefined ? options.limit : lettersMax)
+  const shown = letters.slice(0, options.limit)
+  if (options.json === true) print(`${JSON.stringify(shown.map(letterJson), null, 2)}\n`)
+  else print(listText(shown, options.key === undefined ? total : letters.length))
+}
+
+async function show(id: string, options: FilterOptions): Promise<void> {
+  await using session = await open(options)
+  const { letters } = await session.parts.letters.list({ ids: [id], isOpenOnly: false }, 1)
+  const [letter] = letters
+  if (letter === undefined) throw new ForebayError('FB_USAGE', `pipeline ${session.target.pipeline.name} has no dead letter ${id}`)
+  const event = await eventOf(letter, session.parts.log, session.target.pipeline.source.topic)
+  let now: Redriven | undefined
+  if (letter.resolvedAt === null) now = await redriveLetter(letter, await session.parts.forRedrive(), session.redriving(true, false))
+  print(
+    options.json === true
+      ? `${JSON.stringify({ ...letterJson(letter), event: event.from, now: now ?? null }, null, 2)}\n`
+      : letterText(letter, event, now),
+  )
+}
+
+async function redrive(options: ChangeOptions): Promise<void> {
+  demandFilter(options)
+  await using session = await open(options)
+  using stop = stopOnSignal()
+  const { letters } = await session.find(options, true, lettersMax)
+  const ports = await session.parts.forRedrive()
+  const isDry = options.dryRun === true
+  const results: (Redriven & { readonly letter: DeadLetterRow })[] = []
+  for (const letter of letters) {
+    if (stop.signal.aborted) break
+    const result = await redriveLetter(letter, ports, session.redriving(isDry, options.byOrdinal === true))
+    results.push({ ...result, letter })
+    if (result.outcome === 'failed' && options.json !== true) process.stderr.write(`${letter.id}: ${result.error}\n`)
+  }
+  const count = (outcome: Redriven['outcome']) => results.filter((result) => result.outcome === outcome).length
+  const jobs = results.reduce((sum, result) => sum + (result.outcome === 'redriven' ? result.jobs : 0), 0)
+  const [redriven, failed, taken, left] = [count('redriven'), count('failed'), count('taken'), letters.length - results.length]
+  const notes = mergeNotes(
+    session.target.pipeline,
+    results.map(({ letter }) => letter.task),
+  )
+  if (options.json === true) {
+    const each = results.map(({ letter, ...result }) => ({ id: letter.id, ...result }))
+    print(`${JSON.stringify({ isDryRun: isDry, redriven, failed, taken, left, jobs, notes, letters: each }, null, 2)}\n`)
+  } else {
+    const verb = isDry ? 'would be redriven (tried and rolled back)' : 'redriven'
+    const rest = [
+      failed > 0 ? `, ${failed} failed again` : '',
+      taken > 0 ? `, ${taken} taken by another command` : '',
+      left > 0 ? `, ${left} left after the signal` : '',
+    ]
+    print(
+      `${redriven} of ${letters.length} dead letters ${verb}, ${jobs} jobs${rest.join('')}\n${notes.map((note) => `${note}\n`).join('')}`,
+    )
+  }
+  if (failed > 0)
+    throw new ForebayError(
+      'FB_BAD_JOB',
+      `${failed} of ${letters.length} dead letters failed again${isDry ? '' : ' and stay open with their new error'}`,
+    )
+}
+
+async function discard(options: ChangeOptions & { readonly reason: string }): Promise<void> {
+  demandFilter(options)
+  if (options.reason.trim() === '') throw new ForebayError('FB_USAGE', '--reason is empty; say why, it is kept with the letters')
+  await using session = await open(options)
+  const { letters } = await session.find(options, true, lettersMax)
+  const isDry = options.dryRun === true
+  const ids = letters.map(({ id }) => id)
+  const discarded = isDry ? ids.length : await session.parts.letters.discard(ids, options.reason)
+  if (options.json === true) print(`${JSON.stringify({ isDryRun: isDry, discarded, ids }, null, 2)}\n`)
+  else print(`${discarded} dead letters ${isDry ? 'would be ' : ''}discarded\n`)
+}
+
+interface Session extends AsyncDisposable {
+  readonly target: Target
+  readonly parts: DeadLetterParts
+  redriving(isDry: boolean, isByOrdinal: boolean): RedriveOptions
+  find(options: FilterOptions, isOpenOnly: boolean, countMax: number): Promise<{ total: number; letters: readonly DeadLetterRow[] }>
+}
+
+async function open(options: FilterOptions): Promise<Session> {
+  const target = await openTarget(options)
+  const { settings, pipeline } = target
+  const { openDeadLetters } = await import('../connect-dead-letters.ts')
+  const parts = openDeadLetters(settings, pipeline)
+  return {
+    target,
+    parts,
+    redriving: (isDry, isByOrdinal) => ({
+      pipeline,
+      eventBytesMax: settings.eventBytesMax,
+      linesBytesMax: linesBytesMaxOf(settings.grid.segmentBytesMax),
+      isDry,
+      isByOrdinal,
+    }),
+    find: async (filter, isOpenOnly, countMax) => {
+      const found = await parts.letters.list(filterOf(filter, isOpenOnly), countMax)
+      if (filter.key === undefined) return found
+      const letters: DeadLetterRow[] = []
+      for (const letter of found.letters) {
+        const event = await eventOf(letter, parts.log, pipeline.source.topic)
+        if (keyOf(event, (value) => pipeline.source.decode.decode(value), pipeline.key) === filter.key) letters.push(letter)
+      }
+      return { total: letters.length, letters }
+    },
+    [Symbol.asyncDispose]: () => parts[Symbol.asyncDispose](),
+  }
+}
+
+function filterOf({ id, task, error, from, to, partition, offset }: FilterOptions, isOpenOnly: boolean): DeadLetterFilter {
+  return { ids: id, task: task === wholeEvents ? null : task, error, from, to, partition, offset, isOpenOnly }
+}
+
+function demandFilter({ id, task, error, from, to, key, partition, offset, all }: FilterOptions): void {
+  if (all === true || [id, task, error, from, to, key, partition, offset].some((filter) => filter !== undefined)) return
+  throw new ForebayError(
+    'FB_USAGE',
+    'say which letters: by --id, --task, --error, --from, --to, --key, --partition or --offset, or --all of them',
+  )
+}
+
+function print(text: string): void {
+  process.stdout.write(text)
+}
+
+function digits(text: string): string {
+  if (!/^\d{1,18}$/.test(text)) throw new InvalidArgumentError('expected a whole number')
+  return text
+}
+
+function idOf(text: string): string {
+  return String(BigInt(digits(text)))
+}
+
+function wholeNumber(text: string): number {
+  const count = Number(digits(text))
+  if (count < 1 || count > lettersMax) throw new InvalidArgumentError(`expected a number from 1 to ${lettersMax}`)
+  return count
+}
+
+function timeOf(text: string): Date {
+  const isZoned = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)$/.test(text)
+  const time = new Date(text)
+  if (!isZoned || Number.isNaN(time.getTime())) throw new InvalidArgumentError('expected a time as 2026-11-23T09:00:00Z or with an offset')
+  return time
+}
