@@ -62,6 +62,8 @@ export interface RunOptions {
   readonly onRunning?: (url: string, waitsFor: string | undefined) => void
 }
 
+/** So long a start waits for the first answer of the grid. */
+const gridConnectMs = 8000
 const rowsMaxDefault = 50_000
 const bytesMaxDefault = 8 * 1024 * 1024
 
@@ -359,7 +361,7 @@ async function startGrid(
   }
   const log = (level: 'debug' | 'warn' | 'error', message: string) =>
     ports.observer.log(level === 'error' ? 'warn' : 'debug', `hazelcast: ${message}`)
-  return { grid: parts.use(await HazelcastJobGrid.connect({ clusterName, members, log })), stopMember }
+  return { grid: parts.use(await HazelcastJobGrid.connect({ clusterName, members, connectTimeoutMs: gridConnectMs, log })), stopMember }
 }
 
 interface SinkPorts extends GridPorts {

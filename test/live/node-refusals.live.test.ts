@@ -1,9 +1,9 @@
-import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { definePipeline, json, postgresTable } from '../../src/index.ts'
 import { freePort } from '../../src/launch/free-port.ts'
 import * as z from 'zod'
 import { createTestDatabase, type TestDatabase } from '../support/postgres-database.ts'
+import { silentServer } from '../support/silent-server.ts'
 import {
   ask,
   createItemTables,
@@ -180,6 +180,18 @@ describe('what is not there', () => {
     }
   }, 60_000)
 
+  it('says within ten seconds that the grid does not answer, whether nothing listens or nobody speaks', async () => {
+    await using feed = await postgresFeed(database.url, 'gridless')
+    await feed.publish(0, itemValues(0, 1))
+    await using silent = await silentServer()
+    for (const address of [`127.0.0.1:${await freePort()}`, silent.address]) {
+      const startedMs = performance.now()
+      const start = startNode(itemsPipeline({ topic: 'gridless' }), { url: database.url, grid: { mode: 'client', members: [address] } })
+      await expect(start).rejects.toMatchObject({ code: 'FB_GRID_UNREACHABLE', message: expect.stringContaining(address) })
+      expect(performance.now() - startedMs).toBeLessThan(10_000)
+    }
+  }, 60_000)
+
   it('leaves nothing running behind a refusal', async () => {
     const databasesOf = async () =>
       (
@@ -191,17 +203,3 @@ describe('what is not there', () => {
     await expect.poll(databasesOf, { timeout: 5_000 }).toBe('0')
   })
 })
-
-/** Accepts connections and never answers. */
-async function silentServer(): Promise<{ address: string } & AsyncDisposable> {
-  const sockets = new Set<Socket>()
-  const server = createServer((socket) => void sockets.add(socket.on('error', () => undefined)))
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  return {
-    address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
-    [Symbol.asyncDispose]: () => {
-      for (const socket of sockets) socket.destroy()
-      return new Promise((resolve) => server.close(() => resolve()))
-    },
-  }
-}
