@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest'
+import * as z from 'zod'
 import { definePipeline, json, postgresTable, webSocket } from '../../src/index.ts'
 import { parseResetPoint, planReset } from '../../src/offsets/reset-plan.ts'
 import type { PartitionState, ResetPlan, ResetWish } from '../../src/offsets/reset-plan.ts'
 
 const { tasks } = definePipeline({
   name: 'p',
-  source: { topic: 't', decode: json<{ k: string; n: number }>() },
+  source: { topic: 't', decode: json(z.object({ k: z.string(), n: z.int() })) },
   tasks: {
     row: { every: '1s', sink: postgresTable('my.rows', { columns: { k: 'text', n: 'int' } }), convert: ({ k, n }) => ({ k, n }) },
     sum: {
