@@ -15,9 +15,9 @@ import type { GridSettings, NodeSettings } from './settings.ts'
 const fetchBytesFactor = 3 + 2
 /**
  * Of one queue, in sizes of a segment: one open draft and one on its way, whose lines are text in pieces, with their offsets and
- * times, which takes about three times their bytes; and the encoded segment, twice while the client copies it.
+ * times, which takes up to four times their bytes; and the encoded segment, twice while the client copies it.
  */
-const draftBytesFactor = 2 * 3 + 2
+const draftBytesFactor = 2 * 4 + 2
 /** Line offsets and times that a reader decodes out of a segment beside its bytes, for lines of 50 bytes. */
 const decodedShare = 1.15
 /** A read of a ring comes in as pieces of the socket and is put together from them. */

@@ -16,6 +16,7 @@ import { Backoff } from '../schedule/backoff.ts'
 import type { Clock } from '../schedule/clock.ts'
 import { Ticker } from '../schedule/ticker.ts'
 import type { RunningSink } from '../sinks/sink.ts'
+import { FlushSize } from './flush-size.ts'
 import { writeIsolating } from './isolate.ts'
 import type { QueueReader } from './queue-reader.ts'
 import type { InboxBatch } from './task-inbox.ts'
@@ -55,6 +56,7 @@ export class TaskRunner {
   readonly #ticker: Ticker
   readonly #readers = new Set<QueueReader>()
   readonly #backoff = new Backoff()
+  readonly #size: FlushSize
   #emptySinceMs: number | undefined
   #isIsolating = false
   #lastError: string | undefined
@@ -64,6 +66,7 @@ export class TaskRunner {
     this.#ports = ports
     this.#options = options
     this.#ticker = new Ticker(ports.clock, options.everyMs)
+    this.#size = new FlushSize(options.rowsMax)
   }
 
   get options(): TaskRunnerOptions {
@@ -124,17 +127,23 @@ export class TaskRunner {
     try {
       await this.#apply(taken)
     } catch (error) {
+      this.#size.took(rowsOf(taken), this.#ports.clock.now() - startedMs)
       return this.#failed(error, taken, signal)
     }
     this.#isIsolating = false
     this.#isBlocked = false
     this.#lastError = undefined
     this.#backoff.reset()
-    this.#settled(taken, this.#ports.clock.now() - startedMs)
+    const flushMs = this.#ports.clock.now() - startedMs
+    // What a slow database was spared now waits for no tick.
+    if (this.#size.isReduced && rowsOf(taken) >= this.#size.rows) this.#ticker.wake()
+    this.#size.took(rowsOf(taken), flushMs)
+    this.#settled(taken, flushMs)
   }
 
   #take(): Taken[] {
-    const { task, rowsMax } = this.#options
+    const { task } = this.#options
+    const { rows: rowsMax } = this.#size
     const taken: Taken[] = []
     let rows = 0
     for (const reader of this.#readers) {
@@ -233,6 +242,10 @@ export class TaskRunner {
     if (error.policy === 'retry') for (const { reader } of taken) reader.forget()
     await clock.sleep(this.#isBlocked ? blockedWaitMs : this.#backoff.next(), signal)
   }
+}
+
+function rowsOf(taken: readonly Taken[]): number {
+  return taken.reduce((sum, { rows }) => sum + rows, 0)
 }
 
 function reportCommitted(observer: Observer, section: JobLines): void {
