@@ -1,6 +1,7 @@
 /**
  * Finds the bad jobs of a batch by bisection, inside one transaction (rule 10): halves are tried under a savepoint until
- * a failing one holds a single job. n jobs with one bad among them cost at most 2 * log2(n) tries.
+ * a failing one holds a single job. n jobs with one bad among them cost at most 2 * log2(n) tries: once the first half is
+ * written, the bad job is in the second, which is halved without trying it as a whole.
  */
 import { isForebayError, sentenceOf } from '../errors.ts'
 import type { JobLines } from '../grid/segment.ts'
@@ -21,8 +22,30 @@ export async function writeIsolating(
     if (!isForebayError(error, 'FB_BAD_JOB')) throw error
     const [first, second] = halvesOf(jobs)
     if (second.length === 0) return first.map((lines) => deadLetterOf(lines, error))
-    return [...(await writeIsolating(sink, transaction, first)), ...(await writeIsolating(sink, transaction, second))]
+    return writeHalves(sink, transaction, first, second)
   }
+}
+
+/** As `writeIsolating`, of a batch that was refused as a whole a moment ago: it is not tried as a whole again. */
+export async function writeRefused(
+  sink: TransactionalSink,
+  transaction: LedgerTransaction,
+  jobs: readonly JobLines[],
+): Promise<DeadLetter[]> {
+  const [first, second] = halvesOf(jobs)
+  // A single job is tried in any case: only its own failure makes a dead letter, and tells why.
+  return second.length === 0 ? writeIsolating(sink, transaction, first) : writeHalves(sink, transaction, first, second)
+}
+
+async function writeHalves(
+  sink: TransactionalSink,
+  transaction: LedgerTransaction,
+  first: readonly JobLines[],
+  second: readonly JobLines[],
+): Promise<DeadLetter[]> {
+  const letters = await writeIsolating(sink, transaction, first)
+  const write = letters.length === 0 ? writeRefused : writeIsolating
+  return [...letters, ...(await write(sink, transaction, second))]
 }
 
 /** Two parts with half of the jobs each; the second is empty when there is but one job. */
@@ -30,7 +53,7 @@ function halvesOf(jobs: readonly JobLines[]): [JobLines[], JobLines[]] {
   const total = jobs.reduce((sum, lines) => sum + lines.count, 0)
   const first: JobLines[] = []
   const second: JobLines[] = []
-  let room = Math.ceil(total / 2)
+  let room = Math.max(1, Math.floor(total / 2))
   for (const lines of jobs) {
     const taken = Math.min(room, lines.count)
     if (taken > 0) first.push(lines.slice(0, taken))

@@ -17,7 +17,7 @@ import type { Clock } from '../schedule/clock.ts'
 import { Ticker } from '../schedule/ticker.ts'
 import type { RunningSink } from '../sinks/sink.ts'
 import { FlushSize } from './flush-size.ts'
-import { writeIsolating } from './isolate.ts'
+import { writeRefused } from './isolate.ts'
 import type { QueueReader } from './queue-reader.ts'
 import type { InboxBatch } from './task-inbox.ts'
 
@@ -188,7 +188,7 @@ export class TaskRunner {
     const write: Flush['write'] = async (transaction) => {
       const buried = [...letters]
       if (sink.delivery === 'exactly-once' && jobs.length > 0) {
-        if (this.#isIsolating) buried.push(...(await writeIsolating(sink, transaction, jobs)))
+        if (this.#isIsolating) buried.push(...(await writeRefused(sink, transaction, jobs)))
         else await sink.write(transaction, jobs)
       }
       if (buried.length > 0) await transaction.bury(buried)
