@@ -137,7 +137,7 @@ const grid = section('The grid of job queues. What tunes it is said here once; h
   queues: withDefault(
     z.int().min(1).max(64),
     2,
-    'Queues of each source partition. Part of the routing: it cannot be changed while events wait.',
+    'Queues of each source partition. Part of the routing: a node with another number waits for `forebay routing apply`.',
   ),
   capacity: withDefault(
     z.int().min(20).max(100_000),
