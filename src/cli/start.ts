@@ -18,7 +18,8 @@ Examples:
   forebay start -c config/forebay.yaml
   FOREBAY_NODE_NAME=node-2 FOREBAY_NODE_PORT=8081 forebay start -c config/forebay.yaml
 
-The first SIGINT or SIGTERM drains and stops, the second one ends at once; nothing is lost either way.`
+The first SIGINT or SIGTERM drains and stops; the second one, or a drain longer than node.drain, ends at once with exit code 75.
+Nothing is lost either way.`
 
 /** Adds `forebay start`. */
 export function addStart(program: Command): void {

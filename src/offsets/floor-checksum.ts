@@ -68,8 +68,8 @@ export class FloorChecksum {
   /** Compares every partition's mark with the log. Throws FB_IDENTITY; warns of what cannot be compared any more. */
   async check(): Promise<void> {
     for (const [partition, event] of await this.#ports.store.floorEvents()) {
-      await this.#compare(partition, event, true)
       this.#kept.set(partition, event)
+      await this.#compare(partition, event, true)
     }
   }
 

@@ -61,7 +61,7 @@ const readPartition = {
 
 /**
  * Makes the schema if need be, and joins or opens the pipeline's epoch.
- * Throws FB_DATABASE_WRONG, FB_IDENTITY, FB_FINGERPRINT, FB_ROUTING, FB_EPOCH_CLOSED (`isJoinOnly`), FB_DATABASE_UNREACHABLE, or FB_SCHEMA without the right to create the schema.
+ * Throws FB_DATABASE_WRONG, FB_IDENTITY, FB_FINGERPRINT, FB_ROUTING, FB_EPOCH_CLOSED (`isJoinOnly`), FB_DATABASE_UNREACHABLE, or FB_DATABASE_REFUSED without the right to create the schema.
  */
 export async function openPostgresLedger(options: PostgresLedgerOptions): Promise<PostgresLedger> {
   const opened = await options.pool.use(`opening the ledger of pipeline "${options.pipeline}"`, async (client) => {
