@@ -15,6 +15,7 @@ export interface CallRates {
 /** Chance of each happening per step. */
 export const happenings = [
   'crash',
+  'stop',
   'pause',
   'slow',
   'cutPort',
@@ -23,6 +24,7 @@ export const happenings = [
   'upgrade',
   'retention',
   'retentionPast',
+  'foreignCommit',
   'falseDeath',
   'ringLoss',
   'gridLoss',

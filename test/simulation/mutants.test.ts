@@ -1,19 +1,20 @@
 import { describe, expect, it } from 'vitest'
-import { mutants } from './mutants.ts'
-import { summarise } from './summary.ts'
+import { mutants, simulateMutant } from './mutants.ts'
+import { importMutated } from './mutated-copy.ts'
 
 describe('a deliberately broken rule is caught within 1,000 schedules', () => {
   it.each(mutants.map((mutant) => [mutant.name, mutant] as const))(
     '%s',
-    async (_, { install, mutate }) => {
-      const mend = install?.()
-      try {
-        const { violations } = await summarise({ firstSeed: 1, schedules: 1_000, mutate, stopsAtViolation: true })
-        expect(violations).toHaveLength(1)
-      } finally {
-        mend?.()
-      }
+    async (_, mutant) => {
+      const { violations } = await simulateMutant(mutant, { firstSeed: 1, schedules: 1_000 })
+      expect(violations).toHaveLength(1)
+      expect(mutant.caughtBy, violations[0]!.violation).toContain(violations[0]!.rule)
     },
     120_000,
   )
+
+  it('is refused when the expression that keeps the rule is not found', async () => {
+    const edit = { file: 'src/offsets/ledger.ts', from: 'no such expression', to: '' }
+    await expect(importMutated([edit], 'test/simulation/summary.ts')).rejects.toThrow('holds 0 times')
+  })
 })

@@ -1,260 +1,328 @@
-/** Rules broken on purpose, one at a time, from outside: the product knows nothing of them. */
-import { QueueOutbox } from '../../src/ingest/queue-outbox.ts'
-import { JobLines, decodeSegment } from '../../src/grid/segment.ts'
-import { floorAllowedBy } from '../../src/offsets/ledger.ts'
-import { TaskInbox } from '../../src/work/task-inbox.ts'
-import { QueueReader } from '../../src/work/queue-reader.ts'
-import type { Mutation } from './schedule.ts'
-import { secret } from './sim-node.ts'
+/**
+ * Rules broken on purpose, one at a time, in a copy of the source: each must be noticed, by the invariant that the rule keeps.
+ * Where a rule lives in an adapter that the simulation replaces, its simulated counterpart is broken.
+ */
+import { importMutated } from './mutated-copy.ts'
+import type { Edit } from './mutated-copy.ts'
+import type { Summary, SummaryOptions } from './summary.ts'
 
 export interface Mutant {
   readonly name: string
-  /** The rule of the protocol that it breaks. */
+  /** The rule of the protocol that it breaks; † marks a trap found on the model. */
   readonly breaks: string
-  /** Changes one world. */
-  readonly mutate?: Mutation
-  /** Patches a class; returns what mends it. */
-  readonly install?: () => () => void
+  /** The invariants that may notice it. */
+  readonly caughtBy: readonly string[]
+  readonly edits: readonly Edit[]
 }
 
-function patch<T extends object, K extends keyof T>(target: T, name: K, make: (original: T[K]) => T[K]): () => void {
-  const descriptor = Object.getOwnPropertyDescriptor(target, name)
-  if (descriptor?.value === undefined) throw new Error(`there is no method ${String(name)} to break`)
-  Object.defineProperty(target, name, { ...descriptor, value: make(descriptor.value as T[K]) })
-  return () => void Object.defineProperty(target, name, descriptor)
+/** Schedules from `firstSeed` on with a rule broken, until one breaks an invariant. */
+export async function simulateMutant(mutant: Mutant, options: Pick<SummaryOptions, 'firstSeed' | 'schedules'>): Promise<Summary> {
+  type Module = typeof import('./summary.ts')
+  const { summarise } = await importMutated<Module>(mutant.edits, 'test/simulation/summary.ts')
+  return summarise({ ...options, stopsAtViolation: true })
 }
 
-function patchGetter<T extends object>(
-  target: T,
-  name: keyof T & string,
-  make: (original: (this: T) => unknown) => (this: T) => unknown,
-): () => void {
-  const descriptor = Object.getOwnPropertyDescriptor(target, name)
-  if (descriptor?.get === undefined) throw new Error(`there is no getter ${name} to break`)
-  Object.defineProperty(target, name, { ...descriptor, get: make(descriptor.get as (this: T) => unknown) })
-  return () => void Object.defineProperty(target, name, descriptor)
-}
+const owner = 'src/ingest/partition-owner.ts'
+const outbox = 'src/ingest/queue-outbox.ts'
+const reader = 'src/work/queue-reader.ts'
+const inbox = 'src/work/task-inbox.ts'
+const runner = 'src/work/task-runner.ts'
+const ledger = 'src/offsets/ledger.ts'
+const segment = 'src/grid/segment.ts'
+const simLedger = 'test/simulation/sim-ledger.ts'
+const simDatabase = 'test/simulation/sim-database.ts'
 
 export const mutants: readonly Mutant[] = [
   {
-    name: 'no-cas',
-    breaks: 'rule 6: a watermark moves by compare-and-set',
-    mutate: ({ database }) => void (database.rules.comparesAndSets = false),
+    name: 'heartbeat-behind-own-entry',
+    breaks: 'rule 4 †: no heartbeat behind the own latest entry',
+    caughtBy: ['I10'],
+    edits: [{ file: owner, from: 'if (isOwn || generation', to: 'if (generation' }],
   },
   {
-    name: 'raw-cas',
-    breaks: 'words: the effective watermark is max(row, floor)',
-    mutate: ({ database }) => void (database.rules.comparesEffective = false),
+    name: 'waits-at-gap',
+    breaks: 'rule 5 †: at a gap the cursor moves on',
+    caughtBy: ['L1'],
+    edits: [
+      { file: reader, from: 'segments.toSorted((a, b) => (a.lo < b.lo ? -1 : a.lo > b.lo ? 1 : 0))', to: 'segments' },
+      {
+        file: reader,
+        from: 'gapped.add(segment)',
+        to: '{ this.#sequence -= BigInt(segments.length - segments.indexOf(segment)); gapped.add(segment); break }',
+      },
+    ],
   },
   {
-    name: 'overlap-not-filtered',
-    breaks: 'rule 5: on overlap only jobs above received',
-    install: () =>
-      patch(
-        JobLines.prototype,
-        'after',
-        () =>
-          function (this: JobLines) {
-            return this
-          },
-      ),
-  },
-  {
-    name: 'window-not-emptied',
-    breaks: 'rule 8 †: a repair empties the outstanding window',
-    install: keepWindowAtRepair,
-  },
-  {
-    name: 'drained-ignores-buffers',
-    breaks: 'rule 7: drained means nothing buffered either',
-    install: () => patchGetter(QueueOutbox.prototype, 'isIdle', () => () => true),
-  },
-  {
-    name: 'no-bound',
-    breaks: 'rule 3: at most a window of segments above the watermark',
-    install: () => patchGetter(QueueOutbox.prototype, 'isFull', () => () => false),
-  },
-  {
-    name: 'settle-on-take',
-    breaks: 'commit on poll: jobs count as applied when they are taken',
-    install: () =>
-      patch(
-        TaskInbox.prototype,
-        'take',
-        (take) =>
-          function (this: TaskInbox, rowsMax: number) {
-            const batch = take.call(this, rowsMax)
-            if (batch !== undefined) this.settle(batch.to)
-            return batch
-          },
-      ),
-  },
-  {
-    name: 'never-forget',
-    breaks: 'rule 5 and 6: memory is forgotten after a gap or a failed flush',
-    install: () => patch(QueueReader.prototype, 'forget', () => () => undefined),
-  },
-  {
-    name: 'floor-is-position',
-    breaks: 'rule 7: the floor waits for undrained queues',
-    mutate: ({ database }) => {
-      const settle = database.settle.bind(database)
-      database.settle = (capture, epoch) => {
-        settle(capture, epoch)
-        database.raiseFloor(capture.partition, capture.position)
-        return database.view(capture.partition)
-      }
-    },
-  },
-  {
-    name: 'floor-from-sent',
-    breaks: 'rule 7: the floor comes from watermarks, not from acknowledged appends',
-    mutate: ({ database }) => {
-      const settle = database.settle.bind(database)
-      database.settle = (capture, epoch) => {
-        settle(capture, epoch)
-        database.raiseFloor(
-          capture.partition,
-          capture.queues.reduce((least, { sent, isIdle }) => (isIdle || sent > least ? least : sent), capture.position),
-        )
-        return database.view(capture.partition)
-      }
-    },
-  },
-  {
-    name: 'strings-compared',
-    breaks: 'int8 compared as a string',
-    mutate: ({ database }) => {
-      const settle = database.settle.bind(database)
-      database.settle = (capture, epoch) => {
-        const { rows } = database.view(capture.partition)
-        const least = [...rows.values()].flat().map(String).sort().at(0)
-        const view = settle(capture, epoch)
-        if (least !== undefined) database.raiseFloor(capture.partition, String(capture.position) < least ? capture.position : BigInt(least))
-        return view
-      }
-    },
-  },
-  {
-    name: 'no-repair',
-    breaks: 'rule 8: what the grid lost is made again',
-    mutate: ({ grid }) => {
-      const map = grid.map.bind(grid)
-      grid.map = (name) => (name.endsWith('flags') ? new Map<string, string>() : map(name))
-    },
-  },
-  {
-    name: 'hi-below-its-jobs',
-    breaks: 'rule 2: hi covers every job of the segment',
-    install: () =>
-      patch(
-        QueueOutbox.prototype,
-        'takeDraft',
-        (take) =>
-          function (this: QueueOutbox, position: bigint, withOpen: boolean) {
-            const draft = take.call(this, position, withOpen)
-            if (draft !== undefined)
-              draft.hi = draft.sections.reduce((hi, { offsets }) => ((offsets.at(-1) ?? 0n) > hi ? offsets.at(-1)! : hi), 0n) - 1n
-            return draft
-          },
-      ),
-  },
-  {
-    name: 'empty-intervals-dropped',
-    breaks: 'rule 6 †: an interval without jobs advances too',
-    install: () =>
-      patch(
-        TaskInbox.prototype,
-        'push',
-        (push) =>
-          function (this: TaskInbox, segment, received) {
-            if (segment.sections.some(({ task }) => task === this.task)) push.call(this, segment, received)
-          },
-      ),
-  },
-  {
-    name: 'event-jumped-over',
-    breaks: 'rule 1: a poll never jumps over an event',
-    mutate: ({ topic }) => {
-      const read = topic.read.bind(topic)
-      topic.read = (partition, nextOffset, count) => {
-        const batch = read(partition, nextOffset, count)
-        return batch.events.length > 1 ? { ...batch, events: batch.events.slice(1) } : batch
-      }
-    },
+    name: 'no-reread-at-gap',
+    breaks: 'rule 5 †: at a gap watermarks and floor are read again before the flag is raised',
+    caughtBy: ['L1', 'L2'],
+    edits: [
+      { file: reader, from: 'if (this.#suspectAt !== this.#received) {', to: 'if (false) {' },
+      {
+        file: reader,
+        from: 'if (lowestWatermark(view, this.#options.queue) > this.#received) return this.forget()\n    observer',
+        to: 'observer',
+      },
+    ],
   },
   {
     name: 'no-heartbeat',
-    breaks: 'rule 4 †: the tail is kept, so that the loss of the last segment is seen',
-    mutate: ({ grid }) => {
-      const append = grid.append.bind(grid)
-      grid.append = (name, entry) => {
-        const segment = decodeSegment(entry, secret)
-        if (segment !== undefined && segment.lo === segment.hi) return 0
-        return append(name, entry)
+    breaks: 'rule 4: the tail is kept',
+    caughtBy: ['L1'],
+    edits: [{ file: owner, from: 'if (isStalled) await', to: 'if (false) await' }],
+  },
+  {
+    name: 'no-heartbeat-at-bound',
+    breaks: 'rule 4 †: the tail is kept at the bound and with unsent jobs too',
+    caughtBy: ['L1'],
+    edits: [{ file: owner, from: 'if (isStalled) await', to: 'if (isStalled && !outbox.isFull && outbox.isIdle) await' }],
+  },
+  {
+    name: 'empty-interval-kept',
+    breaks: 'rule 6 †: an interval without jobs is advanced',
+    caughtBy: ['L1'],
+    edits: [{ file: runner, from: 'return isDue ? taken : []', to: 'return []' }],
+  },
+  {
+    name: 'floor-in-two-transactions',
+    breaks: 'rule 7 †: watermarks are read and the floor is written in one transaction (of the simulated ledger)',
+    caughtBy: ['I3'],
+    edits: [
+      {
+        file: simLedger,
+        from: `  settle(capture: OwnerCapture): Promise<PartitionView> {
+`,
+        to: `  async settle(capture: OwnerCapture): Promise<PartitionView> {
+    const view = await this.read(capture.partition)
+    let floor = capture.position
+    capture.queues.forEach(({ sent, isIdle }, queue) => {
+      for (const marks of view.rows.values()) {
+        const mark = marks[queue]! > view.floor ? marks[queue]! : view.floor
+        if (!(isIdle && mark >= sent) && mark < floor) floor = mark
       }
-    },
+    })
+    await this.#wire.call('ledger', 'write', () => this.#database.raiseFloor(capture.partition, floor))
+`,
+      },
+    ],
+  },
+  {
+    name: 'window-kept-at-repair',
+    breaks: 'rule 8 †: a repair empties the outstanding window',
+    caughtBy: ['L1'],
+    edits: [{ file: outbox, from: '    this.#sent = watermark\n    this.#window = []', to: '    this.#sent = watermark' }],
+  },
+  {
+    name: 'flag-without-stamp',
+    breaks: 'rule 8 †: a flag of another stamp is ignored',
+    caughtBy: ['L2'],
+    edits: [{ file: owner, from: 'flags.get(flagKey({ partition, queue })) === stamp', to: 'flags.has(flagKey({ partition, queue }))' }],
+  },
+  {
+    name: 'commit-on-poll',
+    breaks: 'rule 7: the floor waits for what was polled',
+    caughtBy: ['I3'],
+    edits: [{ file: owner, from: '({ sent, isIdle }) => ({ sent, isIdle })', to: '() => ({ sent: -1n, isIdle: true })' }],
+  },
+  {
+    name: 'unacknowledged-is-drained',
+    breaks: 'rule 7: an unacknowledged append counts as buffered',
+    caughtBy: ['I3'],
+    edits: [{ file: outbox, from: '      this.#isUnacknowledged = true\n', to: '' }],
+  },
+  {
+    name: 'idle-is-drained',
+    breaks: 'rule 7: drained means applied up to what was sent',
+    caughtBy: ['I3'],
+    edits: [{ file: ledger, from: 'isIdle && watermark >= sent', to: 'isIdle' }],
   },
   {
     name: 'event-split',
     breaks: 'I6: the jobs of an event are never split over two segments',
-    install: () =>
-      patch(
-        QueueOutbox.prototype,
-        'add',
-        (add) =>
-          function (this: QueueOutbox, event, offset, timeMs, position) {
-            if (event.lines.length < 2) return add.call(this, event, offset, timeMs, position)
-            add.call(this, { ...event, lines: event.lines.slice(0, 1), bytes: 1 }, offset, timeMs, position)
-            add.call(this, { ...event, lines: event.lines.slice(1), bytes: 100_000 }, offset, timeMs, offset)
-          },
-      ),
+    caughtBy: ['I6'],
+    edits: [
+      {
+        file: outbox,
+        from: '      const draft = this.#open.sections[section]!',
+        to: `      if (this.#open.bytes + text.length > this.#limits.linesBytesMax) {
+        this.#seal(offset - 1n)
+        this.#open = { sections: this.#template.map((of) => ({ ...of, offsets: [], timesMs: [], text: '' })), hi: offset, bytes: 0 }
+      }
+      const draft = this.#open.sections[section]!`,
+      },
+      { file: outbox, from: 'this.#open.bytes + event.bytes > this.#limits', to: 'this.#open.bytes > this.#limits' },
+      { file: segment, from: "assert(offset <= head.hi, 'I6: a segment holds offsets of (lo, hi] only')", to: '' },
+    ],
   },
   {
-    name: 'floor-in-two-transactions',
-    breaks: 'rule 7 †: reading and writing the floor in two transactions',
-    mutate: ({ database }) => {
-      const settle = database.settle.bind(database)
-      let pending: { partition: number; to: bigint } | undefined
-      database.settle = (capture, epoch) => {
-        // What was worked out before is written only now; a failover may lie between.
-        if (pending !== undefined) database.raiseFloor(pending.partition, pending.to)
-        pending = { partition: capture.partition, to: floorAllowedBy(capture, database.view(capture.partition)) }
-        return settle({ ...capture, position: -1n }, epoch)
-      }
-    },
+    name: 'watermarks-as-text',
+    breaks: 'client trap: int8 comes as text, and "9" > "10"',
+    caughtBy: ['I1', 'I2', 'I3', 'I5', 'L1', 'L2'],
+    edits: [{ file: ledger, from: 'row > view.floor', to: 'String(row) > String(view.floor)' }],
+  },
+  {
+    name: 'floor-as-text',
+    breaks: 'client trap: the least watermark of a partition found among texts',
+    caughtBy: ['I3'],
+    edits: [{ file: ledger, from: '!isDrained && watermark < floor', to: '!isDrained && String(watermark) < String(floor)' }],
+  },
+  {
+    name: 'rows-after-watermark',
+    breaks: 'rule 6: rows and watermark move in one transaction',
+    caughtBy: ['I2'],
+    edits: [
+      {
+        file: runner,
+        from: 'await this.#ports.ledger.flush({ task, advances, write })',
+        to: `let open: Parameters<typeof write>[0] | undefined
+    await this.#ports.ledger.flush({ task, advances, write: async (transaction) => void (open = transaction) })
+    await write(open!)`,
+      },
+    ],
+  },
+  {
+    name: 'no-compare-and-set',
+    breaks: 'rule 6: a watermark moves by compare-and-set (of the simulated ledger)',
+    caughtBy: ['I1', 'I5'],
+    edits: [{ file: simDatabase, from: 'if (!this.#stands(transaction.task, advance)) {', to: 'if (false) {' }],
+  },
+  {
+    name: 'no-epoch-check',
+    breaks: 'rule 11: a flush checks that its epoch is active (of the simulated ledger)',
+    caughtBy: ['I7'],
+    edits: [{ file: simDatabase, from: 'if (epoch !== this.epoch) throw', to: 'if (false) throw' }],
+  },
+  {
+    name: 'overlap-not-filtered',
+    breaks: 'rule 5: on overlap only jobs above received',
+    caughtBy: ['I1'],
+    edits: [{ file: inbox, from: 'section.after(above)', to: 'section' }],
+  },
+  {
+    name: 'resend-with-another-hi',
+    breaks: 'rule 2: after an unknown append the same bytes are sent again',
+    caughtBy: ['I6'],
+    edits: [
+      {
+        file: owner,
+        from: 'const bytes = encodeSegment(head, draft.sections, secret)',
+        to: 'let bytes = encodeSegment(head, draft.sections, secret)',
+      },
+      {
+        file: owner,
+        from: "observer.count('appendRetries', 1)",
+        to: "observer.count('appendRetries', 1); bytes = encodeSegment({ ...head, hi: this.#position }, draft.sections, secret)",
+      },
+    ],
+  },
+  {
+    name: 'sent-before-acknowledged',
+    breaks: 'rule 2: only an acknowledged append moves sent',
+    caughtBy: ['L2'],
+    edits: [
+      {
+        file: owner,
+        from: "observer.count('appendRetries', 1)",
+        to: "observer.count('appendRetries', 1); return outbox.acknowledge(draft.hi, bytes.length)",
+      },
+    ],
+  },
+  {
+    name: 'start-at-committed-offset',
+    breaks: "fact 2: a start position comes from the ledger, never from the log's committed offset",
+    caughtBy: ['I2', 'I3', 'I6'],
+    edits: [
+      {
+        file: owner,
+        from: 'await log.open(partition, nextOffset)',
+        to: 'await log.open(partition, (log as unknown as { committed(of: number): bigint }).committed(partition) + 1n)',
+      },
+    ],
+  },
+  {
+    name: 'segment-buffer-shared',
+    breaks: 'rule 2: a segment is frozen once it is serialised',
+    caughtBy: ['I6', 'L2'],
+    edits: [
+      {
+        file: segment,
+        from: 'Buffer.allocUnsafe(headerStart + header.length + bodyBytes)',
+        to: '((globalThis as { scratch?: Buffer }).scratch ??= Buffer.alloc(65536)).subarray(0, headerStart + header.length + bodyBytes)',
+      },
+    ],
+  },
+  {
+    name: 'repair-of-every-queue',
+    breaks: 'rule 8: a repair resets the needy queues only',
+    caughtBy: ['L2'],
+    edits: [
+      {
+        file: owner,
+        from: 'const needy = flagged.filter(',
+        to: 'const needy = this.#outboxes.filter(',
+      },
+    ],
+  },
+  {
+    name: 'repair-not-filtered-by-sent',
+    breaks: 'rule 8: at a repair other queues filter by their own sent',
+    caughtBy: ['I6'],
+    edits: [{ file: outbox, from: ' || offset <= this.#sent) return', to: ') return' }],
+  },
+  {
+    name: 'no-bound',
+    breaks: 'rule 3: at the bound the owner stops',
+    caughtBy: ['I10'],
+    edits: [{ file: outbox, from: 'return this.#window.length >= this.#limits.windowSegmentsMax', to: 'return false' }],
+  },
+  {
+    name: 'settled-when-taken',
+    breaks: 'rule 6: jobs are done when their flush is committed',
+    caughtBy: ['I2', 'L1'],
+    edits: [{ file: inbox, from: 'return to > this.#applied ?', to: 'const from = this.#applied; this.settle(to); return to > from ?' }],
+  },
+  {
+    name: 'never-forgets',
+    breaks: 'rules 5 and 6: memory is forgotten after a gap or a failed flush',
+    caughtBy: ['L1', 'L2'],
+    edits: [
+      { file: reader, from: 'if (this.#isBlank) return\n    this.#ports.observer', to: 'if (this) return\n    this.#ports.observer' },
+    ],
+  },
+  {
+    name: 'no-repair',
+    breaks: 'rule 8: what the grid lost is made again',
+    caughtBy: ['L1'],
+    edits: [{ file: owner, from: 'if (needy.length > 0) {', to: 'if (false) {' }],
+  },
+  {
+    name: 'ring-made-anew-unseen',
+    breaks: 'rule 5: an idle reader looks at the tail, for it may stand past entries of a ring made anew',
+    caughtBy: ['L1'],
+    edits: [{ file: reader, from: 'if (tail !== undefined && tail.hi > this.#received) this.forget()', to: '' }],
+  },
+  {
+    name: 'suspicion-forgotten',
+    breaks: 'rule 5: a gap that remains after the watermarks were read again raises the flag',
+    caughtBy: ['L1'],
+    edits: [{ file: reader, from: 'this.#received = segment.hi', to: 'this.#received = segment.hi; this.#suspectAt = undefined' }],
+  },
+  {
+    name: 'dead-letter-without-ordinal',
+    breaks: 'rule 10: a bisected job is named by its own ordinal',
+    caughtBy: ['I2', 'I6'],
+    edits: [{ file: 'src/work/isolate.ts', from: 'ordinal: lines.ordinal(0)', to: 'ordinal: 0' }],
+  },
+  {
+    name: 'lease-never-ends',
+    breaks: 'rule 9: a node whose counter stands still is dead',
+    caughtBy: ['L1'],
+    edits: [{ file: 'src/node/membership.ts', from: 'nowMs - seenMs < leaseMs)', to: 'true)' }],
+  },
+  {
+    name: 'nothing-given-up',
+    breaks: 'rule 9: a node stops what the assignment gives to others',
+    caughtBy: ['L1'],
+    edits: [{ file: 'src/node/node.ts', from: 'if (!isOwner) stopAndDelete(this.#owners, partition)', to: '' }],
   },
 ]
-
-function keepWindowAtRepair(): () => void {
-  const kept = new WeakMap<QueueOutbox, { hi: bigint; segments: number }>()
-  const mends = [
-    patch(
-      QueueOutbox.prototype,
-      'rewind',
-      (rewind) =>
-        function (this: QueueOutbox, watermark: bigint) {
-          kept.set(this, { hi: this.sent, segments: this.windowSegments })
-          rewind.call(this, watermark)
-        },
-    ),
-    patch(
-      QueueOutbox.prototype,
-      'release',
-      (release) =>
-        function (this: QueueOutbox, watermark: bigint) {
-          if ((kept.get(this)?.hi ?? watermark) <= watermark) kept.delete(this)
-          release.call(this, watermark)
-        },
-    ),
-    patchGetter(
-      QueueOutbox.prototype,
-      'isFull',
-      (isFull) =>
-        function (this: QueueOutbox) {
-          return isFull.call(this) || (kept.get(this)?.segments ?? 0) > 1
-        },
-    ),
-  ]
-  return () => mends.forEach((mend) => mend())
-}

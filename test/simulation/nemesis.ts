@@ -5,8 +5,10 @@ import type { Faults, Happening } from './faults.ts'
 import type { Random } from './random.ts'
 import type { PortName, Scheduler } from './scheduler.ts'
 import type { Ring } from './sim-job-grid.ts'
+import { SimMember } from './sim-member.ts'
 import { SimNode } from './sim-node.ts'
-import type { SimWorld } from './sim-node.ts'
+import { scopeOf } from './sim-parts.ts'
+import type { SimWorld } from './sim-parts.ts'
 
 export interface NemesisOptions {
   readonly world: SimWorld
@@ -20,7 +22,7 @@ export interface NemesisOptions {
 export class Nemesis {
   readonly #of: NemesisOptions
   /** By slot; undefined while down. */
-  readonly #nodes: (SimNode | undefined)[]
+  readonly #nodes: (SimNode | SimMember | undefined)[]
   /** Whom each partition (`p0`) and queue (`0/1`) belongs to now. */
   readonly #assigned = new Map<string, SimNode>()
   #incarnations = 0
@@ -54,7 +56,7 @@ export class Nemesis {
     world.database.refusedTask = undefined
     scheduler.note('heal')
     this.#nodes.forEach((node, slot) => {
-      if (node !== undefined && node.epoch !== world.database.epoch) this.#crash(slot)
+      if (node !== undefined && (node.epoch !== world.database.epoch || hasEnded(node))) this.#crash(slot)
       if (this.#nodes[slot] === undefined) this.#start(slot)
       const gate = scheduler.gates.get(this.#nodes[slot]!.wire.node)!
       gate.isPaused = false
@@ -62,6 +64,11 @@ export class Nemesis {
       gate.cutPorts.clear()
     })
     this.#assignAll()
+  }
+
+  /** Nodes that run now. */
+  get live(): (SimNode | SimMember)[] {
+    return this.#nodes.filter((node) => node !== undefined && !hasEnded(node)) as (SimNode | SimMember)[]
   }
 
   stop(): void {
@@ -73,7 +80,9 @@ export class Nemesis {
     const node = this.#incarnations++
     scheduler.gates.set(node, { isPaused: false, speed: 1, cutPorts: new Set() })
     const { epoch } = world.database
-    this.#nodes[slot] = new SimNode(world, new Wire(node, `n${slot}.${node}`, scheduler, faults), epoch, versions[epoch - 1]!)
+    const wire = new Wire(node, `n${slot}.${node}`, scheduler, faults)
+    const Kind = world.sizes.isClustered ? SimMember : SimNode
+    this.#nodes[slot] = new Kind(world, wire, epoch, versions[epoch - 1]!)
   }
 
   #crash(slot: number): void {
@@ -89,12 +98,13 @@ export class Nemesis {
     }
   }
 
-  #live(): SimNode[] {
-    return this.#nodes.filter((node) => node !== undefined)
+  /** Those that are told what they own. */
+  #told(): SimNode[] {
+    return this.#nodes.filter((node) => node instanceof SimNode)
   }
 
   #assignPartition(partition: number): void {
-    const live = this.#live()
+    const live = this.#told()
     if (live.length === 0) return
     const chosen = this.#of.random.pick(live)
     this.#assigned.set(`p${partition}`, chosen)
@@ -104,7 +114,7 @@ export class Nemesis {
   }
 
   #assignQueue(partition: number, queue: number): void {
-    const live = this.#live()
+    const live = this.#told()
     if (live.length === 0) return
     const chosen = this.#of.random.pick(live)
     const name = `${partition}/${queue}`
@@ -136,16 +146,23 @@ export class Nemesis {
   #make(happening: Happening): boolean {
     const { random, world, scheduler } = this.#of
     const { grid, database, topic, sizes } = world
-    const gate = () => scheduler.gates.get(random.pick(this.#live()).wire.node)!
-    const live = this.#live()
+    const gate = () => scheduler.gates.get(random.pick(this.live).wire.node)!
+    const live = this.live
     if (live.length === 0 && happening !== 'crash') return false
     switch (happening) {
       case 'crash': {
         const slot = random.int(0, this.#nodes.length - 1)
-        if (this.#nodes[slot] === undefined) this.#start(slot)
+        const node = this.#nodes[slot]
+        if (node === undefined) this.#start(slot)
+        else if (hasEnded(node)) this.#start(slot)
         else this.#crash(slot)
         this.#assignAll()
         return true
+      }
+      case 'stop': {
+        const node = random.pick(live)
+        if (node instanceof SimMember) node.stop()
+        return node instanceof SimMember
       }
       case 'pause':
         return ((of) => ((of.isPaused = !of.isPaused), true))(gate())
@@ -172,7 +189,14 @@ export class Nemesis {
         this.#retainedPast = topic.expire(partition, database.partitions[partition]!.floor + BigInt(random.int(2, 8)))
         return this.#retainedPast
       }
+      case 'foreignCommit': {
+        // An operator or another program moves the group's offsets: nothing of ours may start there.
+        const log = topic.partitions[random.int(0, sizes.partitions - 1)]!
+        log.committed = random.chance(0.5) ? log.endOffset - 1n : log.startOffset - 1n
+        return true
+      }
       case 'falseDeath':
+        if (sizes.isClustered) return this.#burySomebody()
         if (random.chance(0.5)) this.#assignPartition(random.int(0, sizes.partitions - 1))
         else this.#assignQueue(random.int(0, sizes.partitions - 1), random.int(0, sizes.queues - 1))
         return true
@@ -194,6 +218,13 @@ export class Nemesis {
       default:
         return this.#makeRing(happening)
     }
+  }
+
+  /** The others see a node leave that lives: its entry is gone until its next beat. */
+  #burySomebody(): boolean {
+    const { world, random } = this.#of
+    const map = world.grid.maps.get(`forebay.${scopeOf(world.database.epoch)}.nodes`)
+    return map !== undefined && map.size > 0 && map.delete(random.pick([...map.keys()]))
   }
 
   #makeRing(happening: Happening): boolean {
@@ -244,4 +275,8 @@ export class Nemesis {
     this.#assignAll()
     return true
   }
+}
+
+function hasEnded(node: SimNode | SimMember): boolean {
+  return node instanceof SimMember && node.isEnded
 }

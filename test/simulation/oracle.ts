@@ -182,8 +182,8 @@ export class Oracle {
     this.#floors.forget()
   }
 
-  /** I6, I9 and part of I10, for what an owner appends. */
-  appended(ring: string, bytes: Buffer): void {
+  /** I6, I9 and part of I10, for what an owner appends to a ring that holds `standing`. */
+  appended(ring: string, bytes: Buffer, standing: readonly Buffer[]): void {
     const segment = decodeSegment(bytes, this.#options.secret)
     if (segment === undefined) throw new Violation('I6', 'an owner appended bytes that are no segment')
     const version = this.#options.versionOf(segment.scope)
@@ -206,7 +206,7 @@ export class Oracle {
     const lineBytes = segment.sections.reduce((sum, section) => sum + section.bytes.length, 0)
     const isSmall = lineBytes <= this.#options.linesBytesMax && bytes.length <= this.#options.linesBytesMax + headBytesMax
     demand(isSmall, 'I10', () => `segment ${name} has ${bytes.length} bytes, ${lineBytes} of them lines`)
-    this.#options.repairs.appended(bytes, segment)
+    this.#options.repairs.appended(bytes, segment, standing)
   }
 
   /** Bytes of the jobs of (lo, hi] that travel in `queue`, dead letters left out. */

@@ -37,6 +37,9 @@ interface Loss {
   readonly hi: bigint
 }
 
+/** Heartbeats whose sender was told of a failure may arrive behind the ones that followed them. */
+const lateHeartbeatsMax = 4
+
 export class RepairWatch {
   readonly #options: RepairWatchOptions
   readonly #heads = new WeakMap<Buffer, SegmentHead>()
@@ -53,9 +56,11 @@ export class RepairWatch {
     this.#options = options
   }
 
-  appended(entry: Buffer, segment: Segment): void {
+  /** `standing` is what the ring holds before. */
+  appended(entry: Buffer, segment: Segment, standing: readonly Buffer[]): void {
     const { scope, partition, queue, owner, repair, lo, hi } = segment
     this.#heads.set(entry, { scope, partition, queue, owner, repair, lo, hi })
+    if (lo === hi) this.#checkHeartbeat(segment, standing)
     const run = this.#runs.get(nameOf(segment))
     if (run === undefined) return this.#begin(segment, true)
     // Of an older run: a request that was given up and arrives late.
@@ -67,6 +72,17 @@ export class RepairWatch {
     if (hi <= (run.his.at(-1) ?? -2n)) return
     run.his.push(hi)
     this.#checkWindow(segment, run)
+  }
+
+  /** Rule 4: heartbeats behind the own latest entry would push live segments out of a stalled ring. */
+  #checkHeartbeat({ owner, repair, partition, queue, hi }: SegmentHead, standing: readonly Buffer[]): void {
+    const behind = new Set<Buffer>()
+    for (let i = standing.length - 1; i >= 0; i--) {
+      const head = this.#heads.get(standing[i]!)
+      if (head === undefined || head.lo !== head.hi || head.hi !== hi || head.owner !== owner || head.repair !== repair) break
+      behind.add(standing[i]!)
+    }
+    demand(behind.size <= lateHeartbeatsMax, 'I10', () => `${owner} piles heartbeats behind its own in queue ${partition}/${queue}`)
   }
 
   /** The owner that `node` runs for the partition made these queues again. */

@@ -1,21 +1,14 @@
 /** One schedule: a seed, a world of its own, faults for a while, then peace, in which everything must come to its end. */
 import { counterNames } from '../../src/observer.ts'
 import type { CounterName, Observer } from '../../src/observer.ts'
-import { queueOf } from '../../src/ingest/converter.ts'
-import { lowestWatermark } from '../../src/offsets/ledger.ts'
 import { Violation, demand } from '../guarantees/violation.ts'
-import { Faults, losses } from './faults.ts'
+import { buildWorld } from './build-world.ts'
+import type { BuiltWorld } from './build-world.ts'
 import type { FaultName } from './faults.ts'
+import { MemoryWatch } from './memory-watch.ts'
 import { Nemesis } from './nemesis.ts'
-import { Oracle } from './oracle.ts'
-import { Random } from './random.ts'
-import { RepairWatch } from './repair-watch.ts'
-import { Scheduler } from './scheduler.ts'
-import { SimDatabase } from './sim-database.ts'
-import { SimTopic } from './sim-event-log.ts'
-import { SimGrid } from './sim-job-grid.ts'
-import { scopeOf, secret } from './sim-node.ts'
-import { drawSizes } from './sizes.ts'
+import { OwnershipWatch } from './ownership-watch.ts'
+import { scopeOf } from './sim-parts.ts'
 
 export interface ScheduleResult {
   readonly seed: number
@@ -25,137 +18,144 @@ export interface ScheduleResult {
   readonly counts: Readonly<Record<string, number>>
   /** What went wrong, or undefined. */
   readonly violation: string | undefined
+  /** The number of the invariant that was broken; `crash` for an error of the code itself that names none. */
+  readonly rule: string | undefined
 }
-
-/** Changes one thing in a world, to see whether the simulation notices. */
-export type Mutation = (world: { database: SimDatabase; grid: SimGrid; topic: SimTopic }) => void
 
 export interface ScheduleOptions {
   readonly onTrace?: ((line: string) => void) | undefined
-  readonly mutate?: Mutation | undefined
 }
 
 const peaceStepsMax = 40_000
+/** Every so many steps memory and ownership are looked at. */
+const lookSteps = 16
+const eventsInPeace = 6
+/** How long after the last fault nodes may still disagree about who owns what: leases, and answers that come late. */
+const disagreeMs = 10_000
 
-export async function runSchedule(seed: number, options: ScheduleOptions = {}): Promise<ScheduleResult> {
-  const random = new Random(seed)
-  const sizes = drawSizes(random)
-  const faults = new Faults(random)
-  const scheduler = new Scheduler(random)
-  scheduler.haste = 0.02 + random.next() * 0.2
-  scheduler.onTrace = options.onTrace
-  // In some schedules nothing is ever lost and nobody takes over: there no repair may happen (L2).
-  const isLossless = random.chance(0.25)
-  if (isLossless)
-    faults.disable([...losses, 'crash', 'falseDeath', 'upgrade', 'pause', 'cutPort', 'duplicate', 'retentionPast', 'foreignEntry'])
-  const versions = ['v1']
-  const versionOf = (scope: string) => versions.find((_, i) => scope === scopeOf(i + 1))
-  const repairs: RepairWatch = new RepairWatch({
-    watermarkOf: (partition, queue) => lowestWatermark(database.view(partition), queue),
-    windowSegmentsMax: sizes.windowSegmentsMax,
-  })
-  const oracle = new Oracle({
-    repairs,
-    tasks: sizes.tasks,
-    queueOfKey: (key) => queueOf(key, sizes.queues),
-    secret,
-    versionOf,
-    linesBytesMax: sizes.linesBytesMax,
-  })
-  const topic = new SimTopic({
-    random,
-    partitions: sizes.partitions,
-    keys: sizes.keys,
-    tasks: sizes.tasks,
-    oracle,
-    firstOffset: sizes.firstOffset,
-  })
-  for (let i = 0; i < sizes.firstEvents; i++) topic.produce(random.int(0, sizes.partitions - 1), 0)
-  const grid = new SimGrid(sizes.capacity, {
-    appended: (ring, entry) => oracle.appended(ring, entry),
-    removed: (entry, pushers) => repairs.removed(entry, pushers),
-    hidden: (entry) => repairs.hidden(entry),
-  })
-  const database: SimDatabase = new SimDatabase({
-    oracle,
-    scheduler,
-    tasks: sizes.tasks,
-    partitions: sizes.partitions,
-    queues: sizes.queues,
-    floor: BigInt(sizes.firstOffset) - 1n,
-    version: 'v1',
-  })
-  for (let p = 0; p < sizes.partitions; p++) oracle.floorRaised(p, sizes.firstOffset - 1)
-  const counts: Record<string, number> = {}
-  let death: unknown
-  const observer = countingObserver(counts)
-  const halted = new Set<number>()
-  const world = {
-    topic,
-    grid,
-    database,
-    sizes,
-    observer,
-    repairs,
-    onHalt: (partition: number) => void halted.add(partition),
-    onDeath: (error: unknown) => void (death ??= error),
-  }
-  const nemesis = new Nemesis({ world, random, faults, scheduler, versions })
-  options.mutate?.({ database, grid, topic })
-  const alive = () => {
-    if (death instanceof Error)
-      throw death instanceof Violation ? death : new Violation('crash', `a part of a node died: ${death.stack ?? death.message}`)
-  }
-  const isEnded = (partition: number) => database.partitions[partition]!.floor >= topic.partitions[partition]!.endOffset - 1n
-  /** I11: events are gone that nobody had processed. */
-  const isGone = (partition: number) => database.partitions[partition]!.floor + 1n < topic.partitions[partition]!.startOffset
-  const peace = async (until: number) => {
-    await scheduler.run(() => {
-      alive()
-      return (
-        scheduler.steps >= until ||
-        (scheduler.steps % 8 === 0 && topic.partitions.every((_, p) => isEnded(p) || (isGone(p) && halted.has(p))))
-      )
-    })
-    alive()
-    topic.partitions.forEach((_, p) => {
-      demand(
-        isEnded(p) || (isGone(p) && halted.has(p)),
-        'L1',
-        () => `partition ${p} is stuck at floor ${database.partitions[p]!.floor}, the log ends at ${topic.partitions[p]!.endOffset}`,
-      )
-      oracle.complete(p, Number(database.partitions[p]!.floor))
-    })
-  }
+export async function runSchedule(seed: number, { onTrace }: ScheduleOptions = {}): Promise<ScheduleResult> {
+  const world = buildWorld(seed)
+  const { scheduler, faults, grid } = world
+  scheduler.onTrace = onTrace
+  const schedule = new Schedule(world)
   let violation: string | undefined
   try {
-    nemesis.begin()
-    await scheduler.run(() => {
-      alive()
-      if (scheduler.steps >= sizes.faultySteps) return true
-      if (random.chance(sizes.produceRate)) topic.produce(random.int(0, sizes.partitions - 1), scheduler.nowMs)
-      nemesis.act()
-      return false
-    })
-    alive()
-    nemesis.heal()
-    halted.clear()
-    await peace(scheduler.steps + peaceStepsMax)
-    if (isLossless) demand((counts['repairs'] ?? 0) === 0, 'L2', () => `${counts['repairs']} repairs although nothing was lost`)
-    const repairs = counts['repairs'] ?? 0
-    // More events in peace. What was lost before may show now, once a queue; more would be a storm of repairs.
-    for (let i = 0; i < 6; i++) topic.produce(random.int(0, sizes.partitions - 1), scheduler.nowMs)
-    await peace(scheduler.steps + peaceStepsMax)
-    const extraMax = isLossless ? 0 : sizes.partitions * sizes.queues
-    demand((counts['repairs'] ?? 0) - repairs <= extraMax, 'L2', () => `${(counts['repairs'] ?? 0) - repairs} repairs in peace`)
+    await schedule.run()
   } catch (error) {
     violation = error instanceof Violation ? error.message : `crash: ${error instanceof Error ? error.stack : String(error)}`
   }
-  nemesis.stop()
-  if (violation === undefined && repairs.repairs !== counts['repairs']) violation = 'L2: a repair was not told of'
+  const { counts, ownership } = schedule
   counts['overwrites'] = grid.overwrites
+  counts['twoOwners'] = ownership.twoOwners
   for (const [name, count] of faults.counts) counts[`fault.${name satisfies FaultName}`] = count
-  return { seed, steps: scheduler.steps, faults: faults.total, hash: scheduler.hash, counts, violation }
+  return { seed, steps: scheduler.steps, faults: faults.total, hash: scheduler.hash, counts, violation, rule: ruleOf(violation) }
+}
+
+/** The product asserts invariants too, and names them. */
+function ruleOf(violation: string | undefined): string | undefined {
+  if (violation === undefined) return undefined
+  return (/an invariant does not hold: ([IL]\d+)/.exec(violation) ?? /^(\w+):/.exec(violation))?.[1]
+}
+
+class Schedule {
+  readonly counts: Record<string, number> = {}
+  readonly ownership: OwnershipWatch
+  readonly #world: BuiltWorld
+  readonly #nemesis: Nemesis
+  readonly #memory: MemoryWatch
+  readonly #halted = new Set<number>()
+  #settledByMs = Infinity
+  #death: unknown
+
+  constructor(world: BuiltWorld) {
+    this.#world = world
+    this.ownership = new OwnershipWatch(world.sizes)
+    this.#memory = new MemoryWatch(world.sizes)
+    const seen = {
+      observer: countingObserver(this.counts),
+      onHalt: (partition: number) => void this.#halted.add(partition),
+      onDeath: (error: unknown) => void (this.#death ??= error),
+    }
+    this.#nemesis = new Nemesis({ ...world, world: { ...world, ...seen } })
+  }
+
+  async run(): Promise<void> {
+    const { scheduler, random, topic, repairs, sizes, isLossless } = this.#world
+    const produce = () => topic.produce(random.int(0, sizes.partitions - 1), scheduler.nowMs)
+    try {
+      this.#nemesis.begin()
+      await scheduler.run(() => {
+        this.#look()
+        if (scheduler.steps >= sizes.faultySteps) return true
+        if (random.chance(sizes.produceRate)) produce()
+        this.#nemesis.act()
+        return false
+      })
+      this.#look()
+      this.#nemesis.heal()
+      this.#halted.clear()
+      this.#settledByMs = scheduler.nowMs + disagreeMs
+      await this.#peace()
+      const before = repairs.repairs
+      demand(!isLossless || before === 0, 'L2', () => `${before} repairs although nothing was lost`)
+      // More events in peace. What was lost before may show now, once a queue; more would be a storm of repairs.
+      for (let i = 0; i < eventsInPeace; i++) produce()
+      await this.#peace()
+      const extraMax = isLossless ? 0 : sizes.partitions * sizes.queues
+      demand(repairs.repairs - before <= extraMax, 'L2', () => `${repairs.repairs - before} repairs in peace`)
+      demand(repairs.repairs === this.counts['repairs'], 'L2', () => `${this.counts['repairs']} repairs, ${repairs.repairs} were told of`)
+    } finally {
+      this.#nemesis.stop()
+    }
+  }
+
+  /** After every step: does everybody live, and every so often: who holds what. */
+  #look(): void {
+    const death = this.#death
+    if (death instanceof Violation) throw death
+    if (death instanceof Error) throw new Violation('crash', `a part of a node died: ${death.stack ?? death.message}`)
+    const { scheduler, grid, database } = this.#world
+    if (scheduler.steps % lookSteps !== 0) return
+    const { live } = this.#nemesis
+    for (const node of live) this.#memory.check(node.wire.name, node)
+    this.#memory.checkGrid(grid, scopeOf(database.epoch))
+    this.ownership.look(live)
+    if (scheduler.nowMs > this.#settledByMs) this.#demandOwners()
+  }
+
+  #demandOwners(): void {
+    const { live } = this.#nemesis
+    demand(this.ownership.hasSettled(live), 'L1', () => `not everything has one owner: ${this.ownership.describe(live)}`)
+  }
+
+  /** Everything is applied, or halted for good, and has its owner. */
+  #hasEnded(): boolean {
+    return this.#world.topic.partitions.every((_, p) => this.#isDone(p)) && this.ownership.hasSettled(this.#nemesis.live)
+  }
+
+  #isDone(partition: number): boolean {
+    const { database, topic } = this.#world
+    const { floor } = database.partitions[partition]!
+    const { startOffset, endOffset } = topic.partitions[partition]!
+    // I11: where events are gone that nobody had processed, the partition halts.
+    return floor >= endOffset - 1n || (floor + 1n < startOffset && this.#halted.has(partition))
+  }
+
+  async #peace(): Promise<void> {
+    const { scheduler, topic, database, oracle } = this.#world
+    const until = scheduler.steps + peaceStepsMax
+    await scheduler.run(() => {
+      this.#look()
+      return scheduler.steps >= until || (scheduler.steps % 8 === 0 && this.#hasEnded())
+    })
+    this.#look()
+    topic.partitions.forEach(({ endOffset }, p) => {
+      const { floor } = database.partitions[p]!
+      demand(this.#isDone(p), 'L1', () => `partition ${p} is stuck at floor ${floor}, the log ends at ${endOffset}`)
+      oracle.complete(p, Number(floor))
+    })
+    this.#demandOwners()
+  }
 }
 
 function countingObserver(counts: Record<string, number>): Observer {

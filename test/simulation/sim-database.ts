@@ -33,17 +33,12 @@ export interface Transaction {
   readonly waitUntilMs: number
 }
 
-/** The broken rules that sit in the database itself; a mutant sets them. */
-export interface DatabaseRules {
-  comparesAndSets: boolean
-  /** Compares with max(row, floor), not with the row alone. */
-  comparesEffective: boolean
-}
+/** Who is told what takes effect, and what is taken back. */
+export type DatabaseWitness = Pick<Oracle, 'floorRaised' | 'committed' | 'rewound' | 'isRefused' | 'delivered'>
 
 export class SimDatabase {
-  readonly rules: DatabaseRules = { comparesAndSets: true, comparesEffective: true }
   readonly partitions: PartitionRows[]
-  readonly oracle: Oracle
+  readonly oracle: DatabaseWitness
   readonly scheduler: Scheduler
   /** Versions of the converter by epoch; the last is active. */
   readonly epochs: string[]
@@ -53,7 +48,7 @@ export class SimDatabase {
   refusedTask: string | undefined
 
   constructor(options: {
-    oracle: Oracle
+    oracle: DatabaseWitness
     scheduler: Scheduler
     tasks: readonly SimTask[]
     partitions: number
@@ -67,7 +62,7 @@ export class SimDatabase {
     const tracked = options.tasks.filter((task) => task.isTracked)
     this.partitions = Array.from({ length: options.partitions }, () => ({
       floor: options.floor,
-      rows: new Map(tracked.map(({ name }) => [name, Array.from({ length: options.queues }, () => -1n)])),
+      rows: new Map(tracked.map(({ name }) => [name, Array.from({ length: options.queues }, () => options.floor)])),
     }))
   }
 
@@ -132,7 +127,7 @@ export class SimDatabase {
       const name = `${advance.partition}/${advance.queue}`
       demand(advance.to > advance.from && !seen.has(name), 'port', () => `advance of ${name} from ${advance.from} to ${advance.to}`)
       seen.add(name)
-      if (this.rules.comparesAndSets && this.#present(transaction.task, advance) !== advance.from) {
+      if (!this.#stands(transaction.task, advance)) {
         throw new ForebayError('FB_FENCED', `task ${transaction.task}: queue ${name} is no longer at ${advance.from}`)
       }
     }
@@ -158,12 +153,11 @@ export class SimDatabase {
       const found = this.partitions[advance.partition]!
       const marks = found.rows.get(task)!
       const before = marks[advance.queue]!
-      if (this.rules.comparesAndSets && this.rules.comparesEffective)
-        demand(
-          advance.to > before,
-          'I5',
-          () => `watermark of ${task} ${advance.partition}/${advance.queue} went from ${before} to ${advance.to}`,
-        )
+      demand(
+        advance.to > before,
+        'I5',
+        () => `watermark of ${task} ${advance.partition}/${advance.queue} went from ${before} to ${advance.to}`,
+      )
       marks[advance.queue] = advance.to
       undos.push(() => void (marks[advance.queue] = before))
     }
@@ -205,10 +199,11 @@ export class SimDatabase {
     return true
   }
 
-  #present(task: string, { partition, queue }: Advance): bigint {
+  /** The row is `from` itself, or it is below and the floor, which vouches for what lies between, is exactly `from`. */
+  #stands(task: string, { partition, queue, from }: Advance): boolean {
     const { floor, rows } = this.partitions[partition]!
     const row = rows.get(task)![queue]!
-    return this.rules.comparesEffective && row < floor ? floor : row
+    return row === from || (row < from && floor === from)
   }
 
   #checkEpoch(epoch: number): void {

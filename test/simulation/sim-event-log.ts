@@ -16,7 +16,11 @@ interface TopicPartition {
   readonly records: EventRecord[]
   startOffset: bigint
   endOffset: bigint
+  /** The floor that lag tools see; anybody may set it. */
+  committed: bigint
 }
+
+export type TopicWitness = Pick<Oracle, 'expect' | 'floorPublished'>
 
 /** The topic itself: what all nodes see. */
 export class SimTopic {
@@ -24,14 +28,14 @@ export class SimTopic {
   readonly #random: Random
   readonly #tasks: readonly SimTask[]
   readonly #keys: number
-  readonly #oracle: Oracle
+  readonly #oracle: TopicWitness
 
   constructor(options: {
     random: Random
     partitions: number
     keys: number
     tasks: readonly SimTask[]
-    oracle: Oracle
+    oracle: TopicWitness
     firstOffset: number
   }) {
     this.#random = options.random
@@ -39,7 +43,12 @@ export class SimTopic {
     this.#keys = options.keys
     this.#oracle = options.oracle
     const first = BigInt(options.firstOffset)
-    this.partitions = Array.from({ length: options.partitions }, () => ({ records: [], startOffset: first, endOffset: first }))
+    this.partitions = Array.from({ length: options.partitions }, () => ({
+      records: [],
+      startOffset: first,
+      endOffset: first,
+      committed: floorBefore(first),
+    }))
   }
 
   /** Appends an event, now and then behind a hole or before a control record. */
@@ -49,14 +58,14 @@ export class SimTopic {
     if (random.chance(0.25)) log.endOffset += BigInt(random.int(1, 3))
     const event = drawEvent(random, { partition, offset: Number(log.endOffset) }, this.#keys, this.#tasks)
     this.#oracle.expect(event)
-    log.records.push({
-      offset: log.endOffset,
-      timestampMs: 1_700_000_000_000 + nowMs,
-      key: Buffer.from(`k${event.key}`),
-      value: encodeEvent(event),
-    })
-    log.endOffset += 1n
+    this.append(partition, { timestampMs: 1_700_000_000_000 + nowMs, key: Buffer.from(`k${event.key}`), value: encodeEvent(event) })
     if (random.chance(0.15)) log.endOffset += 1n
+  }
+
+  append(partition: number, event: Omit<EventRecord, 'offset'>): void {
+    const log = this.partitions[partition]!
+    log.records.push({ offset: log.endOffset, ...event })
+    log.endOffset += 1n
   }
 
   /** Moves the start up to `startOffset`. */
@@ -65,6 +74,13 @@ export class SimTopic {
     if (startOffset <= log.startOffset || startOffset > log.endOffset) return false
     log.startOffset = startOffset
     return true
+  }
+
+  commit(floors: ReadonlyMap<number, bigint>): void {
+    for (const [partition, floor] of floors) {
+      this.#oracle.floorPublished(partition, Number(floor))
+      this.partitions[partition]!.committed = floor
+    }
   }
 
   /** Up to `count` records from `nextOffset` on, and the last offset they pass. */
@@ -86,12 +102,10 @@ export class SimTopic {
 export class SimEventLog implements EventLog {
   readonly #topic: SimTopic
   readonly #wire: Wire
-  readonly #onCommit: (floors: ReadonlyMap<number, bigint>) => void
 
-  constructor(topic: SimTopic, wire: Wire, onCommit: (floors: ReadonlyMap<number, bigint>) => void) {
+  constructor(topic: SimTopic, wire: Wire) {
     this.#topic = topic
     this.#wire = wire
-    this.#onCommit = onCommit
   }
 
   identity(): Promise<LogIdentity> {
@@ -124,7 +138,12 @@ export class SimEventLog implements EventLog {
   }
 
   commit(floors: ReadonlyMap<number, bigint>): Promise<void> {
-    return this.#wire.call('log', 'commit', () => this.#onCommit(floors))
+    return this.#wire.call('log', 'commit', () => this.#topic.commit(floors))
+  }
+
+  /** The published floor, for those who trust it against the rules. */
+  committed(partition: number): bigint {
+    return this.#topic.partitions[partition]!.committed
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
@@ -156,7 +175,7 @@ class SimCursor implements EventCursor {
     try {
       const batch = await this.#wire.call('log', `poll p${this.#partition}`, () => this.#take(generation, faults.random.int(1, 6)), {
         dueMs: scheduler.nowMs + Math.max(1, waitMs),
-        isReady: () => log.endOffset > this.#next || generation !== this.#generation || this.#next < log.startOffset || this.#isClosed,
+        isReady: () => log.endOffset !== this.#next || generation !== this.#generation || this.#next < log.startOffset || this.#isClosed,
       })
       if (generation === this.#generation) {
         this.#next = batch.lastOffset + 1n
@@ -173,13 +192,14 @@ class SimCursor implements EventCursor {
   #take(generation: number, count: number): EventBatch {
     const log = this.#topic.partitions[this.#partition]!
     if (generation !== this.#generation) return { events: [], lastOffset: floorBefore(this.#next) }
-    if (this.#next < log.startOffset) {
+    if (this.#isClosed) return { events: [], lastOffset: floorBefore(this.#next) }
+    if (this.#next < log.startOffset || this.#next > log.endOffset) {
       throw new ForebayError(
         'FB_RETENTION_PASSED',
-        `partition ${this.#partition}: offset ${this.#next} is gone, the log begins at ${log.startOffset}`,
+        `partition ${this.#partition}: offset ${this.#next} is not in the log, which holds ${log.startOffset} to ${log.endOffset}`,
       )
     }
-    if (log.endOffset <= this.#next) return { events: [], lastOffset: floorBefore(this.#next) }
+    if (log.endOffset === this.#next) return { events: [], lastOffset: floorBefore(this.#next) }
     return this.#topic.read(this.#partition, this.#next, count)
   }
 

@@ -13,7 +13,7 @@ export interface Ring {
 
 /** Who watches what goes into rings and what is gone from them. */
 export interface GridWitness {
-  appended(ring: string, entry: Buffer): void
+  appended(ring: string, entry: Buffer, standing: readonly Buffer[]): void
   removed(entry: Buffer, pushers?: readonly Buffer[]): void
   /** Took a sequence that the ring had given before it lost entries: readers may have passed it. */
   hidden(entry: Buffer): void
@@ -99,7 +99,7 @@ export class SimJobGrid implements JobGrid {
     const sent = Buffer.from(entry)
     const effect = () => {
       const arrived = Buffer.from(sent)
-      this.#grid.witness.appended(name, arrived)
+      this.#grid.witness.appended(name, arrived, this.#grid.ring(name).entries)
       return BigInt(this.#grid.append(name, arrived))
     }
     return this.#wire.call('grid', `append ${shortName(name)}`, effect, { canLinger: true })
@@ -159,7 +159,7 @@ export class SimJobGrid implements JobGrid {
 
   destroy({ rings, maps }: UnusedNames): Promise<void> {
     return this.#wire.call('grid', 'destroy', () => {
-      for (const name of rings) this.#grid.rings.delete(name)
+      for (const name of rings) this.#grid.loseRing(name)
       for (const name of maps) this.#grid.maps.delete(name)
     })
   }

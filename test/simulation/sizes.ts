@@ -18,6 +18,8 @@ export interface SimSizes {
   /** Chance of a new event per step while faults happen. */
   readonly produceRate: number
   readonly faultySteps: number
+  /** Whole nodes that find their share by membership, instead of owners and readers that are told. */
+  readonly isClustered: boolean
 }
 
 export function drawSizes(random: Random): SimSizes {
@@ -37,5 +39,6 @@ export function drawSizes(random: Random): SimSizes {
     firstEvents: random.int(3, 25),
     produceRate: 0.02 + random.next() * 0.08,
     faultySteps: random.int(450, 900),
+    isClustered: random.chance(0.3),
   }
 }

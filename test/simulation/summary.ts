@@ -1,6 +1,5 @@
 /** Many schedules, summed up. */
 import { runSchedule } from './schedule.ts'
-import type { Mutation } from './schedule.ts'
 
 export interface Summary {
   readonly schedules: number
@@ -9,28 +8,27 @@ export interface Summary {
   readonly medianFaults: number
   readonly seconds: number
   readonly counts: Readonly<Record<string, number>>
-  readonly violations: readonly { seed: number; violation: string }[]
+  readonly violations: readonly { seed: number; rule: string; violation: string }[]
 }
 
 export interface SummaryOptions {
   readonly firstSeed: number
   readonly schedules: number
-  readonly mutate?: Mutation | undefined
   readonly stopsAtViolation?: boolean
 }
 
-export async function summarise({ firstSeed, schedules, mutate, stopsAtViolation = false }: SummaryOptions): Promise<Summary> {
+export async function summarise({ firstSeed, schedules, stopsAtViolation = false }: SummaryOptions): Promise<Summary> {
   const startMs = performance.now()
   const counts: Record<string, number> = {}
   const steps: number[] = []
   const faults: number[] = []
-  const violations: { seed: number; violation: string }[] = []
+  const violations: { seed: number; rule: string; violation: string }[] = []
   for (let seed = firstSeed; seed < firstSeed + schedules; seed++) {
-    const result = await runSchedule(seed, { mutate })
+    const result = await runSchedule(seed)
     steps.push(result.steps)
     faults.push(result.faults)
     for (const [name, count] of Object.entries(result.counts)) counts[name] = (counts[name] ?? 0) + count
-    if (result.violation !== undefined) violations.push({ seed, violation: result.violation })
+    if (result.violation !== undefined) violations.push({ seed, rule: result.rule ?? '', violation: result.violation })
     if (stopsAtViolation && violations.length > 0) break
     // Whoever runs this gets a turn between two schedules.
     await new Promise((resolve) => setImmediate(resolve))

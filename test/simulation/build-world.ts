@@ -1,0 +1,60 @@
+/** The world of one seed: sizes, servers, and those who watch them. */
+import { queueOf } from '../../src/ingest/converter.ts'
+import { lowestWatermark } from '../../src/offsets/ledger.ts'
+import { Faults, losses } from './faults.ts'
+import { Oracle } from './oracle.ts'
+import { Random } from './random.ts'
+import { RepairWatch } from './repair-watch.ts'
+import { Scheduler } from './scheduler.ts'
+import { SimDatabase } from './sim-database.ts'
+import { SimTopic } from './sim-event-log.ts'
+import { SimGrid } from './sim-job-grid.ts'
+import { scopeOf, secret } from './sim-parts.ts'
+import { drawSizes } from './sizes.ts'
+import type { SimSizes } from './sizes.ts'
+
+/** What loses something, and what may make three nodes write into one ring at once. */
+const disabledWithoutLoss = [...losses, 'crash', 'falseDeath', 'upgrade', 'pause', 'cutPort', 'duplicate', 'retentionPast', 'foreignEntry']
+
+export interface BuiltWorld {
+  readonly random: Random
+  readonly sizes: SimSizes
+  readonly faults: Faults
+  readonly scheduler: Scheduler
+  readonly oracle: Oracle
+  readonly repairs: RepairWatch
+  readonly topic: SimTopic
+  readonly grid: SimGrid
+  readonly database: SimDatabase
+  /** Converter version of each epoch; grows with an upgrade. */
+  readonly versions: string[]
+  /** Nothing is ever lost and nobody takes over: no repair may happen. */
+  readonly isLossless: boolean
+}
+
+export function buildWorld(seed: number): BuiltWorld {
+  const random = new Random(seed)
+  const sizes = drawSizes(random)
+  const faults = new Faults(random)
+  const scheduler = new Scheduler(random)
+  scheduler.haste = 0.02 + random.next() * 0.2
+  const isLossless = random.chance(0.25)
+  if (isLossless) faults.disable(disabledWithoutLoss)
+  const versions = ['v1']
+  const { tasks, partitions, queues, linesBytesMax, windowSegmentsMax, firstOffset } = sizes
+  const watermarkOf = (partition: number, queue: number): bigint => lowestWatermark(database.view(partition), queue)
+  const repairs = new RepairWatch({ watermarkOf, windowSegmentsMax })
+  const versionOf = (scope: string) => versions.find((_, i) => scope === scopeOf(i + 1))
+  const oracle = new Oracle({ repairs, tasks, queueOfKey: (key) => queueOf(key, queues), secret, versionOf, linesBytesMax })
+  const topic = new SimTopic({ random, partitions, keys: sizes.keys, tasks, oracle, firstOffset })
+  for (let i = 0; i < sizes.firstEvents; i++) topic.produce(random.int(0, partitions - 1), 0)
+  const grid = new SimGrid(sizes.capacity, {
+    appended: (ring, entry, standing) => oracle.appended(ring, entry, standing),
+    removed: (entry, pushers) => repairs.removed(entry, pushers),
+    hidden: (entry) => repairs.hidden(entry),
+  })
+  const floor = BigInt(firstOffset) - 1n
+  const database = new SimDatabase({ oracle, scheduler, tasks, partitions, queues, floor, version: versions[0]! })
+  for (let p = 0; p < partitions; p++) oracle.floorRaised(p, firstOffset - 1)
+  return { random, sizes, faults, scheduler, oracle, repairs, topic, grid, database, versions, isLossless }
+}

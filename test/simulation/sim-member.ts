@@ -1,0 +1,77 @@
+/** One incarnation of a whole node: the real `Node` with the real `Membership`, which find their share by themselves. */
+import { isForebayError } from '../../src/errors.ts'
+import type { PartitionOwner } from '../../src/ingest/partition-owner.ts'
+import { Membership } from '../../src/node/membership.ts'
+import { Node } from '../../src/node/node.ts'
+import type { QueueReader } from '../../src/work/queue-reader.ts'
+import { convertingOf, portsOf, scopeOf, secret, tasksOf } from './sim-parts.ts'
+import type { SimWorld } from './sim-parts.ts'
+import type { Wire } from './wire.ts'
+
+export class SimMember {
+  readonly wire: Wire
+  readonly epoch: number
+  /** It stopped by itself: asked to, or because its epoch was closed. */
+  isEnded = false
+  readonly #node: Node
+  readonly #world: SimWorld
+  readonly #stop = new AbortController()
+
+  constructor(world: SimWorld, wire: Wire, epoch: number, version: string) {
+    this.#world = world
+    this.wire = wire
+    this.epoch = epoch
+    const { sizes } = world
+    const scope = scopeOf(epoch)
+    const ports = portsOf(world, wire, epoch)
+    const info = { epoch, http: null, pid: 1, isEligible: true }
+    const membership = new Membership(ports, { id: wire.name, scope }, info)
+    this.#node = new Node(
+      { ...ports, membership },
+      {
+        ...convertingOf(world),
+        id: wire.name,
+        scope,
+        secret,
+        partitions: sizes.partitions,
+        windowSegmentsMax: sizes.windowSegmentsMax,
+        lingerMs: sizes.lingerMs,
+        tasks: tasksOf(world, wire, version),
+      },
+    )
+    this.#run().catch(world.onDeath)
+  }
+
+  get partOwners(): PartitionOwner[] {
+    return [...this.#node.owners.values()].flatMap(({ part }) => (part === undefined ? [] : [part]))
+  }
+
+  get partReaders(): readonly QueueReader[] {
+    return this.#node.readers
+  }
+
+  /** Partitions it holds for its own, halted ones too. */
+  get partitions(): number[] {
+    return [...this.#node.owners.keys()]
+  }
+
+  async #run(): Promise<void> {
+    try {
+      await this.#node.run(this.#stop.signal)
+    } catch (error) {
+      if (!isForebayError(error, 'FB_EPOCH_CLOSED')) throw error
+    }
+    this.isEnded = true
+  }
+
+  /** SIGTERM. */
+  stop(): void {
+    this.#stop.abort()
+  }
+
+  /** The process is gone: nothing it waits for ever settles. */
+  crash(): void {
+    this.wire.sever()
+    this.#world.grid.listeners.delete(this.wire.node)
+  }
+}

@@ -1,0 +1,94 @@
+/** What both kinds of simulated nodes are made of: the world they live in, their ports, their tasks. */
+import type { ConverterOptions } from '../../src/ingest/converter.ts'
+import type { NodeTask } from '../../src/node/node.ts'
+import type { Ledger } from '../../src/offsets/ledger.ts'
+import type { Observer } from '../../src/observer.ts'
+import type { RunningSink } from '../../src/sinks/sink.ts'
+import type { RepairWatch } from './repair-watch.ts'
+import { SimClock } from './sim-clock.ts'
+import type { SimDatabase } from './sim-database.ts'
+import { SimEventLog } from './sim-event-log.ts'
+import type { SimTopic } from './sim-event-log.ts'
+import { SimJobGrid } from './sim-job-grid.ts'
+import type { SimGrid } from './sim-job-grid.ts'
+import { SimLedger, encodeJob, simEphemeralSink, simSink } from './sim-ledger.ts'
+import type { SimSizes } from './sizes.ts'
+import { lineOf } from './workload.ts'
+import type { Wire } from './wire.ts'
+
+export interface SimWorld {
+  readonly topic: SimTopic
+  readonly grid: SimGrid
+  readonly database: SimDatabase
+  readonly sizes: SimSizes
+  readonly observer: Observer
+  readonly repairs: RepairWatch
+  readonly onHalt: (partition: number) => void
+  readonly onDeath: (error: unknown) => void
+}
+
+export const secret = 'simulation'
+export const scopeOf = (epoch: number): string => `sim.s.t.e${epoch}`
+
+type SimEventValue = [number | null, number[], number]
+
+/** The servers as one incarnation of a node sees them. */
+export function portsOf(world: SimWorld, wire: Wire, epoch: number) {
+  return {
+    clock: new SimClock(wire),
+    log: new SimEventLog(world.topic, wire),
+    grid: new SimJobGrid(world.grid, wire),
+    ledger: new SimLedger(world.database, wire, epoch) as Ledger,
+    observer: watchRepairs(world, wire.name, scopeOf(epoch)),
+  }
+}
+
+export function tasksOf(world: SimWorld, wire: Wire, version: string): NodeTask[] {
+  const { sizes, database } = world
+  return sizes.tasks.map((task, index) => ({
+    name: task.name,
+    everyMs: task.everyMs,
+    rowsMax: task.rowsMax ?? 1000,
+    bytesMax: task.bytesMax ?? 100_000,
+    isTracked: task.isTracked,
+    sink: (task.isTracked ? simSink(database, wire, task.name) : simEphemeralSink(database, wire, task.name)) as RunningSink,
+    convert: (event, at) => {
+      const [, jobs, fill] = event as SimEventValue
+      const count = jobs[index]!
+      if (count === -1) throw new Error('this event cannot be converted')
+      if (count === -2) return ['unencodable']
+      return Array.from({ length: count }, (_, ordinal) => lineOf(`${task.name}/${at.partition}/${at.offset}/${ordinal}`, fill, version))
+    },
+    encode: (job) => encodeJob(job as string),
+  }))
+}
+
+export function convertingOf({ sizes }: SimWorld): Omit<ConverterOptions, 'tasks'> {
+  return {
+    decode: (value) => JSON.parse(value.toString()) as unknown,
+    key: (event) => {
+      const [name] = event as SimEventValue
+      if (name === null) throw new Error('this event has no key')
+      return `k${name}`
+    },
+    queues: sizes.queues,
+    eventBytesMax: 10_000,
+    linesBytesMax: sizes.linesBytesMax,
+  }
+}
+
+/** What an owner says when it makes queues again, told to the watch too. */
+function watchRepairs({ observer, repairs, onHalt }: SimWorld, node: string, scope: string): Observer {
+  return {
+    ...observer,
+    count: (name, by, label) => {
+      if (name === 'halts') onHalt(Number(label))
+      observer.count(name, by, label)
+    },
+    log: (level, message, fields) => {
+      const partition = /^partition (\d+): the grid lost jobs/.exec(message)?.[1]
+      if (partition !== undefined) repairs.repaired(node, scope, Number(partition), fields!['queues'] as number[])
+      observer.log(level, message, fields)
+    },
+  }
+}
