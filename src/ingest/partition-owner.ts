@@ -280,6 +280,7 @@ export class PartitionOwner {
   async #settleUntil(signal: AbortSignal): Promise<void> {
     const { clock, observer } = this.#ports
     const backoff = new Backoff()
+    let trouble: string | undefined
     while (!signal.aborted) {
       const isBusy = this.#outboxes.some((outbox) => outbox.windowSegments > 0 || !outbox.isIdle)
       await clock.sleep(isBusy ? settleMs : idleSettleMs, signal)
@@ -289,9 +290,13 @@ export class PartitionOwner {
         await this.#repairFlagged()
         await this.#keepTails()
         backoff.reset()
+        trouble = undefined
       } catch (error) {
         if (!isForebayError(error) || error.policy !== 'retry') throw error
-        observer.log('warn', `partition ${this.partition}: ${sentenceOf(error)}`, { code: error.code })
+        const sentence = sentenceOf(error)
+        // Once for as long as it lasts.
+        observer.log(sentence === trouble ? 'debug' : 'warn', `partition ${this.partition}: ${sentence}`, { code: error.code })
+        trouble = sentence
         await clock.sleep(backoff.next(), signal)
       }
     }
