@@ -25,6 +25,7 @@ interface ApplyOptions extends RoutingOptions {
 }
 
 const joinWaitMs = 15_000
+const aloneWaitMs = 3000
 const planExamples = `
 Examples:
   forebay routing plan                            of the run in this folder, or config/forebay.yaml
@@ -177,16 +178,23 @@ async function apply(options: ApplyOptions): Promise<void> {
     fingerprint: found.configured,
     fileHash,
     requestedBy: requester(),
-    timeoutMs: timeout.value,
+    // Without a node nothing moves, so one look is enough; the grace is for a node that just stopped.
+    timeoutMs: found.running.length > 0 ? timeout.value : Math.min(timeout.value, aloneWaitMs),
     signal: stopping.signal,
     onWaiting: tellOnce(),
-    reasons: () => reasonsOf(found.running),
+    reasons: () => reasonsAgainst(found),
   })
   const nodes = await joined(target, database, epoch.epoch, found.waiting.length > 0)
   print(options, { pipeline: pipeline.name, epoch: epoch.epoch, isApplied: true, nodes }, [
     epoch.cutSentence ?? `epoch ${epoch.epoch} has the routing of the configuration`,
     nodes.length > 0 ? `it is run by ${nodes.join(', ')}` : 'no node runs it yet: start nodes with this configuration',
   ])
+}
+
+async function reasonsAgainst({ running, changes }: RoutingPlan): Promise<readonly string[]> {
+  if (running.length > 0) return reasonsOf(running)
+  const settings = changes.map(({ field, was }) => `${field} ${was}`).join(', ')
+  return [`No node runs that could drain it: start one with ${settings}.`]
 }
 
 function refuseWithoutNodes({ running, waiting, changes }: RoutingPlan, { withoutNodes = false }: ApplyOptions): void {

@@ -40,7 +40,7 @@ const good = () =>
 describe('forebay', () => {
   it('shows its commands, and examples for each', async () => {
     expect(await runCommand(['--help'])).toBe(0)
-    for (const command of ['start', 'check-config', 'status']) {
+    for (const command of ['start', 'check-config', 'status', 'routing', 'reset']) {
       expect(out).toContain(command)
       expect(await runCommand([command, '--help'])).toBe(0)
       expect(out).toContain(`  forebay ${command}`)
