@@ -162,7 +162,7 @@ async function perform({ target, database, identity, plan, found, timeoutMs }: P
   }
   if (!isDrained) return database.use('resetting', (client) => performReset(client, whole))
   using stopping = stopOnSignal()
-  return cutWhenDrained({
+  return await cutWhenDrained({
     database,
     clock: new SystemClock(),
     pipeline: pipeline.name,

@@ -194,7 +194,7 @@ async function performed(partitions: readonly PartitionReset[], change: { url?: 
   const [stored] = await ask<{ cluster: string; topic_id: string | null }>(database.url, 'select cluster, topic_id from forebay.pipelines')
   const fingerprint = fingerprintOf(nodeSettings({ url: database.url }), pipeline)
   const identity = { cluster: stored!.cluster, topicId: stored!.topic_id, partitions: 2 }
-  return pool.use('resetting', (client) =>
+  return await pool.use('resetting', (client) =>
     performReset(client, { pipeline: 'items', topic: 'items', identity, fingerprint, fileHash: null, partitions, truncations: [] }),
   )
 }
