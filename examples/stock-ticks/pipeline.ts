@@ -1,7 +1,8 @@
 /**
- * Stock trades: every trade into a table, the latest price of each symbol to WebSocket clients, and one candle a symbol and minute.
+ * Stock trades: every trade into a table, the latest price of each symbol to WebSocket clients, one candle a symbol and minute, and
+ * one summary a symbol and day once the market has closed.
  */
-import { definePipeline, json, postgresTable, webSocket } from 'forebay'
+import { cron, definePipeline, json, postgresTable, webSocket } from 'forebay'
 import * as z from 'zod'
 
 const minuteMs = 60_000
@@ -29,6 +30,18 @@ const lastCloses = `
     json_build_object('symbol', symbol, 'price_e4', close_e4, 'ms_since_midnight', minute * ${minuteMs}) as value
   from candles
   order by symbol, minute desc`
+
+/** The day's first and last prices, extremes and sums, from its candles; a second run for the same day gives the same rows. */
+const summarise = `
+  insert into daily_summary (day, symbol, open_e4, high_e4, low_e4, close_e4, volume, trades)
+  select $1::date, symbol, (array_agg(open_e4 order by minute))[1], max(high_e4), min(low_e4), (array_agg(close_e4 order by minute desc))[1],
+    sum(volume), sum(trades)
+  from candles group by symbol
+  on conflict (day, symbol) do update set open_e4 = excluded.open_e4, high_e4 = excluded.high_e4, low_e4 = excluded.low_e4,
+    close_e4 = excluded.close_e4, volume = excluded.volume, trades = excluded.trades`
+
+const newYork = 'America/New_York'
+const dayInNewYork = new Intl.DateTimeFormat('en-CA', { timeZone: newYork })
 
 export default definePipeline({
   name: 'stock-ticks',
@@ -95,5 +108,11 @@ export default definePipeline({
         trades: 1,
       }),
     },
+  },
+  cron: {
+    // Five minutes after the close, for the trades that are still on their way.
+    closeDay: cron('0 5 16 * * 1-5', { timezone: newYork, missed: 'once' }, async ({ sql, scheduledAt }) => {
+      await sql(summarise, [dayInNewYork.format(scheduledAt)])
+    }),
   },
 })

@@ -23,3 +23,16 @@ create table if not exists candles (
   trades bigint not null,
   primary key (symbol, minute)
 );
+
+-- One row a symbol and trading day, written after the close by the cron task closeDay.
+create table if not exists daily_summary (
+  day date not null,
+  symbol text not null,
+  open_e4 bigint not null,
+  high_e4 bigint not null,
+  low_e4 bigint not null,
+  close_e4 bigint not null,
+  volume bigint not null,
+  trades bigint not null,
+  primary key (day, symbol)
+);

@@ -64,12 +64,16 @@ function textOf({ config, pipeline, tasks, memory, partitions }: Report): string
     ([key, value, source]) => `${key.padEnd(widths[0]!)}  ${value.padEnd(widths[1]!)}  ${paint(process.stdout, 'dim', source)}`,
   )
   const taskLines = tasks.map((task) => `  ${task.name}  every ${durationText(task.everyMs)}  into ${sinkText(task)}`)
+  const cronLines = pipeline.cron.map(
+    ({ name, expression, timezone, missed }) => `  ${name}  cron ${expression} ${timezone}, missed ${missed}`,
+  )
   const member = memory.memberBytes === null ? '' : `, ${sizeText(memory.memberBytes)} in one member with the others it may lose gone`
   return [
     ...lines,
     '',
     `pipeline ${pipeline.name}, version ${pipeline.version}, topic ${pipeline.source.topic}`,
     ...taskLines,
+    ...cronLines,
     `memory at worst with ${partitions} partitions: grid ${sizeText(memory.gridBytes)}${member}; buffers of a node that owns everything ${sizeText(memory.nodeBytes)}`,
     paint(process.stdout, 'green', 'the configuration is right'),
     '',
@@ -82,6 +86,7 @@ function jsonOf({ config, pipeline, tasks, memory, partitions }: Report) {
     values: Object.fromEntries(effectiveValues(config).map(({ key, value, source }) => [key, { value: value ?? null, source }])),
     pipeline: { name: pipeline.name, version: pipeline.version, topic: pipeline.source.topic },
     tasks: tasks.map(({ name, everyMs, rowsMax, bytesMax, sink }) => ({ name, everyMs, rowsMax, bytesMax, sink: sink.kind })),
+    cron: pipeline.cron.map(({ name, expression, timezone, missed }) => ({ name, expression, timezone, missed })),
     memory: { partitions, ...memory },
     warnings: config.warnings,
   }

@@ -2,7 +2,7 @@
  * What must compile and what must not. Never run: the type check fails when a line below stops being an error.
  */
 import * as z from 'zod'
-import { bytes, definePipeline, json, postgresTable, webSocket } from '../../src/index.ts'
+import { bytes, cron, definePipeline, json, postgresTable, webSocket } from '../../src/index.ts'
 
 const trade = z.object({ symbol: z.string(), ms: z.number(), size: z.number(), note: z.string().nullish() })
 const source = { topic: 'trades', decode: json(trade) }
@@ -44,6 +44,29 @@ definePipeline({
   key: (e) => String(e.length.toFixed()),
   tasks: { a: { every: '1s', sink: postgresTable('t', { columns: { n: 'int' } }), convert: (e) => ({ n: e.length }) } },
 })
+definePipeline({
+  name: 'scheduled',
+  source,
+  tasks: { a: { every: '1s', sink: table(), convert: (t) => ({ symbol: t.symbol, n: 1 }) } },
+  cron: {
+    close: cron('0 5 16 * * 1-5', { timezone: 'America/New_York', missed: 'all', timeout: '5m' }, async ({ sql, scheduledAt, attempt, signal }) => {
+      const rows = await sql<{ n: number }>`select ${attempt}::int as n where ${scheduledAt} < now()`
+      signal.throwIfAborted()
+      await sql('insert into t values ($1)', [rows[0]?.n])
+    }),
+    tick: cron('* * * * *', {}, () => undefined),
+  },
+})
+// @ts-expect-error a policy that does not exist
+cron('* * * * *', { missed: 'twice' }, () => undefined)
+// @ts-expect-error a timeout without unit
+cron('* * * * *', { timeout: '5' }, () => undefined)
+// @ts-expect-error an option that does not exist
+cron('* * * * *', { zone: 'UTC' }, () => undefined)
+// @ts-expect-error rows are known only by the type that is given
+cron('* * * * *', {}, async ({ sql }) => void (await sql`select 1 as n`)[0]!.n.toFixed())
+// @ts-expect-error a cron task that cron did not make
+definePipeline({ name: 'x', source, tasks: { a: { every: '1s', sink: table(), convert: (t) => ({ symbol: t.symbol, n: 1 }) } }, cron: { close: '* * * * *' } })
 
 // @ts-expect-error a field the event does not have
 definePipeline({ name: 'x', source, tasks: { a: { every: '1s', sink: table(), convert: (t) => ({ symbol: t.symbl, n: 1 }) } } })
