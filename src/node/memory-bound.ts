@@ -19,7 +19,7 @@ const fetchBytesFactor = 3 + 2
  */
 const draftBytesFactor = 2 * 4 + 2
 /** Line offsets and times that a reader decodes out of a segment beside its bytes, for lines of 50 bytes. */
-const decodedShare = 1.15
+const decodedShare = 1.2
 /** A read of a ring comes in as pieces of the socket and is put together from them. */
 const readBytesFactor = 2
 /** A member needs room for its own objects and for copies in migration. */
