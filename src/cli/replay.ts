@@ -23,7 +23,7 @@ Examples:
 
 The range begins at --from and ends before --to, at the latest at the floor: what lies above it may still be on its way. Offsets and
 times are those of the event log. A replay has a cursor, a connection and progress of its own and yields to the live pipeline
-(lowest priority, small batches, a rest after each). WebSocket tasks are not replayed.
+(low priority, small batches, a rest after each). WebSocket tasks are not replayed.
 
 Exit codes: 0 done, or nothing differs, or everything that was missing is written; 1 the table differs; 64 wrong command line; 69 a
 server is away; 74 the log no longer holds the range; 75 stopped (resume it), or another one is under way.`
@@ -64,13 +64,13 @@ async function runReplayCommand(options: ReplayCommandOptions): Promise<void> {
   if (resume !== undefined && given.length > 0)
     throw new ForebayError(
       'FB_USAGE',
-      `--resume goes on as the replay was asked for; leave out ${given.map((name) => `--${name}`).join(', ')}`,
+      `--resume goes on as the replay was asked for; leave out ${given.map((name) => `--${name === 'dryRun' ? 'dry-run' : name}`).join(', ')}`,
     )
   const target = await openTarget({ ...(config === undefined ? {} : { config }), ...(runFile === undefined ? {} : { runFile }) })
   const request = resume === undefined ? replayRequest(options, target.pipeline, target.tasks) : undefined
   for (const warning of target.config.warnings) process.stderr.write(`${paint(process.stderr, 'yellow', 'warning:')} ${warning}\n`)
   // The live pipeline comes first wherever both want the processor.
-  setPriority(constants.priority.PRIORITY_LOW)
+  setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
   using stopping = stopOnSignal()
   // Loaded late: the clients of the servers are of no use to a wrong command line.
   const { replayInto, resumeReplay, dryRunReplay, verifyTables } = await import('./replay-actions.ts')

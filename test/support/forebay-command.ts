@@ -1,0 +1,64 @@
+/** Runs `forebay` as a user would, in a process of its own, on a pipeline of small items. */
+import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import type { EventSettings } from '../../src/node/settings.ts'
+
+const root = resolve(import.meta.dirname, '../..')
+
+export interface CommandResult {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface RunningCommand {
+  readonly child: ChildProcess
+  readonly ended: Promise<CommandResult>
+}
+
+export interface CommandFolder extends Disposable {
+  start(...args: string[]): RunningCommand
+  run(...args: string[]): Promise<CommandResult>
+  /** Runs with --json and parses standard output; the exit code must be `code`. */
+  json<T>(code: number, ...args: string[]): Promise<T>
+}
+
+/** `choice` is the code of the argument of `itemsPipeline`, such as `{ topic: 'x' }`. */
+export function commandFolder(choice: object, { url, events }: { url: string; events?: EventSettings }): CommandFolder {
+  const dir = mkdtempSync(join(tmpdir(), 'forebay-command-'))
+  const support = join(root, 'test/support/live-node.ts')
+  writeFileSync(
+    join(dir, 'pipeline.ts'),
+    `import { itemsPipeline } from ${JSON.stringify(support)}\nexport default itemsPipeline(${JSON.stringify(choice)})\n`,
+  )
+  const log = events?.kind === 'kafka' ? { kind: 'kafka', brokers: events.brokers } : { kind: 'postgres' }
+  writeFileSync(join(dir, 'forebay.yaml'), JSON.stringify({ pipeline: './pipeline.ts', events: log }))
+  const start = (...args: string[]): RunningCommand => {
+    const child = spawn(
+      process.execPath,
+      ['--import', join(root, 'node_modules/tsx/dist/loader.mjs'), join(root, 'src/cli/main.ts'), ...args, '-c', 'forebay.yaml'],
+      { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, FOREBAY_DATABASE_URL: url } },
+    )
+    let stdout = ''
+    let stderr = ''
+    child.stdout!.on('data', (part: Buffer) => (stdout += part.toString()))
+    child.stderr!.on('data', (part: Buffer) => (stderr += part.toString()))
+    const ended = new Promise<CommandResult>((done) => child.once('close', (code) => done({ code, stdout, stderr })))
+    return { child, ended }
+  }
+  const run = (...args: string[]) => start(...args).ended
+  return {
+    start,
+    run,
+    json: async <T>(code: number, ...args: string[]) => {
+      const result = await run(...args, '--json')
+      if (result.code !== code)
+        throw new Error(`forebay ${args.join(' ')} ended with ${result.code}, not ${code}:\n${result.stderr}\n${result.stdout}`)
+      return JSON.parse(result.stdout) as T
+    },
+    [Symbol.dispose]: () => rmSync(dir, { recursive: true, force: true }),
+  }
+}
