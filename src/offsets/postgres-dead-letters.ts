@@ -32,7 +32,7 @@ export class PostgresDeadLetters implements DeadLetters<PostgresTransaction> {
     return this.#database.use('reading dead letters', async (client) => {
       const counted = await client.query<{ total: string }>(`select count(*) as total from forebay.dead_letters where ${where}`, values)
       const { rows } = await client.query<LetterRecord>(
-        `select ${columns} from forebay.dead_letters where ${where} order by partition, "offset", ordinal, id limit ${countMax}`,
+        `select ${columns} from forebay.dead_letters where ${where} order by partition, dead_letters."offset", ordinal, dead_letters.id limit ${countMax}`,
         values,
       )
       return { total: Number(counted.rows[0]?.total), letters: rows.map((row) => ({ ...row, offset: BigInt(row.offset) })) }
