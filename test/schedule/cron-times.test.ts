@@ -101,11 +101,11 @@ describe('Times of a cron expression', () => {
           const task = nodeCron.createTask(expression, () => undefined, { timezone: newYork })
           void task.destroy()
           const wanted: number[] = []
-          for (let at = start + 1000; at <= start + 240_000; at += 1000) if (task.match(new Date(at))) wanted.push(at)
-          expect(timesOf(expression, newYork).latest(start, start + 240_000, 1000)).toEqual(wanted)
+          for (let at = start + 1000; at <= start + 130_000; at += 1000) if (task.match(new Date(at))) wanted.push(at)
+          expect(timesOf(expression, newYork).latest(start, start + 130_000, 1000)).toEqual(wanted)
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 25 },
     )
   })
 
