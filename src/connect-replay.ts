@@ -18,7 +18,7 @@ import { Parts } from './node/parts.ts'
 import { linesBytesMaxOf } from './node/settings.ts'
 import type { NodeSettings } from './node/settings.ts'
 import { PostgresCheckSession } from './offsets/postgres-check-session.ts'
-import { PostgresReplayLedger, readLedgerState } from './offsets/postgres-replay-ledger.ts'
+import { PostgresReplayLedger, beginningOf, readLedgerState } from './offsets/postgres-replay-ledger.ts'
 import type { LedgerState } from './offsets/postgres-replay-ledger.ts'
 import { PostgresReplayProgress, insertReplay, selectReplays } from './offsets/postgres-replays.ts'
 import type { NewReplay } from './offsets/postgres-replays.ts'
@@ -229,12 +229,19 @@ function sessionOptions({ database }: NodeSettings, applicationName: string): Om
   return { url, applicationName, statementTimeoutMs, lockTimeoutMs }
 }
 
-/** Where log and pipeline begin, in every partition. */
-export async function historiesOf({ log, state }: ReplayBase): Promise<History[]> {
+/** The floors above which `table` holds its rows, by partition, where they are known. */
+export function beganAtOf({ state }: ReplayBase, table: TaskTable): ReadonlyMap<number, bigint> {
+  return beginningOf(state, sqlNameOf(table))
+}
+
+/** Where the log and the rows of `table` begin, in every partition. */
+export async function historiesOf(base: ReplayBase, table: TaskTable): Promise<History[]> {
+  const { log, state } = base
+  const beganAt = beganAtOf(base, table)
   const histories: History[] = []
   for (const partition of state.floors.keys()) {
     const { startOffset } = await log.range(partition)
-    histories.push({ partition, startOffset, beganAt: state.beganAt.get(partition) ?? null })
+    histories.push({ partition, startOffset, beganAt: beganAt.get(partition) ?? null })
   }
   return histories
 }

@@ -1,5 +1,6 @@
 /** What `forebay replay` does once its command line is understood. */
 import {
+  beganAtOf,
   createReplay,
   historiesOf,
   keyFilterOf,
@@ -16,6 +17,7 @@ import { ForebayError } from '../errors.ts'
 import { Parts } from '../node/parts.ts'
 import { dryRun } from '../replay/dry-run.ts'
 import type { Findings } from '../replay/findings.ts'
+import type { Progress } from '../replay/progress.ts'
 import { runReplay } from '../replay/replay-run.ts'
 import { offsetCount, resolveRanges, sinceBeginning } from '../replay/replay-range.ts'
 import type { ReplayRange } from '../replay/replay-range.ts'
@@ -150,11 +152,9 @@ export async function verifyTables(context: ReplayContext, request: ReplayReques
   await using parts = new Parts()
   const base = await open(context, parts)
   if (isRepair) checkVersion(base)
-  const whole = await resolve(context, base, request)
-  const ranges = whole.map((range) => sinceBeginning(range, base.state.beganAt.get(range.partition)))
+  const ranges = await resolve(context, base, request)
   const all: Findings[] = []
   for (const task of tasks) all.push(await verifyTable(context, request, base, { ranges, table: tableLike(task, request.into) }, parts))
-  noteBeginning(all, whole, ranges)
   if (context.isJson) print({ ranges: ranges.map(rangeJson), tables: all.map(findingsJson) })
   else process.stdout.write(all.map(findingsText).join(''))
   const wrong = all.filter(({ isRight }) => !isRight)
@@ -165,10 +165,12 @@ async function verifyTable(
   { showMax, isJson, signal }: ReplayContext,
   { mode, key, into }: ReplayRequest,
   base: ReplayBase,
-  { ranges, table }: { ranges: readonly ReplayRange[]; table: TaskTable },
+  { ranges: whole, table }: { ranges: readonly ReplayRange[]; table: TaskTable },
   parts: Parts,
 ): Promise<Findings> {
   const isRepair = mode === 'repair'
+  const beganAt = into === undefined ? beganAtOf(base, table) : undefined
+  const ranges = whole.map((range) => sinceBeginning(range, beganAt?.get(range.partition)))
   const { session, ledger, check } = await openCheck(base, table, { isRepair, isOfKey: key !== undefined }, parts)
   using bar = new ReplayBar({ isQuiet: isJson })
   const ports = { log: base.log, clock: base.clock, session, ledger, converter: base.converter }
@@ -178,11 +180,15 @@ async function verifyTable(
     ranges,
     filter: key === undefined ? undefined : keyFilterOf(base, key),
     listMax: showMax,
-    onProgress: (progress: Parameters<typeof bar.show>[0]) => bar.show(progress),
+    onProgress: (progress: Progress) => bar.show(progress),
   }
-  if (check.kind === 'plain') return verifyPlain(ports, check.of, { ...verifyRun, isRepair }, signal)
-  const histories = into === undefined ? await historiesOf(base) : undefined
-  return verifyMerged(ports, check.of, { ...verifyRun, histories }, signal)
+  const histories = into === undefined && check.kind === 'merged' ? await historiesOf(base, table) : undefined
+  const findings =
+    check.kind === 'plain'
+      ? await verifyPlain(ports, check.of, { ...verifyRun, isRepair }, signal)
+      : await verifyMerged(ports, check.of, { ...verifyRun, histories }, signal)
+  noteBeginning(findings, whole, ranges)
+  return findings
 }
 
 /** A merged row does not tell which part of it is missing. */
@@ -212,11 +218,11 @@ function adviceOf({ task, table, missing, mended, extra, different }: Findings, 
   return `table ${table} of task ${task}: ${parts.join('; ')}`
 }
 
-function noteBeginning(all: readonly Findings[], whole: readonly ReplayRange[], ranges: readonly ReplayRange[]): void {
+function noteBeginning(findings: Findings, whole: readonly ReplayRange[], ranges: readonly ReplayRange[]): void {
   const cut = ranges.filter((range, i) => range.firstOffset > whole[i]!.firstOffset && offsetCount(whole[i]!) > 0)
   if (cut.length === 0) return
   const where = cut.map(({ partition, firstOffset }) => `partition ${partition} at offset ${firstOffset}`).join(', ')
-  for (const findings of all) findings.notes.push(`the pipeline began, or was reset to, ${where}: what lies below is not compared`)
+  findings.notes.push(`its rows begin, since the pipeline's first start or a reset, in ${where}: what lies below is not compared`)
 }
 
 function checkVersion({ state, pipeline }: ReplayBase): void {

@@ -19,8 +19,20 @@ export interface LedgerState {
   readonly topic: string
   readonly topicId: string | null
   readonly floors: ReadonlyMap<number, bigint>
-  /** Floors at which the pipeline began, or was last reset to; by partition, where they are known. */
-  readonly beganAt: ReadonlyMap<number, bigint>
+  /** Where the pipeline began, and each reset that emptied tables; the newest first. */
+  readonly beginnings: readonly Beginning[]
+}
+
+interface Beginning {
+  /** Floors, by partition. */
+  readonly floors: ReadonlyMap<number, bigint>
+  /** Tables, as SQL names them; null: every table. */
+  readonly tables: readonly string[] | null
+}
+
+/** The floors above which `table` holds its rows, by partition, where they are known. */
+export function beginningOf({ beginnings }: LedgerState, table: string): ReadonlyMap<number, bigint> {
+  return beginnings.find(({ tables }) => tables === null || tables.includes(table))?.floors ?? new Map<number, bigint>()
 }
 
 interface StateRow {
@@ -52,9 +64,10 @@ export async function readLedgerState(client: pg.ClientBase, pipeline: string): 
   )
   const [state] = rows
   if (state === undefined || floors.length === 0) throw never
-  const { rows: cuts } = await client.query<{ cut: unknown }>(
-    'select cut from forebay.epochs where pipeline = $1 and reset = $2 order by epoch limit 1',
-    [pipeline, state.reset],
+  const { rows: cuts } = await client.query<{ epoch: number; cut: unknown; emptied: string[] }>(
+    `select epoch, cut, emptied from forebay.epochs
+     where pipeline = $1 and (emptied <> '{}' or epoch = (select min(epoch) from forebay.epochs where pipeline = $1)) order by epoch desc`,
+    [pipeline],
   )
   return {
     epoch: state.epoch,
@@ -65,7 +78,7 @@ export async function readLedgerState(client: pg.ClientBase, pipeline: string): 
     topic: state.topic,
     topicId: state.topic_id,
     floors: new Map(floors.map(({ partition, floor }) => [partition, BigInt(floor)])),
-    beganAt: floorsOf(cuts[0]?.cut),
+    beginnings: cuts.map(({ cut, emptied }) => ({ floors: floorsOf(cut), tables: emptied.length === 0 ? null : emptied })),
   }
 }
 
@@ -86,13 +99,14 @@ export class PostgresReplayLedger implements ReplayLedger<PostgresTransaction> {
   }
 
   async deadMarks(transaction: PostgresTransaction, task: string, { partition, after, upTo }: OffsetSpan): Promise<DeadMark[]> {
-    const { rows } = await transaction.query<{ offset: string; task: string | null; ordinal: number }>({
+    const { rows } = await transaction.query<{ offset: string; ordinal: number | null }>({
       name: 'forebay-dead-marks',
-      text: `select "offset", task, ordinal from forebay.dead_letters where pipeline = $1 and topic = $2 and partition = $3
-        and "offset" > $4 and "offset" <= $5 and (task is null or task = $6)`,
+      text: `select "offset", case when is_job then ordinal end as ordinal from forebay.dead_letters
+        where pipeline = $1 and topic = $2 and partition = $3 and "offset" > $4 and "offset" <= $5
+          and (task is null or task = $6) and resolution is distinct from 'redriven'`,
       values: [this.#pipeline, this.#state.topic, partition, String(after), String(upTo), task],
     })
-    return rows.map((row) => ({ offset: BigInt(row.offset), task: row.task, ordinal: row.ordinal }))
+    return rows.map((row) => ({ offset: BigInt(row.offset), ordinal: row.ordinal }))
   }
 
   async applied(transaction: PostgresTransaction, task: string): Promise<ReadonlyMap<number, Applied>> {

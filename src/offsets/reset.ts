@@ -56,6 +56,8 @@ export async function performReset(client: pg.ClientBase, reset: Reset): Promise
   )
   const next = { epoch: active.epoch + 1, reset: active.reset + 1 }
   await insertEpoch(client, reset, { active, reset: next.reset, isCut: true })
+  // A comparison with the log must know from where on each table holds its rows.
+  await client.query('update forebay.epochs set emptied = $3 where pipeline = $1 and epoch = $2', [pipeline, next.epoch, truncations])
   await insertWatermarks(client, { pipeline, fingerprint })
   await dropRequest(client, pipeline)
   await client.query('commit')

@@ -40,6 +40,7 @@ create table forebay.epochs (
   fingerprint jsonb not null,
   file_hash text,
   cut jsonb,
+  emptied text[] not null default '{}',
   opened_at timestamptz not null default now(),
   primary key (pipeline, epoch)
 );

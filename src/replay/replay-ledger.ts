@@ -6,9 +6,8 @@ import type { OffsetSpan } from './table-check.ts'
 
 export interface DeadMark {
   readonly offset: bigint
-  /** Null: the whole event. */
-  readonly task: string | null
-  readonly ordinal: number
+  /** Null: every job of the event. */
+  readonly ordinal: number | null
 }
 
 /** What is applied of one task in one partition. */
@@ -19,7 +18,7 @@ export interface Applied {
 }
 
 export interface ReplayLedger<Tx extends LedgerTransaction> {
-  /** Dead letters of `task`, and of whole events, in the span. */
+  /** Jobs of `task` in the span that are dead letters; those that were redriven are in the table, and none of them. */
   deadMarks(transaction: Tx, task: string, span: OffsetSpan): Promise<DeadMark[]>
   /** What is applied of `task`, by partition, as this transaction sees it; makes the transaction see one moment only. */
   applied(transaction: Tx, task: string): Promise<ReadonlyMap<number, Applied>>
@@ -40,6 +39,6 @@ export function lastApplied({ floor, rows }: Applied): bigint {
 /** By which jobs are found among the dead: `offset/ordinal`, or `offset/*` for all of an event. */
 export function deadJobs(marks: readonly DeadMark[]): (offset: bigint, ordinal: number) => boolean {
   if (marks.length === 0) return () => false
-  const keys = new Set(marks.map(({ offset, task, ordinal }) => (task === null ? `${offset}/*` : `${offset}/${ordinal}`)))
+  const keys = new Set(marks.map(({ offset, ordinal }) => `${offset}/${ordinal ?? '*'}`))
   return (offset, ordinal) => keys.has(`${offset}/${ordinal}`) || keys.has(`${offset}/*`)
 }

@@ -7,7 +7,7 @@
  * anywhere leaves a replay that another one resumes. Holds I1 and I2 for its own table.
  */
 import { assert } from '../assert.ts'
-import { ForebayError, isForebayError } from '../errors.ts'
+import { ForebayError } from '../errors.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { Converter } from '../ingest/converter.ts'
 import type { LedgerTransaction } from '../offsets/ledger.ts'
