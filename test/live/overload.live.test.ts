@@ -1,6 +1,6 @@
 /**
  * A database that cannot take what comes: throttled to a tenth of the rate of events for a minute, then dead for a minute,
- * both with the windows of the queues full. Real trades at a real rate, and a burst of them when the database becomes slow, through two node processes on real Kafka, Hazelcast and
+ * both with the windows of the queues full. Real trades at a real rate through two node processes on real Kafka, Hazelcast and
  * Postgres; the nodes reach Postgres through a relay that limits bytes. Meanwhile the memory of the node processes is sampled.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -9,7 +9,6 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { feed } from '../../src/launch/feed.ts'
-import type { FeedPace } from '../../src/launch/feed-pace.ts'
 import { KafkaFeedTarget, createFeedTopic } from '../../src/launch/kafka-feed-target.ts'
 import { startKafka } from '../../src/launch/kafka-server.ts'
 import { LaunchedNodes } from '../../src/launch/launched-nodes.ts'
@@ -20,16 +19,12 @@ import { type PostgresHandle, discardPostgres, startPostgres } from '../../src/l
 import type { ServerHandle } from '../../src/launch/server.ts'
 import { makeState, stateFolder } from '../../src/launch/state-folder.ts'
 import { readTradeFile } from '../../src/launch/trade-file.ts'
-import type { TradeLine } from '../../src/launch/trade-line.ts'
 import { ask } from '../support/live-node.ts'
 import { ThrottledProxy } from '../support/throttled-proxy.ts'
 import { checkTrades, readKafkaEvents } from '../support/trade-checker.ts'
 import { tradeFeed } from '../support/trade-feed.ts'
 
 const eventsPerSecond = 5_000
-/** Trades until the database becomes slow, and those that then come at once: more than the windows hold. */
-const calmEvents = 60_000
-const burstEvents = 250_000
 const overloadMs = 60_000
 const rssBytesMax = 400 * 1024 * 1024
 
@@ -73,17 +68,14 @@ test('a database ten times too slow for a minute and dead for a minute costs no 
   const memory = new MemorySamples()
   const sampling = memory.run(stop.signal)
   const target = new KafkaFeedTarget([kafka.address])
-  const publish = (linesMax: number, pace: FeedPace) => feed({ lines: firstLines(linesMax), target, pace }, stop.signal)
-  const atRate = { kind: 'rate', perSecond: eventsPerSecond } as const
-  let feeding: Promise<unknown> = publish(calmEvents, atRate)
+  const lines = readTradeFile(file)
+  const feeding = feed({ lines, target, pace: { kind: 'rate', perSecond: eventsPerSecond } }, stop.signal)
   try {
     await until('the nodes keep up', 60_000, async () => (await rows()) > 3 * eventsPerSecond)
     const bytesPerSecond = await usualBytesPerSecond()
 
-    await feeding
-    // A tenth of what the rate of events took a moment ago.
+    // A tenth of what the same rate of events took a moment ago.
     proxy.limit(bytesPerSecond / 10)
-    feeding = publish(calmEvents + burstEvents, { kind: 'max' }).then(() => publish(Number.POSITIVE_INFINITY, atRate))
     await until('the windows are full', 30_000, windowsAreFull)
     const slowBefore = { rows: await rows(), waits: await windowFullCount(), ms: performance.now() }
     await sleep(overloadMs)
@@ -106,7 +98,7 @@ test('a database ten times too slow for a minute and dead for a minute costs no 
     expect(await windowsAreFull()).toBe(true)
     postgres = await startPostgres({ dir: postgresDir, port: portOf(postgres.url) })
 
-    await feeding
+    expect((await feeding).published).toBe(events)
     await until('everything is applied', 120_000, async () => (await rows()) >= events && (await lag()) === 0)
   } finally {
     stop.abort()
@@ -131,15 +123,6 @@ test('a database ten times too slow for a minute and dead for a minute costs no 
     expect(log).toMatch(/reading .* goes on/)
   }
 })
-
-/** The first trades of the file, `linesMax` at most. */
-async function* firstLines(linesMax: number): AsyncGenerator<readonly TradeLine[]> {
-  for await (const lines of readTradeFile(file)) {
-    const wanted = lines.filter(({ line }) => line <= linesMax)
-    if (wanted.length > 0) yield wanted
-    if (wanted.length < lines.length) return
-  }
-}
 
 /** The peaks of what the node processes hold. */
 class MemorySamples {
