@@ -9,8 +9,6 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 
 export interface StartCommandOptions {
   readonly url: string
-  /** Source of the pipeline's module; the stock-ticks example without it. */
-  readonly pipeline?: string
   readonly drain?: string
   /** The lines below `grid:`; mode local without them. */
   readonly grid?: readonly string[]
@@ -23,10 +21,9 @@ export class StartCommand {
   stdout = ''
   readonly #dir = mkdtempSync(join(tmpdir(), 'forebay start '))
 
-  constructor({ url, pipeline, drain = '30s', grid = ['mode: local', 'queues: 2'] }: StartCommandOptions) {
+  constructor({ url, drain = '30s', grid = ['mode: local', 'queues: 2'] }: StartCommandOptions) {
     const file = join(this.#dir, 'forebay.yaml')
-    const module = pipeline === undefined ? join(root, 'examples/stock-ticks/pipeline.ts') : join(this.#dir, 'pipeline.ts')
-    if (pipeline !== undefined) writeFileSync(module, pipeline)
+    const module = join(root, 'examples/stock-ticks/pipeline.ts')
     const lines = [
       `pipeline: ${JSON.stringify(module)}`,
       'node:',
