@@ -26,7 +26,8 @@ export async function loadPipeline(file: string): Promise<LoadedPipeline> {
   const fileHash = hashOf(file)
   const exported = await importDefault(file, typescript.includes(extension))
   if (!isPipeline(exported)) throw new ForebayError('FB_PIPELINE', `${file}: the default export must be what definePipeline returns`)
-  return { pipeline: exported, fileHash }
+  // A copy of forebay from before cron tasks gives none.
+  return { pipeline: { ...exported, cron: exported.cron ?? [] }, fileHash }
 }
 
 function hashOf(file: string): string {
@@ -73,7 +74,7 @@ function placeOf(error: unknown, file: string): string {
 }
 
 /** A module may hold a copy of forebay of its own, so the shape counts, not the class. */
-function isPipeline(value: unknown): value is Pipeline {
+function isPipeline(value: unknown): value is Omit<Pipeline, 'cron'> & Partial<Pick<Pipeline, 'cron'>> {
   if (typeof value !== 'object' || value === null) return false
   const { name, version, source, tasks, cron } = value as Partial<Pipeline>
   return (
@@ -81,7 +82,7 @@ function isPipeline(value: unknown): value is Pipeline {
     typeof version === 'string' &&
     typeof source === 'object' &&
     Array.isArray(tasks) &&
-    Array.isArray(cron) &&
+    (cron === undefined || Array.isArray(cron)) &&
     tasks.every((task) => typeof task.everyMs === 'number')
   )
 }
