@@ -21,6 +21,8 @@ export interface NodesOptions {
   readonly brokers: readonly string[] | undefined
   /** Java class path of Hazelcast; undefined: the grid is in the node's process. */
   readonly hazelcastJars: string | undefined
+  /** Entries of a ring; default: that of config/forebay.yaml. */
+  readonly capacity?: number
   readonly log: (line: string) => void
   readonly onRestart: () => void
 }
@@ -121,7 +123,7 @@ function startNode(nodes: NodesOptions, index: number, port: number, members: re
 }
 
 function nodeValues(
-  { options, state, databaseUrl, brokers, hazelcastJars }: NodesOptions,
+  { options, state, databaseUrl, brokers, hazelcastJars, capacity }: NodesOptions,
   index: number,
   port: number,
   members: readonly string[] | null,
@@ -156,7 +158,7 @@ function nodeValues(
     node: { name: `node-${index + 1}`, host: '127.0.0.1', port },
     events: brokers === undefined ? { kind: 'postgres', brokers: undefined } : { kind: 'kafka', brokers },
     database: { url: undefined, urlFile },
-    grid,
+    grid: capacity === undefined ? grid : { ...grid, capacity },
   }
 }
 

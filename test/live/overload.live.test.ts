@@ -26,6 +26,8 @@ import { tradeFeed } from '../support/trade-feed.ts'
 
 const eventsPerSecond = 5_000
 const overloadMs = 60_000
+/** Windows of 20 segments, which every partition fills soon, whatever the size of its segments. */
+const capacity = 56
 const rssBytesMax = 400 * 1024 * 1024
 
 const dir = mkdtempSync(join(tmpdir(), 'forebay-overload-'))
@@ -50,7 +52,7 @@ beforeAll(async () => {
   const options = { mode: 'cluster', nodes: 2, tasks: undefined } as LaunchOptions
   const databaseUrl = withPort(postgres.url, proxy.port)
   const common = { log: (line: string) => told.push(line), onRestart: () => void restarts++ }
-  nodes = await LaunchedNodes.start({ options, state, databaseUrl, brokers: [kafka.address], hazelcastJars: jars.hazelcast, ...common })
+  nodes = await LaunchedNodes.start({ options, state, databaseUrl, brokers: [kafka.address], hazelcastJars: jars.hazelcast, capacity, ...common })
 })
 afterAll(async () => {
   // Nodes drain into the database.
@@ -76,7 +78,7 @@ test('a database ten times too slow for a minute and dead for a minute costs no 
 
     // A tenth of what the same rate of events took a moment ago.
     proxy.limit(bytesPerSecond / 10)
-    await until('the windows are full', 30_000, windowsAreFull)
+    await until('the windows are full', 60_000, windowsAreFull)
     const slowBefore = { rows: await rows(), waits: await windowFullCount(), ms: performance.now() }
     await sleep(overloadMs)
     const slowRows = (await rows()) - slowBefore.rows
@@ -91,7 +93,7 @@ test('a database ten times too slow for a minute and dead for a minute costs no 
 
     postgres.kill('SIGKILL')
     await postgres.exited
-    await until('the windows are full', 30_000, windowsAreFull)
+    await until('the windows are full', 60_000, windowsAreFull)
     const positions = await positionsOf()
     await sleep(overloadMs)
     expect(await positionsOf(), 'reading has stopped: the log is the spill').toEqual(positions)
