@@ -276,12 +276,6 @@ export const mutants: readonly Mutant[] = [
     edits: [{ file: outbox, from: 'return this.#window.length >= this.#limits.windowSegmentsMax', to: 'return false' }],
   },
   {
-    name: 'settled-when-taken',
-    breaks: 'rule 6: jobs are done when their flush is committed',
-    caughtBy: ['I2', 'L1'],
-    edits: [{ file: inbox, from: 'return to > this.#applied ?', to: 'const from = this.#applied; this.settle(to); return to > from ?' }],
-  },
-  {
     name: 'never-forgets',
     breaks: 'rules 5 and 6: memory is forgotten after a gap or a failed flush',
     caughtBy: ['L1', 'L2'],
@@ -294,18 +288,6 @@ export const mutants: readonly Mutant[] = [
     breaks: 'rule 8: what the grid lost is made again',
     caughtBy: ['L1'],
     edits: [{ file: owner, from: 'if (needy.length > 0) {', to: 'if (false) {' }],
-  },
-  {
-    name: 'ring-made-anew-unseen',
-    breaks: 'rule 5: an idle reader looks at the tail, for it may stand past entries of a ring made anew',
-    caughtBy: ['L1'],
-    edits: [{ file: reader, from: 'if (tail !== undefined && tail.hi > this.#received) this.forget()', to: '' }],
-  },
-  {
-    name: 'suspicion-forgotten',
-    breaks: 'rule 5: a gap that remains after the watermarks were read again raises the flag',
-    caughtBy: ['L1'],
-    edits: [{ file: reader, from: 'this.#received = segment.hi', to: 'this.#received = segment.hi; this.#suspectAt = undefined' }],
   },
   {
     name: 'dead-letter-without-ordinal',
