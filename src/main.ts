@@ -389,6 +389,7 @@ function nodeTask(task: TaskDefinition, sink: RunningSink, tracked: readonly str
     isTracked: tracked.includes(task.name),
     convert: task.convert,
     encode: (job) => sink.encode(job),
+    latestBy: task.sink.kind === 'web-socket' ? task.sink.latestBy : undefined,
     sink,
     everyMs,
     rowsMax: rowsMax ?? rowsMaxDefault,

@@ -10,6 +10,9 @@
  * is checked against the tail of the ring when it first comes back empty and once a second after that. A tail below the
  * sequence asked for means another ring: the question is put again from its end. A tail above twice running means that the
  * question got lost: it is put again.
+ *
+ * What this client appends to a ring it also reads is kept for a moment, so that a busy ring's entries need not come back
+ * over the network. A disturbance, a failed append or a sequence that does not follow forgets them all.
  */
 import { StaleSequenceError } from 'hazelcast-client'
 import type { Ringbuffer } from 'hazelcast-client'
@@ -35,6 +38,8 @@ interface Question {
 const checkMs = 1000
 const keepMs = 10_000
 const tailCountMax = 16
+/** Own entries kept for the reader. */
+const recentMax = 8
 
 export class HazelcastRing {
   readonly #name: string
@@ -42,6 +47,8 @@ export class HazelcastRing {
   readonly #open: () => Promise<Ringbuffer<Buffer>>
   #proxy: Promise<Ringbuffer<Buffer>> | undefined
   #question: Question | undefined
+  readonly #recent = new Map<bigint, Buffer>()
+  #isRead = false
 
   constructor(name: string, call: GridCall, open: () => Promise<Ringbuffer<Buffer>>) {
     assert(!name.includes('@'), 'a ring has no @ in its name: it would not survive a migration')
@@ -50,15 +57,25 @@ export class HazelcastRing {
     this.#open = open
   }
 
-  append(entry: Buffer): Promise<bigint> {
-    return this.#call(`append to ${this.#name}`, async () => {
-      const proxy = await this.#ringbuffer()
-      return BigInt((await proxy.add(entry)).toNumber())
-    })
+  async append(entry: Buffer): Promise<bigint> {
+    try {
+      const sequence = await this.#call(`append to ${this.#name}`, async () => {
+        const proxy = await this.#ringbuffer()
+        return BigInt((await proxy.add(entry)).toNumber())
+      })
+      if (this.#isRead) this.#keep(sequence, entry)
+      return sequence
+    } catch (error) {
+      this.#recent.clear()
+      throw error
+    }
   }
 
   async read(from: bigint, { countMax, waitMs }: { countMax: number; waitMs: number }): Promise<RingEntries> {
     assert(from >= 0n && countMax >= 1 && countMax <= 1000, 'a read starts at a sequence from 0 on and takes 1 to 1000 entries')
+    this.#isRead = true
+    const recent = this.#takeRecent(from, countMax)
+    if (recent !== undefined) return recent
     const left = this.#question
     const isLeft = left !== undefined && left.from === from && left.countMax === countMax
     const question = isLeft ? left : this.#ask(from, from, countMax)
@@ -89,11 +106,30 @@ export class HazelcastRing {
 
   /** The grid changed: the next empty read looks at the tail at once. */
   doubt(): void {
+    this.#recent.clear()
     if (this.#question) this.#question.checkedMs = -Infinity
   }
 
   close(): void {
+    this.#recent.clear()
     if (this.#question) this.#forget(this.#question)
+  }
+
+  #keep(sequence: bigint, entry: Buffer): void {
+    if (this.#recent.size > 0 && !this.#recent.has(sequence - 1n)) this.#recent.clear()
+    this.#recent.set(sequence, entry)
+    if (this.#recent.size > recentMax) this.#recent.delete(sequence - BigInt(recentMax))
+  }
+
+  /** Own entries from `from` on, without a gap. */
+  #takeRecent(from: bigint, countMax: number): RingEntries | undefined {
+    const entries: Buffer[] = []
+    let nextSequence = from
+    for (let entry = this.#recent.get(from); entry !== undefined && entries.length < countMax; entry = this.#recent.get(nextSequence)) {
+      entries.push(entry)
+      this.#recent.delete(nextSequence++)
+    }
+    return entries.length === 0 ? undefined : { entries, nextSequence }
   }
 
   #ringbuffer(): Promise<Ringbuffer<Buffer>> {

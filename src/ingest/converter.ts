@@ -23,7 +23,12 @@ export interface ConvertingTask {
   convert(event: unknown, at: EventPosition): unknown
   /** One job as a line without a newline; throws FB_BAD_JOB. */
   encode(job: unknown): string
+  /** Of a task that wants the latest job of each key only: the key of a job. */
+  readonly latestBy?: ((job: unknown) => string) | undefined
 }
+
+/** For each task the keys of which a later job is known. */
+type LaterKeys = readonly Set<string>[]
 
 export interface ConverterOptions {
   decode(value: Buffer): unknown
@@ -95,7 +100,20 @@ export class Converter {
     this.#carrier = options.tasks.findIndex((task) => task.isTracked)
   }
 
-  convert(record: EventRecord, partition: number): ConvertedEvent {
+  /**
+   * Converts consecutive events of one partition. Of a task with `latestBy` a job is left out when a later event among
+   * `records` makes one of the same key: encoding each push was a quarter of a node's work.
+   */
+  convertAll(records: readonly EventRecord[], partition: number): ConvertedEvent[] {
+    const later = this.#options.tasks.map(() => new Set<string>())
+    const events = new Array<ConvertedEvent>(records.length)
+    // From the end: the first job met of a key is the latest.
+    for (let i = records.length - 1; i >= 0; i--) events[i] = this.convert(records[i]!, partition, later)
+    return events
+  }
+
+  /** Converts one event; without what `later` replaces, and adding its own keys to it. */
+  convert(record: EventRecord, partition: number, later?: LaterKeys): ConvertedEvent {
     const { decode, eventBytesMax, linesBytesMax, queues } = this.#options
     const key = record.key === null ? null : record.key.toString('utf8')
     const value = record.value ?? Buffer.alloc(0)
@@ -113,8 +131,10 @@ export class Converter {
     const at = { partition, offset: record.offset, timestampMs: record.timestampMs, key }
     const lines: JobLine[] = []
     let bytes = 0
-    for (let i = 0; i < this.#options.tasks.length; i++) bytes += this.#convertTask(i, event, at, value, lines)
+    for (let i = 0; i < this.#options.tasks.length; i++) bytes += this.#convertTask(i, event, at, value, lines, later?.[i])
     if (bytes <= linesBytesMax) return { queue, lines, bytes }
+    // Its keys may be among them, and what it would have replaced is wanted now.
+    for (const keys of later ?? []) keys.clear()
     return this.#deadEvent(
       value,
       `its jobs need ${bytes} bytes, more than one segment holds (${linesBytesMax}): raise grid.segmentBytesMax`,
@@ -130,13 +150,20 @@ export class Converter {
   }
 
   /** Adds the task's lines, or its dead letter, to `lines`; returns their bytes. All or nothing for one task and event. */
-  #convertTask(index: number, event: unknown, at: EventPosition, value: Buffer, lines: JobLine[]): number {
+  #convertTask(index: number, event: unknown, at: EventPosition, value: Buffer, lines: JobLine[], later: Set<string> | undefined): number {
     const task = this.#options.tasks[index]!
     const before = lines.length
     try {
       const made = task.convert(event, at)
       if (made === undefined || made === null) return 0
-      if (!Array.isArray(made)) return addLine(lines, index * 2, task.encode(made))
+      if (!Array.isArray(made)) {
+        const key = later === undefined ? undefined : task.latestBy?.(made)
+        if (key === undefined || later === undefined) return addLine(lines, index * 2, task.encode(made))
+        if (later.has(key)) return 0
+        const bytes = addLine(lines, index * 2, task.encode(made))
+        later.add(key)
+        return bytes
+      }
       let bytes = 0
       for (const job of made) bytes += addLine(lines, index * 2, task.encode(job))
       return bytes

@@ -197,20 +197,23 @@ export class PartitionOwner {
   async #take(batch: EventBatch, generation: number, signal: AbortSignal): Promise<void> {
     const { observer, clock } = this.#ports
     let jobs = 0
-    let sliced = 0
-    for (const record of batch.events) {
-      assert(record.offset > this.#position, 'I4: events come in the order of their offsets')
-      const event = this.#converter.convert(record, this.partition)
-      jobs += event.lines.length
-      const outbox = this.#outboxes[event.queue]!
-      outbox.add(event, record.offset, record.timestampMs, this.#position)
-      this.#position = record.offset
-      sliced++
-      if (!outbox.hasSealed && sliced < sliceEvents) continue
-      // Appending, or a turn for waiting I/O, keeps cadences exact while a large batch is converted.
-      sliced = 0
-      if (outbox.hasSealed) await this.#send(false, generation, signal)
-      else await clock.sleep(0)
+    for (let from = 0; from < batch.events.length; from += sliceEvents) {
+      const slice = batch.events.slice(from, from + sliceEvents)
+      const converted = this.#converter.convertAll(slice, this.partition)
+      for (let i = 0; i < slice.length; i++) {
+        const { offset, timestampMs } = slice[i]!
+        const event = converted[i]!
+        assert(offset > this.#position, 'I4: events come in the order of their offsets')
+        jobs += event.lines.length
+        const outbox = this.#outboxes[event.queue]!
+        outbox.add(event, offset, timestampMs, this.#position)
+        this.#position = offset
+        if (!outbox.hasSealed) continue
+        await this.#send(false, generation, signal)
+        if (generation !== this.#generation || signal.aborted) return
+      }
+      // A turn for waiting I/O keeps cadences exact while a large batch is converted.
+      await clock.sleep(0)
       if (generation !== this.#generation || signal.aborted) return
     }
     this.#position = batch.lastOffset

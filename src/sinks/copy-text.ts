@@ -30,16 +30,16 @@ export function rowEncoder(table: string, columns: readonly PlannedColumn[]): (j
       throw new ForebayError('FB_BAD_JOB', `A row for table ${table} is ${show(job)}; convert is to return an object with its columns.`)
     }
     const row = job as Record<string, unknown>
-    let line = ''
+    const fields = new Array<string>(count)
     for (let i = 0; i < count; i++) {
       const value = row[names[i]!]
       try {
-        line += i === 0 ? encoders[i]!(value) : `\t${encoders[i]!(value)}`
+        fields[i] = encoders[i]!(value)
       } catch (error) {
         throw refused(error, table, columns[i]!, value)
       }
     }
-    return line
+    return fields.join('\t')
   }
 }
 
@@ -152,8 +152,4 @@ export function decodeField(field: string): string | null {
     if (code === 'r') return '\r'
     return code.length === 3 ? String.fromCharCode(Number(code.slice(2))) : code
   })
-}
-
-export function isNullField(field: string): boolean {
-  return field === nullField
 }

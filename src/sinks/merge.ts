@@ -5,7 +5,7 @@
  * The result must equal what merging the lines one by one in the table would give.
  */
 import { ForebayError } from '../errors.ts'
-import { decodeField, isNullField } from './copy-text.ts'
+import { decodeField } from './copy-text.ts'
 import type { PlannedColumn } from './table-plan.ts'
 
 /** What a column keeps between two lines; null: nothing yet. */
@@ -17,8 +17,8 @@ interface Decimal {
 }
 
 interface ColumnMerger {
-  /** `kept` and the next line's field, merged. */
-  merge(kept: Kept, field: string): Kept
+  /** `kept` and the next line's field, `text` from `start` to `end`, merged. */
+  merge(kept: Kept, text: string, start: number, end: number): Kept
   /** As a parameter of a statement. */
   result(kept: Kept): string | null
 }
@@ -59,7 +59,7 @@ export class RowMerger {
       let fieldStart = keyEnd + 1
       for (let i = 0; i < mergers.length; i++) {
         const fieldEnd = i === mergers.length - 1 ? lineEnd : text.indexOf(tab, fieldStart)
-        kept[i] = mergers[i]!.merge(kept[i]!, text.slice(fieldStart, fieldEnd))
+        kept[i] = mergers[i]!.merge(kept[i]!, text, fieldStart, fieldEnd)
         fieldStart = fieldEnd + 1
       }
       at = lineEnd + 1
@@ -81,8 +81,12 @@ export class RowMerger {
 }
 
 function mergerOf(column: PlannedColumn): ColumnMerger {
-  if (column.merge === 'last') return { merge: (_, field) => field, result: textResult }
-  if (column.merge === 'first') return { merge: (kept, field) => (kept === null && !isNullField(field) ? field : kept), result: textResult }
+  if (column.merge === 'last') return { merge: (_, text, start, end) => text.slice(start, end), result: textResult }
+  if (column.merge === 'first') {
+    const merge = (kept: Kept, text: string, start: number, end: number) =>
+      kept === null && !isNullAt(text, start, end) ? text.slice(start, end) : kept
+    return { merge, result: textResult }
+  }
   return numericMergers(column)
 }
 
@@ -91,10 +95,14 @@ function textResult(kept: Kept): string | null {
 }
 
 function numericMergers({ name, type, merge }: PlannedColumn): ColumnMerger {
-  const combine = <T extends Kept>(parse: (field: string) => T, join: (a: T, b: T) => T, print: (value: T) => string): ColumnMerger => ({
-    merge(kept, field) {
-      if (isNullField(field)) return kept
-      const value = parse(field)
+  const combine = <T extends Kept>(
+    parse: (text: string, start: number, end: number) => T,
+    join: (a: T, b: T) => T,
+    print: (value: T) => string,
+  ): ColumnMerger => ({
+    merge(kept, text, start, end) {
+      if (isNullAt(text, start, end)) return kept
+      const value = parse(text, start, end)
       return kept === null ? value : join(kept as T, value)
     },
     result: (kept) => (kept === null ? null : print(kept as T)),
@@ -106,18 +114,22 @@ function numericMergers({ name, type, merge }: PlannedColumn): ColumnMerger {
     case 'bigint':
       return combine(parseWhole, merge === 'add' ? addWhole : pick<number | bigint>((a, b) => a < b), String)
     case 'double':
-      return combine(Number, merge === 'add' ? (a, b) => addDouble(a, b, name) : pick<number>((a, b) => a < b), String)
+      return combine(
+        (text, start, end) => Number(text.slice(start, end)),
+        merge === 'add' ? (a, b) => addDouble(a, b, name) : pick<number>((a, b) => a < b),
+        String,
+      )
     case 'numeric':
       return combine(parseDecimal, merge === 'add' ? addDecimal : pick<Decimal>((a, b) => subtract(a, b) < 0n), printDecimal)
     case 'timestamptz':
       return combine(
-        String,
+        (text, start, end) => text.slice(start, end),
         pick<string>((a, b) => a < b),
         String,
       )
     default:
       return combine(
-        (field) => decodeField(field)!,
+        (text, start, end) => decodeField(text.slice(start, end))!,
         pick<string>((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)) < 0),
         String,
       )
@@ -125,12 +137,17 @@ function numericMergers({ name, type, merge }: PlannedColumn): ColumnMerger {
 }
 
 /** Exact: a number up to 15 digits, a bigint beyond. */
-function parseWhole(field: string): number | bigint {
-  if (field.length > 15) return BigInt(field)
-  const isNegative = field.charCodeAt(0) === 45
+function parseWhole(text: string, start: number, end: number): number | bigint {
+  if (end - start > 15) return BigInt(text.slice(start, end))
+  const isNegative = text.charCodeAt(start) === 45
   let value = 0
-  for (let i = isNegative ? 1 : 0; i < field.length; i++) value = value * 10 + field.charCodeAt(i) - 48
+  for (let i = isNegative ? start + 1 : start; i < end; i++) value = value * 10 + text.charCodeAt(i) - 48
   return isNegative ? -value : value
+}
+
+/** The field is `\\N`: of two characters nothing else begins with a backslash and ends so. */
+function isNullAt(text: string, start: number, end: number): boolean {
+  return end - start === 2 && text.charCodeAt(start) === 92 && text.charCodeAt(start + 1) === 78
 }
 
 function addWhole(a: number | bigint, b: number | bigint): number | bigint {
@@ -147,7 +164,8 @@ function addDouble(a: number, b: number, column: string): number {
   throw new ForebayError('FB_BAD_JOB', `The sum of column "${column}" is beyond the range of a double.`)
 }
 
-function parseDecimal(field: string): Decimal {
+function parseDecimal(text: string, start: number, end: number): Decimal {
+  const field = text.slice(start, end)
   const point = field.indexOf('.')
   if (point < 0) return { units: BigInt(field), scale: 0 }
   return { units: BigInt(field.slice(0, point) + field.slice(point + 1)), scale: field.length - point - 1 }
