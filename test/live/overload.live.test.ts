@@ -52,7 +52,15 @@ beforeAll(async () => {
   const options = { mode: 'cluster', nodes: 2, tasks: undefined } as LaunchOptions
   const databaseUrl = withPort(postgres.url, proxy.port)
   const common = { log: (line: string) => told.push(line), onRestart: () => void restarts++ }
-  nodes = await LaunchedNodes.start({ options, state, databaseUrl, brokers: [kafka.address], hazelcastJars: jars.hazelcast, capacity, ...common })
+  nodes = await LaunchedNodes.start({
+    options,
+    state,
+    databaseUrl,
+    brokers: [kafka.address],
+    hazelcastJars: jars.hazelcast,
+    capacity,
+    ...common,
+  })
 })
 afterAll(async () => {
   // Nodes drain into the database.
