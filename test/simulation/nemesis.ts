@@ -56,7 +56,7 @@ export class Nemesis {
     world.database.refusedTask = undefined
     scheduler.note('heal')
     this.#nodes.forEach((node, slot) => {
-      if (node !== undefined && (node.epoch !== world.database.epoch || hasEnded(node))) this.#crash(slot)
+      if (node !== undefined && (node.epoch !== world.database.epoch || isLeaving(node))) this.#crash(slot)
       if (this.#nodes[slot] === undefined) this.#start(slot)
       const gate = scheduler.gates.get(this.#nodes[slot]!.wire.node)!
       gate.isPaused = false
@@ -279,4 +279,8 @@ export class Nemesis {
 
 function hasEnded(node: SimNode | SimMember): boolean {
   return node instanceof SimMember && node.isEnded
+}
+
+function isLeaving(node: SimNode | SimMember): boolean {
+  return node instanceof SimMember && (node.isEnded || node.isStopping)
 }

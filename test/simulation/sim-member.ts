@@ -64,6 +64,10 @@ export class SimMember {
     this.isEnded = true
   }
 
+  get isStopping(): boolean {
+    return this.#stop.signal.aborted
+  }
+
   /** SIGTERM. */
   stop(): void {
     this.#stop.abort()
