@@ -230,7 +230,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'start-at-committed-offset',
     breaks: "fact 2: a start position comes from the ledger, never from the log's committed offset",
-    caughtBy: ['I2', 'I3', 'I6'],
+    caughtBy: ['I2', 'I3', 'I4', 'I6'],
     edits: [
       {
         file: owner,
