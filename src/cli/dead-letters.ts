@@ -135,9 +135,17 @@ async function redrive(options: ChangeOptions): Promise<void> {
   const ports = await session.parts.forRedrive()
   const isDry = options.dryRun === true
   const results: (Redriven & { readonly letter: DeadLetterRow })[] = []
+  let trouble: unknown
   for (const letter of letters) {
     if (stop.signal.aborted) break
-    const result = await redriveLetter(letter, ports, session.redriving(isDry, options.byOrdinal === true))
+    let result: Redriven
+    try {
+      result = await redriveLetter(letter, ports, session.redriving(isDry, options.byOrdinal === true))
+    } catch (error) {
+      // No fault of this letter, so the next ones would meet it too; what is done already is still told.
+      trouble = error
+      break
+    }
     results.push({ ...result, letter })
     if (result.outcome === 'failed' && options.json !== true) process.stderr.write(`${letter.id}: ${result.error}\n`)
   }
@@ -156,12 +164,13 @@ async function redrive(options: ChangeOptions): Promise<void> {
     const rest = [
       failed > 0 ? `, ${failed} failed again` : '',
       taken > 0 ? `, ${taken} taken by another command` : '',
-      left > 0 ? `, ${left} left after the signal` : '',
+      left > 0 ? `, ${left} left as they were` : '',
     ]
     print(
       `${redriven} of ${letters.length} dead letters ${verb}, ${jobs} jobs${rest.join('')}\n${notes.map((note) => `${note}\n`).join('')}`,
     )
   }
+  if (trouble !== undefined) throw trouble
   if (failed > 0)
     throw new ForebayError(
       'FB_BAD_JOB',

@@ -3,7 +3,8 @@
  *
  * It *sleeps* until its clock shows a scheduled time that is not decided as far as it knows, *reads* the book, *begins* the time
  * that is due and *runs* it. While another node is at it, or a failed attempt waits for the next one, it looks again
- * every second. Its clock says only when to look: what runs, and that it runs once, is up to the book.
+ * every second. Its clock says only when to look: what runs, and that it runs once, is up to the book, and no time runs
+ * before the book's own clock shows it.
  */
 import { isForebayError, sentenceOf } from '../errors.ts'
 import type { Observer } from '../observer.ts'
@@ -22,6 +23,8 @@ export interface CronRunnerPorts {
 
 /** How long a sleep may last: the clock of the machine may be set meanwhile. */
 const lookMs = 1000
+/** How far a node's clock may be ahead of the book's without being held back. */
+const aheadMs = 500
 const retryFirstMs = 1000
 const retryLastMs = 60_000
 
@@ -79,8 +82,8 @@ export class CronRunner {
   }
 
   #sleepMs(): number {
-    const aheadMs = (this.#nextMs ?? 0) - this.#ports.clock.wallMs()
-    return aheadMs > 0 ? Math.min(lookMs, aheadMs) : lookMs
+    const leftMs = (this.#nextMs ?? 0) - this.#ports.clock.wallMs()
+    return leftMs > 0 ? Math.min(lookMs, leftMs) : lookMs
   }
 
   /** Does what is due. Tells whether there may be more to do at once. */
@@ -105,10 +108,12 @@ export class CronRunner {
     return true
   }
 
-  #planOf({ doneToMs, open }: CronState): CronPlan {
+  #planOf({ doneToMs, nowMs, open }: CronState): CronPlan {
     if (open !== undefined) return { skipped: [], run: open.waitMs > 0 ? undefined : open.scheduledMs }
     const { missed, missedAfterMs } = this.#definition
-    return dueOf({ times: this.#times, doneToMs, nowMs: this.#ports.clock.wallMs(), missed, missedAfterMs })
+    // A clock that is far ahead would otherwise decide the times of days to come.
+    const earlierMs = Math.min(this.#ports.clock.wallMs(), nowMs + aheadMs)
+    return dueOf({ times: this.#times, doneToMs, nowMs: earlierMs, missed, missedAfterMs })
   }
 
   #execute(claim: CronClaim): Promise<CronResult> {

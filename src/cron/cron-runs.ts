@@ -28,6 +28,8 @@ export interface OpenRun {
 export interface CronState {
   /** Every scheduled time at or before it is decided. */
   readonly doneToMs: number
+  /** What the book's own clock shows. */
+  readonly nowMs: number
   readonly open: OpenRun | undefined
   /** Another node wrote another expression or time zone for this task. */
   readonly isSuperseded: boolean
@@ -77,7 +79,8 @@ export interface CronRun {
 
 /** Failures: FB_DATABASE_UNREACHABLE, FB_SCHEMA. */
 export interface CronRuns {
-  /** Makes the task known. A task that is new, or whose schedule changed, has no scheduled times up to `nowMs`. */
+  /** Makes the task known. A task that is new, or whose schedule changed, begins after `nowMs`, or after now
+   * by the book's clock if that is earlier. */
   open(schedule: CronSchedule, nowMs: number): Promise<void>
   read(schedule: CronSchedule): Promise<CronState>
   /**

@@ -34,7 +34,7 @@ const graceMs = 2000
 
 const msOf = (column: string) => `(extract(epoch from ${column}) * 1000)::bigint`
 
-const readState = `select ${msOf('t.done_to')} as "doneToMs", t.expression, t.timezone, r.*
+const readState = `select ${msOf('t.done_to')} as "doneToMs", ${msOf('clock_timestamp()')} as "nowMs", t.expression, t.timezone, r.*
   from forebay.cron_tasks t left join lateral (
     select ${msOf('scheduled_at')} as "scheduledMs", outcome, attempts, node, ceil(greatest(0, extract(epoch from
       case outcome when 'retrying' then retry_at else started_at + interval '${takeoverMs} ms' end - clock_timestamp()) * 1000))::bigint as "waitMs"
@@ -44,6 +44,7 @@ const readState = `select ${msOf('t.done_to')} as "doneToMs", t.expression, t.ti
 
 interface StateRow {
   readonly doneToMs: string
+  readonly nowMs: string
   readonly expression: string
   readonly timezone: string
   readonly scheduledMs: string | null
@@ -73,7 +74,7 @@ export class PostgresCronRuns implements CronRuns {
   async open({ task, expression, timezone }: CronSchedule, nowMs: number): Promise<void> {
     await this.#pool.use(`opening cron task ${task}`, (client) =>
       client.query(
-        `insert into forebay.cron_tasks as t (pipeline, task, expression, timezone, done_to) values ($1, $2, $3, $4, to_timestamp($5::float8 / 1000))
+        `insert into forebay.cron_tasks as t (pipeline, task, expression, timezone, done_to) values ($1, $2, $3, $4, least(to_timestamp($5::float8 / 1000), clock_timestamp()))
          on conflict (pipeline, task) do update set expression = excluded.expression, timezone = excluded.timezone,
            done_to = greatest(t.done_to, excluded.done_to) where (t.expression, t.timezone) <> (excluded.expression, excluded.timezone)`,
         [this.#pipeline, task, expression, timezone, nowMs],
@@ -141,9 +142,14 @@ export class PostgresCronRuns implements CronRuns {
         `The ledger of pipeline "${this.#pipeline}" has no cron task ${task}; was the schema forebay emptied while nodes ran? Restart them.`,
       )
     }
-    const { doneToMs, scheduledMs, outcome, attempts, node, waitMs } = row
+    const { doneToMs, nowMs, scheduledMs, outcome, attempts, node, waitMs } = row
     const open = scheduledMs === null ? undefined : { scheduledMs: Number(scheduledMs), outcome, attempts, node, waitMs: Number(waitMs) }
-    return { doneToMs: Number(doneToMs), open, isSuperseded: row.expression !== expression || row.timezone !== timezone }
+    return {
+      doneToMs: Number(doneToMs),
+      nowMs: Number(nowMs),
+      open,
+      isSuperseded: row.expression !== expression || row.timezone !== timezone,
+    }
   }
 
   async #lock(client: pg.ClientBase, task: string, how: string): Promise<boolean> {
