@@ -5,4 +5,7 @@
  */
 import { runCommand } from './run-command.ts'
 
-process.exitCode = await runCommand(process.argv.slice(2))
+const exitCode = await runCommand(process.argv.slice(2))
+for (const stream of [process.stdout, process.stderr]) await new Promise((written) => stream.write('', written))
+// A connection that a client library forgot to close would keep a finished command alive for minutes.
+process.exit(exitCode)
