@@ -1,11 +1,15 @@
+import { randomUUID } from 'node:crypto'
 import { connect, createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { putRequest } from '../../src/offsets/drain.ts'
 import type { Fingerprint } from '../../src/offsets/epochs.ts'
 import { openPostgresLedger } from '../../src/offsets/postgres-ledger.ts'
 import type { PostgresLedgerOptions } from '../../src/offsets/postgres-ledger.ts'
 import type { PostgresPool } from '../../src/offsets/postgres-pool.ts'
 import type { PostgresTransaction } from '../../src/offsets/postgres-transaction.ts'
+import { NodePresence } from '../../src/offsets/presence.ts'
+import { SystemClock } from '../../src/schedule/clock.ts'
 import { describeLedger } from '../ports/ledger.contract.ts'
 import { createTestDatabase, testPool } from '../support/postgres-database.ts'
 import type { TestDatabase } from '../support/postgres-database.ts'
@@ -239,11 +243,82 @@ describe('opening a ledger', () => {
     expect((await ledger.read(0)).floor).toBe(9n)
   })
 
-  it.each(['queues', 'segmentBytesMax', 'eventBytesMax'] as const)('refuses another %s and names both values', async (field) => {
+  const move = (ledger: Awaited<ReturnType<typeof openPostgresLedger>>) =>
+    ledger.flush({ task: 'a', advances: [{ partition: 0, queue: 1, from: 9n, to: 15n }], write: async () => {} })
+  const drained = { partition: 0, position: 15n, queues: [15n, 15n].map((sent) => ({ sent, isIdle: true })) }
+  const drain = async (ledger: Awaited<ReturnType<typeof openPostgresLedger>>) => {
+    await ledger.flush({ task: 'b', advances: [{ partition: 0, queue: 1, from: 9n, to: 15n }], write: async () => {} })
+    for (const task of ['a', 'b'])
+      await ledger.flush({ task, advances: [{ partition: 0, queue: 0, from: 9n, to: 15n }], write: async () => {} })
+    expect((await ledger.settle(drained)).floor).toBe(15n)
+  }
+
+  it.each(['queues', 'segmentBytesMax', 'eventBytesMax'] as const)(
+    'makes a node of another %s wait while a row lies above a floor, names both values, and cuts at the floors once none does (I8)',
+    async (field) => {
+      const first = await openPostgresLedger(optionsOf(pipeline))
+      await move(first)
+      const other = { fingerprint: { ...fingerprint, [field]: 3 } }
+      const error = await refusal(other)
+      expect(error).toMatchObject({
+        code: 'FB_ROUTING',
+        message: expect.stringMatching(/partition 0: task a has applied up to 15 in queue 1, the floor is 9/),
+      })
+      for (const value of [`${field} 3`, `${field} ${fingerprint[field]}`]) expect(String(error)).toContain(value)
+      await drain(first)
+      const second = await openPostgresLedger(optionsOf(pipeline, other))
+      expect([second.epoch, second.cutSentence]).toEqual([2, expect.stringContaining(`${field} 3 instead of ${fingerprint[field]}`)])
+      const { floor, rows } = await second.read(0)
+      expect([floor, rows.get('a')]).toEqual([15n, Array.from({ length: field === 'queues' ? 3 : 2 }, () => 15n)])
+      const cut = await database.query('select cut from forebay.epochs where pipeline = $1 and epoch = 2', [pipeline])
+      expect(cut).toEqual([{ cut: { 0: '15', 1: '9' } }])
+      await expect(move(first)).rejects.toMatchObject({
+        code: 'FB_EPOCH_CLOSED',
+        message: expect.stringContaining('closed by a reset or another routing'),
+      })
+      expect(await refusal({ isJoinOnly: true })).toMatchObject({ code: 'FB_ROUTING' })
+      expect((await openPostgresLedger(optionsOf(pipeline, other))).cutSentence).toBeUndefined()
+    },
+  )
+
+  it('makes a node of another routing wait while nodes run, and no longer than they tell of themselves', async () => {
+    const { epoch } = await openPostgresLedger(optionsOf(pipeline))
+    const presence = new NodePresence(
+      { database: pool, clock: new SystemClock() },
+      { pipeline, node: 'n1', fingerprint, onDraining: () => {} },
+    )
+    await presence.tell({ epoch })
+    const other = { fingerprint: { ...fingerprint, queues: 5 } }
+    expect(await refusal(other)).toMatchObject({ code: 'FB_ROUTING', message: expect.stringContaining('until n1 stopped') })
+    await database.query(`update forebay.nodes set beat_at = now() - interval '1 minute' where pipeline = $1`, [pipeline])
+    expect((await openPostgresLedger(optionsOf(pipeline, other))).epoch).toBe(2)
+  })
+
+  it('tells owners of its epoch to drain while the request is renewed, and no others', async () => {
+    const ledger = await openPostgresLedger(optionsOf(pipeline))
+    const isDraining = async () => [
+      (await ledger.read(0)).isDraining,
+      (await ledger.settle({ partition: 0, position: 9n, queues: [] })).isDraining,
+    ]
+    const put = (epoch: number) =>
+      pool.use('asking', (client) => putRequest(client, pipeline, { id: randomUUID(), epoch, purpose: 'a test', requestedBy: 'me' }))
+    expect(await isDraining()).toEqual([undefined, undefined])
+    expect(await put(1)).toBe(true)
+    expect(await isDraining()).toEqual([true, true])
+    expect(await put(1)).toBe(false)
+    await database.query(`update forebay.cuts set renewed_at = now() - interval '11 s' where pipeline = $1`, [pipeline])
+    expect(await isDraining()).toEqual([undefined, undefined])
+    expect(await put(7)).toBe(true)
+    expect(await isDraining()).toEqual([undefined, undefined])
+  })
+
+  it('lets nodes whose epoch was closed join only, so that two sets of tasks do not close each other for ever', async () => {
     await openPostgresLedger(optionsOf(pipeline))
-    const error = await refusal({ fingerprint: { ...fingerprint, [field]: 77 } })
-    expect(error).toMatchObject({ code: 'FB_FINGERPRINT', message: expect.stringContaining(`${field} 77`) })
-    expect(String(error)).toContain(`${field} ${fingerprint[field]}`)
+    await openPostgresLedger(optionsOf(pipeline, { fingerprint: { ...fingerprint, tasks: ['a'] } }))
+    expect(await refusal({ isJoinOnly: true })).toMatchObject({ code: 'FB_EPOCH_CLOSED' })
+    expect((await openPostgresLedger(optionsOf(pipeline, { isJoinOnly: true, fingerprint: { ...fingerprint, tasks: ['a'] } }))).epoch).toBe(
+      2,
+    )
   })
 
   it('refuses a version that another has superseded and names both', async () => {
