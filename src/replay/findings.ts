@@ -29,7 +29,6 @@ export interface Comparison {
   readonly differences: readonly Difference[]
 }
 
-/** `not comparable`: keys that may have begun before the log does. */
 export type DifferenceKind = 'missing' | 'extra' | 'different'
 
 export function kindOf({ missing, extra }: Pick<Difference, 'missing' | 'extra'>): DifferenceKind {

@@ -57,15 +57,7 @@ export interface Written {
   readonly refused: number
 }
 
-/** A connection that holds the lock of one replay, or of one table. */
-export interface LockedSession<Tx extends LedgerTransaction> extends AsyncDisposable {
-  /** One transaction. Throws FB_DATABASE_UNREACHABLE (outcome unknown), FB_FENCED when another process has the lock, and what `body` throws. */
-  transact<T>(doing: string, body: (transaction: Tx) => Promise<T>): Promise<T>
-}
-
-/**
- * Runs `attempt` until it succeeds, waiting for a database that is away, `patienceMs` at most.
- */
+/** How far a replay came, under the replay's lock for as long as its connection lives. */
 export interface ReplayProgressStore<Tx extends LedgerTransaction> extends AsyncDisposable {
   /** Where the replay stands in `partition`. */
   passed(replay: number, partition: number): Promise<bigint>

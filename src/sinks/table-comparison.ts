@@ -38,10 +38,6 @@ export function createExpected(plan: TablePlan, found: FoundTable): string {
     create temp table forebay_offsets ("offset" bigint not null)`
 }
 
-export function emptyExpected(): string {
-  return `truncate ${expectedTable}, ${offsetsTable}`
-}
-
 export function copyExpected(plan: TablePlan): string {
   return `copy ${expectedTable} ("forebay:partition", "forebay:offset", "forebay:ordinal", "forebay:spared", ${namesOf(plan.columns)}) from stdin`
 }
