@@ -1,4 +1,5 @@
 /** The view of a cluster for a terminal. Pure; `paint` colours. */
+import { cronCells, cronHead } from '../cron/cron-text.ts'
 import { durationText, sizeText } from '../pipeline/units.ts'
 import type { ClusterView, NodeView, PartitionView, QueueView, TaskView } from './cluster-view.ts'
 import type { Paint } from './explanation-text.ts'
@@ -22,6 +23,7 @@ export function clusterText(view: ClusterView, paint: Paint): string {
       ['task', 'every', 'rows', 'latency p50', 'p99', 'p99.9', 'tick slip p99', 'flush p99', 'waiting', 'state'],
       view.tasks.map(taskRow),
     ),
+    ...tableText(cronHead, view.cron.map(cronCells)),
   ]
   return `${lines.join('\n')}\n`
 }

@@ -2,7 +2,9 @@
 import type { PartitionRange } from '../events/event-log.ts'
 import { nextOffsetAfter } from '../events/event-log.ts'
 import { Histogram } from '../node/histogram.ts'
+import type { CronTaskStatus } from '../cron/cron-schedule.ts'
 import type { NodeStatus, QueueStatus, TaskStatus } from '../node/status.ts'
+import { cronViews } from './cron-view.ts'
 import type { LedgerFacts, Look, NodeFacts } from './facts.ts'
 import { awayOf, foundOf } from './facts.ts'
 
@@ -94,6 +96,7 @@ export interface ClusterView {
   readonly partitions: readonly PartitionView[]
   readonly queues: readonly QueueView[]
   readonly tasks: readonly TaskView[]
+  readonly cron: readonly CronTaskStatus[]
   /** As each node answered. */
   readonly statuses: readonly NodeStatus[]
 }
@@ -126,6 +129,7 @@ export function clusterView(facts: ClusterFacts): ClusterView {
     partitions,
     queues,
     tasks,
+    cron: cronViews(working),
     statuses,
   }
 }

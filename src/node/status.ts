@@ -3,6 +3,7 @@
  */
 import type { ErrorCode } from '../errors.ts'
 import type { CronTaskStatus } from '../cron/cron-schedule.ts'
+import { cronCells, cronHead } from '../cron/cron-text.ts'
 import type { CounterName } from '../observer.ts'
 import { Histogram, type HistogramJson } from './histogram.ts'
 
@@ -197,7 +198,7 @@ export function renderStatusText(status: NodeStatus): string {
       ['channel', 'keys', 'clients', 'dropped'],
       status.channels.map((row) => [row.channel, `${row.keys}`, `${row.clients}`, `${row.dropped}`]),
     ),
-    ...section(['cron task', 'schedule', 'next', 'last runs (all nodes), latest first'], status.cron.map(cronRow)),
+    ...section(cronHead, status.cron.map(cronCells)),
     ...section(
       ['counter', 'total'],
       Object.entries(status.counters).map(([name, total]) => [name, `${total}`]),
@@ -231,19 +232,6 @@ function taskRow(row: TaskStatus, latency: HistogramJson | undefined): string[] 
   const state = row.blockedReason ? `blocked: ${row.blockedReason}` : row.lastError ? `last error: ${row.lastError}` : 'running'
   const latencies = [50, 99, 99.9].map((percent) => milliseconds(histogram.percentile(percent)))
   return [row.task, `${row.everyMs} ms`, `${row.rows}`, ...latencies, milliseconds(row.tickSlipP99Ms), milliseconds(row.flushP99Ms), state]
-}
-
-function cronRow({ task, expression, timezone, nextAtMs, trouble, runs }: CronTaskStatus): string[] {
-  const lines = runs.map(({ scheduledMs, outcome, attempts, error }) => {
-    const again = attempts > 1 ? ` after ${attempts} attempts` : ''
-    return `${timeText(scheduledMs)} ${outcome}${again}${error === null ? '' : ` (${error})`}`
-  })
-  const last = lines.join(', ') || 'none yet'
-  return [task, `${expression} ${timezone}`, timeText(nextAtMs), trouble === null ? last : `does not run here: ${trouble}; ${last}`]
-}
-
-function timeText(ms: number | null): string {
-  return ms === null ? '-' : new Date(ms).toISOString().replace('.000', '')
 }
 
 /** A table with columns as wide as their widest cell; nothing when there are no rows. */
