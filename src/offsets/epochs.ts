@@ -178,29 +178,27 @@ async function checkCut(client: pg.ClientBase, opening: Opening, active: EpochRo
   const differences = differencesOf(active.fingerprint, fingerprint)
   const was = differences.map((difference) => `${difference.field} ${difference.was}`).join(', ')
   const is = differences.map((difference) => `${difference.field} ${difference.is}`).join(', ')
+  const who = drainRequest === undefined ? 'this node' : 'the configuration'
   const refuse = (what: string): never => {
-    throw new ForebayError(
-      'FB_ROUTING',
-      `Epoch ${active.epoch} of pipeline "${pipeline}" has ${was}, this node has ${is}: ${what}. Or set ${was} again and start anew.`,
-    )
+    throw new ForebayError('FB_ROUTING', `Epoch ${active.epoch} of pipeline "${pipeline}" has ${was}, ${who} has ${is}: ${what}.`)
   }
+  if (opening.isJoinOnly === true) refuse(`its epoch was closed, so it owns nothing and waits; start it again with ${was}`)
   if (drainRequest === undefined) {
     const running = (await freshNodes(client, pipeline)).filter(({ epoch }) => epoch !== null).map(({ node }) => node)
-    if (running.length > 0)
-      refuse(`it owns nothing and waits for \`forebay routing apply\`, or until ${running.join(', ')} stopped with nothing in flight`)
-    if (opening.isJoinOnly === true) refuse('it owns nothing and waits; start it again with the settings of the epoch, or stop it')
-  } else if (!(await isRequested(client, pipeline, drainRequest)))
+    const others = `until ${running.join(', ')} stopped with nothing in flight`
+    if (running.length > 0) refuse(`it owns nothing and waits for \`forebay routing apply\`, or ${others}. Or start it with ${was}`)
+  } else if (!(await isRequested(client, pipeline, drainRequest))) {
     throw new ForebayError(
       'FB_FENCED',
       `The request to drain pipeline "${pipeline}" was withdrawn, or another epoch opened meanwhile; nothing was changed.`,
     )
+  }
   const left = await undrained(client, pipeline, [...active.fingerprint.tasks, ...fingerprint.tasks])
   const [first] = left
   if (first === undefined) return
   const mend = drainRequest === undefined ? `; start a node with ${was} and run \`forebay routing apply\`` : ''
-  refuse(
-    `it waits until ${left.length === 1 ? 'a partition is' : `${left.length} partitions are`} drained (${undrainedText(first)})${mend}`,
-  )
+  const what = left.length === 1 ? 'a partition is' : `${left.length} partitions are`
+  refuse(`it waits until ${what} drained (${undrainedText(first)})${mend}`)
 }
 
 /** Throws FB_FINGERPRINT for a version that another has superseded. */
