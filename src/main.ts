@@ -19,6 +19,7 @@ import { scopeName } from './grid/queue-name.ts'
 import type { Scope } from './grid/queue-name.ts'
 import { liveThroughEpochs } from './node/epoch-life.ts'
 import { chosenTasks, fingerprintOf, trackedTasks } from './node/fingerprint-of.ts'
+import { queueCopier } from './inspect/queue-copier.ts'
 import { createLogger } from './node/logger.ts'
 import { bufferStatus } from './node/buffers.ts'
 import { HttpServer } from './node/http-server.ts'
@@ -311,7 +312,8 @@ async function serve(base: Base, face: Face, { settings, pipeline }: RunOptions,
   const { host, port } = settings.node
   const channels = () => new Map(face.built?.channels.map((channel) => [channel.stats.channel, channel]))
   const fatalReason = () => face.fatalReason
-  return parts.use(await HttpServer.listen({ host, port, status, fatalReason, metrics, channels, observer: metrics }))
+  const queue = queueCopier(base.grid, settings, base.identity.partitions, () => face.built?.scope)
+  return parts.use(await HttpServer.listen({ host, port, status, fatalReason, metrics, queue, channels, observer: metrics }))
 }
 
 interface GridPorts {

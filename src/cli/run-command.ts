@@ -8,6 +8,7 @@ import { addExplain } from './explain.ts'
 import { paint } from './paint.ts'
 import { addReset } from './reset.ts'
 import { addReplay } from './replay.ts'
+import { addQueues } from './queues.ts'
 import { addRouting } from './routing.ts'
 import { addStart } from './start.ts'
 import { addStatus } from './status.ts'
@@ -25,6 +26,7 @@ export async function runCommand(words: readonly string[]): Promise<number> {
   addStatus(program)
   addDeadLetters(program)
   addExplain(program)
+  addQueues(program)
   addRouting(program)
   addReplay(program)
   addReset(program)

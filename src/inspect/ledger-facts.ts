@@ -99,7 +99,7 @@ async function readSessions(client: pg.ClientBase): Promise<SessionFacts[]> {
        coalesce(state, '') as state, case when wait_event_type is null or state like 'idle%' then null else wait_event_type || ': ' || wait_event end as "waitsFor",
        (extract(epoch from clock_timestamp() - xact_start) * 1000)::float8 as "transactionMs",
        (extract(epoch from clock_timestamp() - query_start) * 1000)::float8 as "statementMs",
-       left(regexp_replace(query, '\\s+', ' ', 'g'), 300) as query, blockers as "blockedBy"
+       left(regexp_replace(query, '\\s+', ' ', 'g'), 1000) as query, blockers as "blockedBy"
      from here
      where (application_name like 'forebay%' and application_name <> 'forebay command' and state <> 'idle')
        or pid in (select unnest(blockers) from here)

@@ -49,9 +49,7 @@ export function blockingSituation(facts: ExplainFacts): Situation | undefined {
 
 /** The situation of queue `queue` of the partition: its oldest job at the reader that knows it. */
 export function queueSituation(facts: ExplainFacts, queue: number): Situation {
-  const pending = foundOf(facts.pending) ?? undefined
-  const base = relate(facts, undefined, pending?.queue === queue ? pending : undefined)
-  if (base.queue === queue) return base
+  const base = relate(facts, undefined, undefined)
   const found = queueAt(facts, base.working, queue)
   const behind = Object.entries(found.readQueue?.applied ?? {}).toSorted(([, a], [, b]) => (BigInt(a) < BigInt(b) ? -1 : 1))[0]?.[0]
   return { ...base, ...found, queue, task: behind, taskStatus: statusOf(found.reader, behind), outbox: base.partition?.outboxes[queue] }

@@ -273,13 +273,15 @@ function queueFull(situation: Situation, queue: number): Verdict {
   const { facts, partition, owner } = situation
   const { windowSegments, windowBytes } = partition!.outboxes.find((row) => row.queue === queue)!
   const blocking = blockingSituation(facts)
-  const of = blocking?.queue === queue ? blocking : queueSituation(facts, queue)
+  const isSent = blocking?.offset !== undefined && blocking.outbox !== undefined && blocking.offset <= BigInt(blocking.outbox.sent)
+  const of = blocking?.queue === queue && isSent ? blocking : queueSituation(facts, queue)
   return {
     cause: 'queue-full',
     sentence: `queue ${facts.partition}/${queue} is full (${windowSegments} segments, ${windowBytes} bytes wait for the database), so ${owner?.node} has stopped reading the partition at offset ${partition?.position}`,
     next: 'reading goes on when the oldest segments are applied; the event log keeps the rest',
     mend: null,
-    because: notYetReceived(of) ?? taskVerdict(of),
+    // Windows are opened by whoever settles the floor.
+    because: lockedVerdict(situation, /forebay\.floors/) ?? notYetReceived(of) ?? taskVerdict(of),
   }
 }
 

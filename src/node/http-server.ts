@@ -19,6 +19,13 @@ import type { NodeStatus } from './status.ts'
 
 const inboundBytesMax = 64
 const closeWaitMs = 1000
+/** Jobs of a queue shown at most at once. */
+const queueJobsMax = 1000
+
+interface QueueRequest {
+  readonly Params: { readonly partition: string; readonly queue: string }
+  readonly Querystring: { readonly jobs?: string }
+}
 
 /** Takes the sockets of clients that asked for a channel, and looks after them until they close. */
 export interface PushChannel {
@@ -42,6 +49,8 @@ export interface HttpServerOptions {
   /** Why the node has stopped for good, or undefined while it works. */
   readonly fatalReason: () => string | undefined
   readonly metrics: { readonly contentType: string; text(): Promise<string> }
+  /** A copy of a queue with up to `jobs` lines, or undefined when there is no such queue; left out, nobody can ask. */
+  readonly queue?: (partition: number, queue: number, jobs: number) => Promise<unknown>
   /** Channels by name, asked at each connection. */
   readonly channels: () => ReadonlyMap<string, PushChannel>
   readonly observer: Pick<Observer, 'log'>
@@ -116,7 +125,11 @@ export class HttpServer implements AsyncDisposable {
     await app.register(fastifyWebsocket, { options: { maxPayload: inboundBytesMax, perMessageDeflate: false } })
     app.setErrorHandler((error, _request, reply) => this.#answerError(error, reply))
     app.setNotFoundHandler(async (_request, reply) =>
-      answer(reply, 404, 'There is nothing here. Known paths: /, /status, /metrics, /healthz, /readyz, /ws/<channel>.'),
+      answer(
+        reply,
+        404,
+        'There is nothing here. Known paths: /, /status, /metrics, /healthz, /readyz, /queues/<partition>/<queue>, /ws/<channel>.',
+      ),
     )
     const checkHost = async (request: FastifyRequest, reply: FastifyReply) => this.#checkHost(request, reply)
     app.get('/', { onRequest: checkHost }, async (_request, reply) =>
@@ -131,6 +144,9 @@ export class HttpServer implements AsyncDisposable {
       return reason === undefined ? reply.send({ isHealthy: true }) : reply.code(503).send({ isHealthy: false, reasons: [reason] })
     })
     app.get('/readyz', async (_request, reply) => this.#answerReady(reply))
+    app.get<QueueRequest>('/queues/:partition/:queue', { onRequest: checkHost }, async (request, reply) =>
+      this.#answerQueue(request, reply),
+    )
     app.route<{ Params: { channel: string } }>({
       method: 'GET',
       url: '/ws/:channel',
@@ -148,6 +164,16 @@ export class HttpServer implements AsyncDisposable {
     const { isReady, reasons } = this.#options.status()
     if (isReady && fatal === undefined) return reply.send({ isReady: true })
     return reply.code(503).send({ isReady: false, reasons: fatal === undefined ? reasons : [fatal, ...reasons] })
+  }
+
+  async #answerQueue({ params, query }: FastifyRequest<QueueRequest>, reply: FastifyReply): Promise<FastifyReply> {
+    const [partition, queue, jobs] = [params.partition, params.queue, query.jobs ?? '0'].map((text) =>
+      /^\d{1,6}$/.test(text) ? Number(text) : NaN,
+    )
+    const isAsked = [partition, queue, jobs].every((number) => Number.isInteger(number)) && jobs! <= queueJobsMax
+    const copy = isAsked ? await this.#options.queue?.(partition!, queue!, jobs!) : undefined
+    if (copy !== undefined) return reply.header('cache-control', 'no-store').send(copy)
+    return answer(reply, 404, `There is no queue ${params.partition}/${params.queue} here.`)
   }
 
   async #checkHost(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> {

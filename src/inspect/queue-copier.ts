@@ -1,0 +1,22 @@
+import type { JobGrid } from '../grid/job-grid.ts'
+import { ringName } from '../grid/queue-name.ts'
+import type { NodeSettings } from '../node/settings.ts'
+import { segmentSecret } from './grid-facts.ts'
+import { snapshotQueue } from './queue-snapshot.ts'
+import { queueCopy } from './queue-view.ts'
+import type { QueueCopy } from './queue-view.ts'
+
+/** What a node serves of its queues: copies of those that exist, undefined for others and while it works in no epoch. */
+export function queueCopier(
+  grid: JobGrid,
+  settings: Pick<NodeSettings, 'grid'>,
+  partitions: number,
+  scopeNow: () => string | undefined,
+): (partition: number, queue: number, jobs: number) => Promise<QueueCopy | undefined> {
+  return async (partition, queue, jobs) => {
+    const scope = scopeNow()
+    if (scope === undefined || partition >= partitions || queue >= settings.grid.queues) return undefined
+    const snapshot = await snapshotQueue(grid, ringName(scope, { partition, queue }), segmentSecret(settings, scope))
+    return queueCopy(`${partition}/${queue}`, snapshot, Date.now(), jobs)
+  }
+}
