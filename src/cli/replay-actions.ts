@@ -222,7 +222,7 @@ function noteBeginning(findings: Findings, whole: readonly ReplayRange[], ranges
   const cut = ranges.filter((range, i) => range.firstOffset > whole[i]!.firstOffset && offsetCount(whole[i]!) > 0)
   if (cut.length === 0) return
   const where = cut.map(({ partition, firstOffset }) => `partition ${partition} at offset ${firstOffset}`).join(', ')
-  findings.notes.push(`its rows begin, since the pipeline's first start or a reset, in ${where}: what lies below is not compared`)
+  findings.note(`its rows begin, since the pipeline's first start or a reset, in ${where}: what lies below is not compared`)
 }
 
 function checkVersion({ state, pipeline }: ReplayBase): void {

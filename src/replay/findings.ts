@@ -40,6 +40,8 @@ export function changedColumns({ expected, found }: Difference): string[] {
   return expected === null || found === null ? [] : Object.keys(expected).filter((name) => expected[name] !== found[name])
 }
 
+const notesMax = 100
+
 /** Sums up what was found of one task. */
 export class Findings {
   readonly task: string
@@ -55,8 +57,7 @@ export class Findings {
   mended = 0
   /** Keys that differ, but may have begun before the log does. */
   incomparable = 0
-  /** Sentences on what the comparison cannot see. */
-  readonly notes: string[] = []
+  readonly #notes: string[] = []
 
   constructor(task: string, table: string, listMax: number) {
     this.task = task
@@ -66,6 +67,15 @@ export class Findings {
 
   get differences(): readonly Difference[] {
     return this.#differences
+  }
+
+  /** Sentences on what the comparison cannot see or mend; the first of them. */
+  get notes(): readonly string[] {
+    return this.#notes
+  }
+
+  note(sentence: string): void {
+    if (this.#notes.length < notesMax) this.#notes.push(sentence)
   }
 
   /** How many more may be listed. */

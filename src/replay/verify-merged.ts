@@ -139,7 +139,7 @@ class MergedVerifying<Tx extends LedgerTransaction> {
     if (cut.length === 0 || count === 0) return this.#findings.add(comparison)
     this.#findings.incomparable = count
     const where = cut.map(({ partition, startOffset }) => `partition ${partition} begins at offset ${startOffset}`).join(', ')
-    this.#findings.notes.push(
+    this.#findings.note(
       `${count} of the keys are not comparable: what is there differs from what the log calls for, but the log no longer has all that made them (${where})`,
     )
   }
@@ -196,7 +196,7 @@ class MergedVerifying<Tx extends LedgerTransaction> {
       const of = <T>(values: readonly T[]) => chosen.map((i) => values[i]!)
       const lines = jobLinesOf(task, partition, { offsets: of(offsets), timesMs: of(timesMs), texts: of(texts) })
       const bad = await writeIsolating(this.#check.sink as unknown as TransactionalSink, transaction, [lines])
-      for (const { offset, error } of bad) this.#findings.notes.push(`partition ${partition}, offset ${offset}: ${error}`)
+      for (const { offset, error } of bad) this.#findings.note(`partition ${partition}, offset ${offset}: ${error}`)
     })
   }
 

@@ -65,7 +65,9 @@ interface Gathered {
   readonly upTo: bigint
   readonly events: number
   readonly rows: number
-  readonly unwritable: readonly Difference[]
+  /** Rows that the table would not take today: so many, and the first of them. */
+  readonly unwritable: number
+  readonly unwritableListed: readonly Difference[]
 }
 
 interface Outcome {
@@ -91,7 +93,7 @@ class PlainVerifying<Tx extends LedgerTransaction> {
     this.#signal = signal
     this.findings = new Findings(run.task, check.table, run.listMax)
     if (!check.seesPosition)
-      this.findings.notes.push(
+      this.findings.note(
         `table ${check.table} has no columns source_partition and source_offset: rows that no event of the range calls for cannot be seen`,
       )
   }
@@ -131,7 +133,8 @@ class PlainVerifying<Tx extends LedgerTransaction> {
     const { partition } = reader
     let events = 0
     let rows = 0
-    const unwritable: Difference[] = []
+    let unwritable = 0
+    const unwritableListed: Difference[] = []
     while (!reader.isAtEnd && events < this.#windowEvents) {
       const startedMs = clock.now()
       const before = reader.position
@@ -142,10 +145,11 @@ class PlainVerifying<Tx extends LedgerTransaction> {
       const span = { partition, after: before, upTo: slice.lastOffset }
       const added = await session.transact(life, `gathering rows of partition ${partition}`, (tx) => this.#add(tx, converted, span))
       rows += added.rows
-      unwritable.push(...added.unwritable)
+      unwritable += added.unwritable.length
+      unwritableListed.push(...added.unwritable.slice(0, Math.max(0, this.findings.listRoom - unwritableListed.length)))
       await clock.sleep(restMs(clock.now() - startedMs), this.#signal)
     }
-    return { upTo: reader.position, events, rows, unwritable }
+    return { upTo: reader.position, events, rows, unwritable, unwritableListed }
   }
 
   async #add(transaction: Tx, converted: ConvertedRange, span: OffsetSpan): Promise<{ rows: number; unwritable: Difference[] }> {
@@ -177,15 +181,15 @@ class PlainVerifying<Tx extends LedgerTransaction> {
     return { comparison, mended, partition: span.partition }
   }
 
-  #count({ events, rows, unwritable }: Gathered, { comparison, mended, partition }: Outcome): void {
+  #count({ events, rows, unwritable, unwritableListed }: Gathered, { comparison, mended, partition }: Outcome): void {
     const { findings } = this
     findings.events += events
     findings.compared += rows
     findings.add(comparison)
     findings.mended += mended.rows
-    findings.add({ missing: unwritable.length, extra: 0, different: 0, differences: unwritable })
+    findings.add({ missing: unwritable, extra: 0, different: 0, differences: unwritableListed })
     for (const { offset, error } of mended.refused)
-      findings.notes.push(`partition ${partition}, offset ${offset}: the missing row cannot be written: ${error}`)
+      findings.note(`partition ${partition}, offset ${offset}: the missing row cannot be written: ${error}`)
   }
 
   #checkSignal(): void {

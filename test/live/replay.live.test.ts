@@ -1,3 +1,5 @@
+import type { ChildProcess } from 'node:child_process'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type CommandFolder, commandFolder } from '../support/forebay-command.ts'
 import {
@@ -61,6 +63,19 @@ const rowsOf = async (table: string) =>
     (row) => `${row['source_partition']}/${row['source_offset']}/${row['item_key']}/${row['n']}`,
   )
 
+/** Ends up to three connections of a command; resolves to their number. */
+async function cutWhile(child: ChildProcess, which: string): Promise<number> {
+  let cuts = 0
+  while (child.exitCode === null && cuts < 3) {
+    const ended = await database.query(
+      `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and ${which}`,
+    )
+    cuts += ended.length
+    await sleep(ended.length > 0 ? 100 : 2)
+  }
+  return cuts
+}
+
 describe('forebay replay --verify', () => {
   it('finds tables right that are, dead letters and all', async () => {
     const tables = await verify(0)
@@ -120,6 +135,19 @@ describe('forebay replay --verify', () => {
     const repairs = await Promise.all([0, 1].map(() => command.run('replay', '--from', 'earliest', '--task', 'item', '--repair')))
     for (const { code, stderr } of repairs) expect([0, 75], stderr).toContain(code)
     expect((await rowsOf('items')).toSorted()).toEqual(expectedOf(feed.events).items.toSorted())
+  })
+
+  it('goes on when its connection is cut under it', async () => {
+    await ask(database.url, `delete from items where source_offset between 0 and 1500`)
+    const repair = command.start('replay', '--from', 'earliest', '--task', 'item', '--repair')
+    const cuts = await cutWhile(repair.child, `application_name = 'forebay repair' and query like '%forebay_expected%'`)
+    expect(await repair.ended).toMatchObject({ code: 0 })
+    expect((await rowsOf('items')).toSorted()).toEqual(expectedOf(feed.events).items.toSorted())
+    const replay = command.start('replay', '--from', 'earliest', '--task', 'item', '--into', 'cut_items')
+    const others = await cutWhile(replay.child, `application_name like 'forebay replay %' and query like '%replay_progress%'`)
+    expect(await replay.ended).toMatchObject({ code: 0 })
+    expect((await rowsOf('cut_items')).toSorted()).toEqual(expectedOf(feed.events).items.toSorted())
+    expect([cuts, others]).toEqual([3, 3])
   })
 
   it('compares merged rows by whole keys, and tells how to rebuild them instead of mending', async () => {
