@@ -9,12 +9,23 @@ import { Scheduler } from './scheduler.ts'
 import { SimDatabase } from './sim-database.ts'
 import { SimTopic } from './sim-event-log.ts'
 import { SimGrid } from './sim-job-grid.ts'
-import { scopeOf, secret } from './sim-parts.ts'
+import { keyIn, scopeOf, secret } from './sim-parts.ts'
 import { drawSizes } from './sizes.ts'
 import type { SimSizes } from './sizes.ts'
 
 /** What loses something, and what may make three nodes write into one ring at once. */
-const disabledWithoutLoss = [...losses, 'crash', 'falseDeath', 'upgrade', 'pause', 'cutPort', 'duplicate', 'retentionPast', 'foreignEntry']
+const disabledWithoutLoss = [
+  ...losses,
+  'crash',
+  'falseDeath',
+  'upgrade',
+  'routingCut',
+  'pause',
+  'cutPort',
+  'duplicate',
+  'retentionPast',
+  'foreignEntry',
+]
 
 export interface BuiltWorld {
   readonly random: Random
@@ -45,7 +56,9 @@ export function buildWorld(seed: number): BuiltWorld {
   const watermarkOf = (partition: number, queue: number): bigint => lowestWatermark(database.view(partition), queue)
   const repairs = new RepairWatch({ watermarkOf, windowSegmentsMax })
   const versionOf = (scope: string) => versions.find((_, i) => scope === scopeOf(i + 1))
-  const oracle = new Oracle({ repairs, tasks, queueOfKey: (key) => queueOf(key, queues), secret, versionOf, linesBytesMax })
+  const queueOfKey = (key: string, routing: number) => queueOf(keyIn(routing, key), queues)
+  const routingOf = (scope: string) => database.routings[versions.findIndex((_, i) => scope === scopeOf(i + 1))]!
+  const oracle = new Oracle({ repairs, tasks, queueOfKey, routingOf, secret, versionOf, linesBytesMax })
   const topic = new SimTopic({ random, partitions, keys: sizes.keys, tasks, oracle, firstOffset })
   for (let i = 0; i < sizes.firstEvents; i++) topic.produce(random.int(0, partitions - 1), 0)
   const grid = new SimGrid(sizes.capacity, {

@@ -37,6 +37,8 @@ export const happenings = [
   'mapLoss',
   'mapEntryLoss',
   'disturbance',
+  'drain',
+  'routingCut',
 ] as const
 export type Happening = (typeof happenings)[number]
 
@@ -77,6 +79,8 @@ export class Faults {
       retentionPast: 0.0006,
       upgrade: 0.004,
       schemaTrouble: 0.004,
+      drain: 0.006,
+      routingCut: 0.3,
       crash: 0.012,
     }
     for (const happening of happenings)

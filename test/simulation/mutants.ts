@@ -296,6 +296,18 @@ export const mutants: readonly Mutant[] = [
     edits: [{ file: 'src/work/isolate.ts', from: 'ordinal: lines.ordinal(0)', to: 'ordinal: 0' }],
   },
   {
+    name: 'cut-undrained',
+    breaks: 'rule 11: another routing is cut over only where nothing is applied above a floor (of the simulated database)',
+    caughtBy: ['I1', 'I4'],
+    edits: [{ file: simDatabase, from: 'this.open.size > 0 || !this.isDrained', to: 'this.open.size > 0' }],
+  },
+  {
+    name: 'drains-at-its-floor',
+    breaks: 'rule 11: an owner that drains reads on to what is applied above its floor',
+    caughtBy: ['L1'],
+    edits: [{ file: owner, from: 'highestWatermark(view) : undefined', to: 'view.floor : undefined' }],
+  },
+  {
     name: 'lease-never-ends',
     breaks: 'rule 9: a node whose counter stands still is dead',
     caughtBy: ['L1'],

@@ -19,6 +19,9 @@ export interface NemesisOptions {
   readonly versions: string[]
 }
 
+/** Chance a step that a request to drain ends without a cut. */
+const withdrawChance = 0.015
+
 export class Nemesis {
   readonly #of: NemesisOptions
   /** By slot; undefined while down. */
@@ -40,7 +43,9 @@ export class Nemesis {
 
   /** Lets each happening happen by its chance. */
   act(): void {
-    const { faults, random } = this.#of
+    const { faults, random, world } = this.#of
+    // The command that asked for it is withdrawn, or dies.
+    if (world.database.isDraining && random.chance(withdrawChance)) world.database.isDraining = false
     for (const happening of happenings) {
       if (random.chance(faults.chanceOf(happening)) && this.#make(happening)) {
         faults.count(happening)
@@ -54,6 +59,7 @@ export class Nemesis {
     const { faults, world, scheduler } = this.#of
     faults.isQuiet = true
     world.database.refusedTask = undefined
+    world.database.isDraining = false
     scheduler.note('heal')
     this.#nodes.forEach((node, slot) => {
       if (node !== undefined && (node.epoch !== world.database.epoch || isLeaving(node))) this.#crash(slot)
@@ -179,6 +185,10 @@ export class Nemesis {
       case 'schemaTrouble':
         database.refusedTask = database.refusedTask === undefined ? random.pick(sizes.tasks).name : undefined
         return true
+      case 'drain':
+        return !database.isDraining && (database.isDraining = true)
+      case 'routingCut':
+        return database.isDraining && this.cut()
       case 'upgrade':
         return this.#upgrade()
       case 'retention':
@@ -263,17 +273,40 @@ export class Nemesis {
 
   /** A node of another converter comes: it opens an epoch, and the old nodes follow in their own time. */
   #upgrade(): boolean {
-    const { world, versions, random } = this.#of
+    const { world, versions } = this.#of
     const version = `v${versions.length + 1}`
     if (versions.length >= 4 || !world.database.openEpoch(version)) return false
     versions.push(version)
+    this.#follow()
+    return true
+  }
+
+  /** A node dies, and another one takes its place. */
+  replaceOne(): true {
+    const slot = this.#of.random.int(0, this.#nodes.length - 1)
+    this.#crash(slot)
+    this.#start(slot)
+    this.#assignAll()
+    return true
+  }
+
+  /** Another routing is cut over, if all is drained; false when it is not. */
+  cut(): boolean {
+    const { world, versions } = this.#of
+    if (!world.database.cutRouting()) return false
+    versions.push(versions.at(-1)!)
+    this.#follow()
+    return true
+  }
+
+  /** Nodes of the new epoch come; some old ones learn of it in their own time. */
+  #follow(): void {
     this.#nodes.forEach((_, slot) => {
-      if (slot > 0 && random.chance(0.5)) return
+      if (slot > 0 && this.#of.random.chance(0.5)) return
       this.#crash(slot)
       this.#start(slot)
     })
     this.#assignAll()
-    return true
   }
 }
 

@@ -20,7 +20,9 @@ import type { Outcome, SimEvent, SimTask } from './workload.ts'
 export interface OracleOptions {
   readonly tasks: readonly SimTask[]
   /** Routing is configuration, not under test here: which queue a key goes to. */
-  readonly queueOfKey: (key: string) => number
+  readonly queueOfKey: (key: string, routing: number) => number
+  /** The routing of a scope's epoch. */
+  readonly routingOf: (scope: string) => number
   readonly secret: string
   /** The version that each scope's segments must be made by; undefined for a foreign scope. */
   readonly versionOf: (scope: string) => string | undefined
@@ -46,7 +48,8 @@ export interface Committed {
 export class Oracle {
   readonly #options: OracleOptions
   readonly #outcomes = new Map<string, Outcome>()
-  readonly #events: ExpectedEvent[][] = []
+  /** By routing and partition: nodes of an old epoch go on for a while. */
+  readonly #events: ExpectedEvent[][][] = [[]]
   readonly #once = new AtMostOnce()
   readonly #order = new PerKeyOrder()
   readonly #watermarks = new NoCommittedGap('I2', (id) => this.#once.has(id))
@@ -70,14 +73,32 @@ export class Oracle {
 
   /** A new event of the log. */
   expect(event: SimEvent): void {
-    const outcomes = outcomesOf(event, this.#options.tasks, this.#options.queueOfKey)
-    const events = (this.#events[event.partition] ??= [])
-    events.push({ event, outcomes, queue: this.#options.queueOfKey(`k${event.key}`) })
+    for (let routing = 0; routing < this.#events.length; routing++) this.#expectIn(routing, event)
+    for (const { id, partition, offset } of this.#events.at(-1)![event.partition]!.at(-1)!.outcomes)
+      this.#floors.expect(`p${partition}`, offset, id)
+  }
+
+  /** A cut was made: every key has another queue from now on. */
+  rerouted(): void {
+    this.#events.push([])
+    for (const events of this.#events[0]!) for (const { event } of events ?? []) this.#expectIn(this.#events.length - 1, event)
+  }
+
+  #expectIn(routing: number, event: SimEvent): void {
+    const queueOfKey = (key: string) => this.#options.queueOfKey(key, routing)
+    const outcomes = outcomesOf(event, this.#options.tasks, queueOfKey)
+    const events = (this.#events[routing]![event.partition] ??= [])
+    events.push({ event, outcomes, queue: queueOfKey(`k${event.key}`) })
+    if (routing < this.#events.length - 1) return
     for (const outcome of outcomes) {
       this.#outcomes.set(outcome.id, outcome)
-      this.#watermarks.expect(laneOf(outcome), outcome.offset, outcome.id)
-      this.#floors.expect(`p${outcome.partition}`, outcome.offset, outcome.id)
+      this.#watermarks.expect(this.#laneOf(outcome), outcome.offset, outcome.id)
     }
+  }
+
+  /** A queue of one routing. */
+  #laneOf({ task, partition, queue }: Pick<Outcome, 'task' | 'partition' | 'queue'>): string {
+    return `${this.#events.length - 1}/${task}/${partition}/${queue}`
   }
 
   isRefused(line: string): boolean {
@@ -91,7 +112,7 @@ export class Oracle {
     const undos: (() => void)[] = []
     for (const section of jobs) this.#applySection(section, commit, undos)
     for (const letter of letters) this.#applyLetter(letter, commit, undos)
-    for (const { partition, queue, to } of advances) this.#watermarks.advance(`${task}/${partition}/${queue}`, Number(to))
+    for (const { partition, queue, to } of advances) this.#watermarks.advance(this.#laneOf({ task, partition, queue }), Number(to))
     return () => {
       for (const undo of undos.reverse()) undo()
     }
@@ -199,7 +220,12 @@ export class Oracle {
     if (known !== undefined) demand(known === text, 'I9', () => `segment ${name} was made twice, differently`)
     else {
       const range = { queue, lo: Number(lo), hi: Number(hi) }
-      const expected = expectedLines(this.#events[partition] ?? [], range, this.#options.tasks, version).join('\n')
+      const expected = expectedLines(
+        this.#events[this.#options.routingOf(segment.scope)]![partition] ?? [],
+        range,
+        this.#options.tasks,
+        version,
+      ).join('\n')
       demand(expected === found.sort().join('\n'), 'I6', () => `segment ${name} holds\n${found.join('\n')}\ninstead of\n${expected}`)
       this.#texts.set(name, text)
     }
@@ -211,7 +237,7 @@ export class Oracle {
 
   /** Bytes of the jobs of (lo, hi] that travel in `queue`, dead letters left out. */
   bytesBetween(partition: number, queue: number, lo: number, hi: number): number {
-    const events = this.#events[partition] ?? []
+    const events = this.#events.at(-1)![partition] ?? []
     let bytes = 0
     for (let i = events.length - 1; i >= 0 && events[i]!.event.offset > lo; i--) {
       const { event, outcomes } = events[i]!
@@ -223,7 +249,7 @@ export class Oracle {
   }
 
   #lineOf(outcome: Outcome, version: string): string {
-    const events = this.#events[outcome.partition]!
+    const events = this.#events[0]![outcome.partition]!
     const found = events.find(({ event }) => event.offset === outcome.offset)!
     return lineOf(outcome.id, found.event.fill, version)
   }
@@ -237,7 +263,3 @@ export class Oracle {
 
 /** A line's version, blanks, newline, offset and record time. */
 const lineOverheadBytes = 13
-
-function laneOf(outcome: Outcome): string {
-  return `${outcome.task}/${outcome.partition}/${outcome.queue}`
-}

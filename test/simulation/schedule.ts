@@ -96,6 +96,7 @@ class Schedule {
       this.#halted.clear()
       this.#settledByMs = scheduler.nowMs + disagreeMs
       await this.#peace()
+      if (!isLossless && random.chance(0.2)) await this.#cutInPeace(produce)
       const before = repairs.repairs
       demand(!isLossless || before === 0, 'L2', () => `${before} repairs although nothing was lost`)
       // More events in peace. What was lost before may show now, once a queue; more would be a storm of repairs.
@@ -131,6 +132,33 @@ class Schedule {
   /** Everything is applied, or halted for good, and has its owner. */
   #hasEnded(): boolean {
     return this.#world.topic.partitions.every((_, p) => this.#isDone(p)) && this.ownership.hasSettled(this.#nemesis.live)
+  }
+
+  /** L1 of a drained cut: while events come and a node dies, nodes that are asked to drain do so in time. */
+  async #cutInPeace(produce: () => void): Promise<void> {
+    const { scheduler, database, random } = this.#world
+    for (let i = 0; i < eventsInPeace; i++) produce()
+    const until = scheduler.steps + peaceStepsMax
+    await scheduler.run(() => {
+      this.#look()
+      if (random.chance(0.02)) produce()
+      return scheduler.steps >= until || !database.isDrained
+    })
+    database.isDraining = true
+    let isReplaced = false
+    await scheduler.run(() => {
+      this.#look()
+      if (random.chance(0.02)) produce()
+      if (!isReplaced && !database.isDrained && random.chance(0.1)) isReplaced = this.#nemesis.replaceOne()
+      return scheduler.steps >= until || (database.isDrained && database.open.size === 0)
+    })
+    this.#look()
+    const isCut = this.#nemesis.cut()
+    demand(isCut || this.#halted.size > 0, 'L1', () => 'the pipeline was asked to drain and did not')
+    this.counts['cutInPeace'] = (this.counts['cutInPeace'] ?? 0) + (isCut ? 1 : 0)
+    this.#nemesis.heal()
+    this.#settledByMs = scheduler.nowMs + disagreeMs
+    await this.#peace()
   }
 
   #isDone(partition: number): boolean {

@@ -34,7 +34,7 @@ export interface Transaction {
 }
 
 /** Who is told what takes effect, and what is taken back. */
-export type DatabaseWitness = Pick<Oracle, 'floorRaised' | 'committed' | 'rewound' | 'isRefused' | 'delivered'>
+export type DatabaseWitness = Pick<Oracle, 'floorRaised' | 'committed' | 'rewound' | 'isRefused' | 'delivered' | 'rerouted'>
 
 export class SimDatabase {
   readonly partitions: PartitionRows[]
@@ -42,6 +42,10 @@ export class SimDatabase {
   readonly scheduler: Scheduler
   /** Versions of the converter by epoch; the last is active. */
   readonly epochs: string[]
+  /** Routing of each epoch; a cut gives another one. */
+  readonly routings: number[] = [0]
+  /** The nodes are asked to stop reading and drain. */
+  isDraining = false
   readonly open = new Set<Transaction>()
   #history: (() => void)[] = []
   /** A whole table is missing or forbidden for this task. */
@@ -75,10 +79,16 @@ export class SimDatabase {
     return { partition, floor, rows: new Map([...rows].map(([task, marks]) => [task, [...marks]])) }
   }
 
+  /** As a node of `epoch` reads it: with the request to drain. */
+  viewFor(partition: number, epoch: number): PartitionView {
+    const isDraining = this.isDraining && epoch === this.epoch
+    return { ...this.view(partition), ...(isDraining ? { isDraining } : {}) }
+  }
+
   settle(capture: OwnerCapture, epoch: number): PartitionView {
     this.#checkEpoch(epoch)
     this.raiseFloor(capture.partition, floorAllowedBy(capture, this.view(capture.partition)))
-    return this.view(capture.partition)
+    return this.viewFor(capture.partition, epoch)
   }
 
   raiseFloor(partition: number, to: bigint): void {
@@ -195,7 +205,25 @@ export class SimDatabase {
   openEpoch(version: string): boolean {
     if (this.open.size > 0) return false
     this.epochs.push(version)
+    this.routings.push(this.routings.at(-1)!)
     this.#history = []
+    return true
+  }
+
+  /** Whether nothing is applied above a floor. */
+  get isDrained(): boolean {
+    return this.partitions.every(({ floor, rows }) => [...rows.values()].every((marks) => marks.every((mark) => mark <= floor)))
+  }
+
+  /** Opens an epoch of another routing at a drained cut: its watermarks begin at the floors. Never lost. */
+  cutRouting(): boolean {
+    if (this.open.size > 0 || !this.isDrained) return false
+    this.epochs.push(this.epochs.at(-1)!)
+    this.routings.push(this.routings.at(-1)! + 1)
+    this.isDraining = false
+    this.#history = []
+    for (const { floor, rows } of this.partitions) for (const marks of rows.values()) marks.fill(floor)
+    this.oracle.rerouted()
     return true
   }
 

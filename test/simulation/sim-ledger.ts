@@ -62,7 +62,7 @@ export class SimLedger implements Ledger<SimTransaction> {
   }
 
   read(partition: number): Promise<PartitionView> {
-    return this.#wire.call('ledger', `read p${partition}`, () => this.#database.view(partition))
+    return this.#wire.call('ledger', `read p${partition}`, () => this.#database.viewFor(partition, this.#epoch))
   }
 
   settle(capture: OwnerCapture): Promise<PartitionView> {

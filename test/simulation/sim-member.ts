@@ -29,7 +29,7 @@ export class SimMember {
     this.#node = new Node(
       { ...ports, membership },
       {
-        ...convertingOf(world),
+        ...convertingOf(world, epoch),
         id: wire.name,
         scope,
         secret,

@@ -26,7 +26,7 @@ export class SimNode {
     this.epoch = epoch
     this.#ports = portsOf(world, wire, epoch)
     const tasks = tasksOf(world, wire, version)
-    this.#converter = new Converter({ ...convertingOf(world), tasks })
+    this.#converter = new Converter({ ...convertingOf(world, epoch), tasks })
     const intervalsMax = Math.max(1, Math.floor(world.sizes.windowSegmentsMax / 2))
     for (const { name: task, ...rest } of tasks) {
       const runner = new TaskRunner(this.#ports, { ...rest, task, intervalsMax })

@@ -30,6 +30,9 @@ export interface SimWorld {
 export const secret = 'simulation'
 export const scopeOf = (epoch: number): string => `sim.s.t.e${epoch}`
 
+/** Another routing sends most keys to other queues, as another hash does. */
+export const keyIn = (routing: number, key: string): string => (routing === 0 ? key : `${routing} ${key}`)
+
 type SimEventValue = [number | null, number[], number]
 
 /** The servers as one incarnation of a node sees them. */
@@ -63,13 +66,14 @@ export function tasksOf(world: SimWorld, wire: Wire, version: string): NodeTask[
   }))
 }
 
-export function convertingOf({ sizes }: SimWorld): Omit<ConverterOptions, 'tasks'> {
+export function convertingOf({ sizes, database }: SimWorld, epoch: number): Omit<ConverterOptions, 'tasks'> {
+  const routing = database.routings[epoch - 1]!
   return {
     decode: (value) => JSON.parse(value.toString()) as unknown,
     key: (event) => {
       const [name] = event as SimEventValue
       if (name === null) throw new Error('this event has no key')
-      return `k${name}`
+      return keyIn(routing, `k${name}`)
     },
     queues: sizes.queues,
     eventBytesMax: 10_000,

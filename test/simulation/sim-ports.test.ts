@@ -56,6 +56,7 @@ describeLedger('The simulated ledger', async (): Promise<LedgerWorld<SimTransact
     },
     floorRaised: nothing,
     rewound: nothing,
+    rerouted: nothing,
     delivered: nothing,
     isRefused: () => false,
   }

@@ -30,6 +30,7 @@ describe('the simulation', () => {
       'fault.lingering',
       'fault.clamp',
       'fault.badJob',
+      'cutInPeace',
       'fault.cut',
     ]
     expect(names.filter((name) => !(summary.counts[name]! > 0))).toEqual([])
