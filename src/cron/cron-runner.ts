@@ -104,6 +104,10 @@ export class CronRunner {
     const claim = await runs.begin(this.#schedule, seen, plan, this.#definition.attemptsMax)
     this.#nextMs = undefined
     if (claim === undefined) return plan.run === undefined
+    if (claim === 'given-up') {
+      this.#ports.observer.log('error', `${this.#named(plan.run!)} is given up: every node that ran it ended in the middle of the run`)
+      return true
+    }
     this.#report(claim, await this.#execute(claim))
     return true
   }
@@ -128,12 +132,16 @@ export class CronRunner {
     })
   }
 
-  #report({ task, scheduledMs, attempt }: CronClaim, result: CronResult): void {
+  #report({ scheduledMs, attempt }: CronClaim, result: CronResult): void {
     const { observer } = this.#ports
-    const what = `cron task ${task} of ${new Date(scheduledMs).toISOString()}`
+    const what = this.#named(scheduledMs)
     if (result.outcome === 'succeeded') observer.log('debug', `${what} ran`)
     if (result.outcome === 'retrying') observer.log('warn', `${what}, attempt ${attempt}, failed and is tried again: ${result.error}`)
     if (result.outcome === 'failed') observer.log('error', `${what} failed ${attempt} times and is given up: ${result.error}`)
+  }
+
+  #named(scheduledMs: number): string {
+    return `cron task ${this.#schedule.task} of ${new Date(scheduledMs).toISOString()}`
   }
 
   /** A node with another schedule came later: this one would only undo what that one plans. */

@@ -85,9 +85,9 @@ export interface CronRuns {
   read(schedule: CronSchedule): Promise<CronState>
   /**
    * Writes down what `plan` skips and the attempt it begins. Undefined when there is nothing to run: also when another node
-   * is at the task, the state is no longer `seen`, or the attempts of an open run are used up (it is then given up).
+   * is at the task, or the state is no longer `seen`. `given-up` when the nodes of all attempts died in the middle.
    */
-  begin(schedule: CronSchedule, seen: CronState, plan: CronPlan, attemptsMax: number): Promise<CronClaim | undefined>
+  begin(schedule: CronSchedule, seen: CronState, plan: CronPlan, attemptsMax: number): Promise<CronClaim | 'given-up' | undefined>
   execute(claim: CronClaim, work: CronWork): Promise<CronResult>
   /** The latest `countMax` runs of each task, latest first. */
   history(countMax: number): Promise<CronRun[]>

@@ -86,7 +86,7 @@ export class PostgresCronRuns implements CronRuns {
     return this.#pool.use(`reading cron task ${schedule.task}`, (client) => this.#state(client, schedule))
   }
 
-  async begin(schedule: CronSchedule, seen: CronState, plan: CronPlan, attemptsMax: number): Promise<CronClaim | undefined> {
+  async begin(schedule: CronSchedule, seen: CronState, plan: CronPlan, attemptsMax: number): Promise<CronClaim | 'given-up' | undefined> {
     const { task } = schedule
     return this.#pool.use(`beginning cron task ${task}`, async (client) => {
       await client.query('begin isolation level read committed read write')
@@ -166,11 +166,11 @@ export class PostgresCronRuns implements CronRuns {
     { open }: CronState,
     { skipped, run }: CronPlan,
     attemptsMax: number,
-  ): Promise<CronClaim | undefined> {
+  ): Promise<CronClaim | 'given-up' | undefined> {
     if (open !== undefined && open.attempts >= attemptsMax) {
       const claim = { task, scheduledMs: open.scheduledMs, attempt: open.attempts }
       await this.#end(client, claim, { outcome: 'failed', error: `its node ${open.node} ended in the middle of the run` })
-      return undefined
+      return 'given-up'
     }
     if (skipped.length > 0) await this.#skip(client, task, skipped)
     if (run === undefined) return undefined

@@ -165,6 +165,25 @@ describe('Cron tasks', () => {
     expect(await runs('outcome, attempts, node')).toEqual([{ outcome: 'succeeded', attempts: 2, node: 'n2' }])
   })
 
+  it('are given up, and said to be, when every node that ran them died in the middle', async () => {
+    const schedule = { task: 'job', expression: '0 0 * * * *', timezone: 'UTC' }
+    await knownSince('2024-06-01T10:00:00Z', schedule.expression)
+    const dying = new PostgresCronRuns({ pool, pipeline: name, node: 'dying' })
+    const due = { skipped: [], run: Date.parse('2024-06-01T11:00:00Z') }
+    expect(await dying.begin(schedule, await dying.read(schedule), due, 1)).toMatchObject({ attempt: 1 })
+    const second = runner('n2', new ShiftedClock().set('2024-06-01T11:00:05Z'), schedule.expression, { attemptsMax: 1 }, marking('n2'))
+    await expect
+      .poll(() => second.logged.filter((line) => line.startsWith('error')), { timeout: 15_000 })
+      .toEqual([expect.stringMatching(/given up: every node/)])
+    second.clock.set('2024-06-01T12:00:01Z')
+    await expect.poll(marks, { timeout: 10_000 }).toEqual(['2024-06-01T12:00:00Z'])
+    await second.stop()
+    expect(await runs('outcome, error')).toEqual([
+      { outcome: 'failed', error: 'its node dying ended in the middle of the run' },
+      { outcome: 'succeeded', error: null },
+    ])
+  })
+
   it('keep to the calendar of their zone on days with a change of clocks', async () => {
     const [daily, newYork] = ['0 30 2 * * *', 'America/New_York']
     await knownSince('2024-03-09T12:00:00Z', daily, newYork)
