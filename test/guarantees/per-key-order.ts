@@ -9,6 +9,11 @@ interface Place {
 export class PerKeyOrder {
   readonly #last = new Map<string, Place>()
 
+  /** What was applied to keys beginning with `prefix` above `offset` is taken back, to be applied again. */
+  goBack(prefix: string, offset: number): void {
+    for (const [key, last] of this.#last) if (key.startsWith(prefix) && last.offset > offset) this.#last.delete(key)
+  }
+
   /** Returns what puts the order back when the store loses the commit. */
   apply(key: string, offset: number, ordinal: number): () => void {
     const last = this.#last.get(key)

@@ -20,6 +20,7 @@ const disabledWithoutLoss = [
   'falseDeath',
   'upgrade',
   'routingCut',
+  'reset',
   'pause',
   'cutPort',
   'duplicate',

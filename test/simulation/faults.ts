@@ -39,6 +39,7 @@ export const happenings = [
   'disturbance',
   'drain',
   'routingCut',
+  'reset',
 ] as const
 export type Happening = (typeof happenings)[number]
 
@@ -81,6 +82,7 @@ export class Faults {
       schemaTrouble: 0.004,
       drain: 0.006,
       routingCut: 0.3,
+      reset: 0.003,
       crash: 0.012,
     }
     for (const happening of happenings)

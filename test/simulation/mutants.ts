@@ -302,6 +302,18 @@ export const mutants: readonly Mutant[] = [
     edits: [{ file: simDatabase, from: 'this.open.size > 0 || !this.isDrained', to: 'this.open.size > 0' }],
   },
   {
+    name: 'reset-keeps-watermarks',
+    breaks: 'rule 12: a reset drops the watermarks with the floors (of the simulated database)',
+    caughtBy: ['I2', 'I3'],
+    edits: [
+      {
+        file: simDatabase,
+        from: 'found.floor = cuts[partition]!\n      for (const marks of found.rows.values()) marks.fill(found.floor)',
+        to: 'found.floor = cuts[partition]!',
+      },
+    ],
+  },
+  {
     name: 'drains-at-its-floor',
     breaks: 'rule 11: an owner that drains reads on to what is applied above its floor',
     caughtBy: ['L1'],

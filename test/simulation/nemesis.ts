@@ -19,6 +19,9 @@ export interface NemesisOptions {
   readonly versions: string[]
 }
 
+/** No reset opens a later epoch than this. */
+const epochsMax = 8
+
 /** Chance a step that a request to drain ends without a cut. */
 const withdrawChance = 0.015
 
@@ -189,6 +192,8 @@ export class Nemesis {
         return !database.isDraining && (database.isDraining = true)
       case 'routingCut':
         return database.isDraining && this.cut()
+      case 'reset':
+        return this.#reset()
       case 'upgrade':
         return this.#upgrade()
       case 'retention':
@@ -294,6 +299,21 @@ export class Nemesis {
   cut(): boolean {
     const { world, versions } = this.#of
     if (!world.database.cutRouting()) return false
+    versions.push(versions.at(-1)!)
+    this.#follow()
+    return true
+  }
+
+  /** An operator's restart from an earlier point of the log. */
+  #reset(): boolean {
+    const { world, versions, random } = this.#of
+    const { database, topic } = world
+    const cuts = topic.partitions.map(({ startOffset }, p) => {
+      const earliest = startOffset - 1n
+      const cut = database.partitions[p]!.floor - BigInt(random.int(0, 12))
+      return random.chance(0.3) || cut < earliest ? earliest : cut
+    })
+    if (versions.length >= epochsMax || !database.reset(cuts)) return false
     versions.push(versions.at(-1)!)
     this.#follow()
     return true

@@ -84,6 +84,13 @@ export class Oracle {
     for (const events of this.#events[0]!) for (const { event } of events ?? []) this.#expectIn(this.#events.length - 1, event)
   }
 
+  /** The tables were emptied of all that lies above `cut`, to be made again. */
+  wentBack(partition: number, cut: number): void {
+    for (const { id, offset, partition: own } of this.#outcomes.values()) if (own === partition && offset > cut) this.#once.forget(id)
+    for (const { name } of this.#options.tasks) this.#order.goBack(`${name}/${partition}/`, cut)
+    this.rewound()
+  }
+
   #expectIn(routing: number, event: SimEvent): void {
     const queueOfKey = (key: string) => this.#options.queueOfKey(key, routing)
     const outcomes = outcomesOf(event, this.#options.tasks, queueOfKey)

@@ -34,7 +34,7 @@ export interface Transaction {
 }
 
 /** Who is told what takes effect, and what is taken back. */
-export type DatabaseWitness = Pick<Oracle, 'floorRaised' | 'committed' | 'rewound' | 'isRefused' | 'delivered' | 'rerouted'>
+export type DatabaseWitness = Pick<Oracle, 'floorRaised' | 'committed' | 'rewound' | 'isRefused' | 'delivered' | 'rerouted' | 'wentBack'>
 
 export class SimDatabase {
   readonly partitions: PartitionRows[]
@@ -224,6 +224,22 @@ export class SimDatabase {
     this.#history = []
     for (const { floor, rows } of this.partitions) for (const marks of rows.values()) marks.fill(floor)
     this.oracle.rerouted()
+    return true
+  }
+
+  /** Lowers each floor to `cuts` and empties the tables above, in an epoch of its own. Never lost. */
+  reset(cuts: readonly bigint[]): boolean {
+    if (this.open.size > 0) return false
+    this.epochs.push(this.epochs.at(-1)!)
+    this.routings.push(this.routings.at(-1)!)
+    this.isDraining = false
+    this.#history = []
+    this.partitions.forEach((found, partition) => {
+      if (cuts[partition]! > found.floor) return
+      found.floor = cuts[partition]!
+      for (const marks of found.rows.values()) marks.fill(found.floor)
+      this.oracle.wentBack(partition, Number(found.floor))
+    })
     return true
   }
 

@@ -57,6 +57,7 @@ describeLedger('The simulated ledger', async (): Promise<LedgerWorld<SimTransact
     floorRaised: nothing,
     rewound: nothing,
     rerouted: nothing,
+    wentBack: nothing,
     delivered: nothing,
     isRefused: () => false,
   }
