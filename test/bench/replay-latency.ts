@@ -55,6 +55,7 @@ const forebay = (args: readonly string[]) =>
     env: { ...process.env, FOREBAY_DATABASE_URL: url },
   })
 const node = forebay(['start'])
+let replay: ReturnType<typeof forebay> | undefined
 const database = new pg.Client(url)
 await database.connect()
 let failed = true
@@ -66,8 +67,11 @@ try {
   const beside: number[] = []
   for (let round = 1; round <= rounds; round++) {
     without.push(await window())
-    const replay = forebay(['replay', '--from', 'earliest', '--task', task, '--into', `again_${round}`, '--json'])
-    await until('the replay writes', 30_000, async () => (await replayed(round)) > 0)
+    replay = forebay(['replay', '--from', 'earliest', '--task', task, '--into', `again_${round}`, '--json'])
+    await until('the replay writes', 30_000, async () => {
+      if (replay?.exitCode !== null) throw new Error('the replay ended before it wrote')
+      return (await replayed(round)) > 0
+    })
     const before = await replayed(round)
     beside.push(await window())
     const after = await replayed(round)
@@ -87,6 +91,7 @@ try {
   failed = !passes
   publishing.catch(() => undefined)
 } finally {
+  replay?.kill('SIGKILL')
   await database.end()
   node.kill('SIGTERM')
   await new Promise((done) => (node.exitCode === null ? node.once('exit', done) : done(undefined)))

@@ -141,11 +141,13 @@ describe('forebay replay --verify', () => {
     await ask(database.url, `delete from items where source_offset between 0 and 1500`)
     const repair = command.start('replay', '--from', 'earliest', '--task', 'item', '--repair')
     const cuts = await cutWhile(repair.child, `application_name = 'forebay repair' and query like '%forebay_expected%'`)
-    expect(await repair.ended).toMatchObject({ code: 0 })
+    const repaired = await repair.ended
+    expect(repaired.code, repaired.stderr).toBe(0)
     expect((await rowsOf('items')).toSorted()).toEqual(expectedOf(feed.events).items.toSorted())
     const replay = command.start('replay', '--from', 'earliest', '--task', 'item', '--into', 'cut_items')
     const others = await cutWhile(replay.child, `application_name like 'forebay replay %' and query like '%replay_progress%'`)
-    expect(await replay.ended).toMatchObject({ code: 0 })
+    const replayed = await replay.ended
+    expect(replayed.code, replayed.stderr).toBe(0)
     expect((await rowsOf('cut_items')).toSorted()).toEqual(expectedOf(feed.events).items.toSorted())
     expect([cuts, others]).toEqual([3, 3])
   })
