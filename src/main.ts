@@ -145,7 +145,7 @@ async function runEpoch(base: Base, ledger: PostgresLedger, { options, show }: E
   const side = new AbortController()
   const pressure = { owners: () => node.owners, waits: () => metrics.total('windowFull'), clock, observer: metrics }
   const beside = [
-    ends.run(log, () => node.owners.keys(), clock, side.signal),
+    ends.run({ log, clock, observer: metrics }, () => node.owners, side.signal),
     tellPressure(pressure, side.signal),
     ...channels.map((channel) => channel.follow(side.signal)),
     tidy(base, built, options, side.signal),

@@ -64,6 +64,8 @@ export interface EventLog {
   /** The event at exactly `offset`, by one small read; undefined when the log holds none there. */
   eventAt(partition: number, offset: bigint): Promise<EventRecord | undefined>
   open(partition: number, nextOffset: bigint): Promise<EventCursor>
+  /** Age at which events are deleted; null: never by age. Absent: nothing is known. */
+  retentionMs?(): Promise<number | null>
   /** Publishes floors for lag tools; a hint that may fail (it is repeated on a timer). */
   commit(floors: ReadonlyMap<number, bigint>): Promise<void>
   [Symbol.asyncDispose](): Promise<void>

@@ -41,6 +41,16 @@ const coordinatorMoves: ReadonlySet<string> = new Set([
 const commitAttemptsMax = 10
 const commitRetryMs = 200
 
+/** How the protocol numbers topics among what has a configuration. */
+const topicResource = 2
+
+/** A call of a broker that kafkajs has and does not declare. */
+interface DescribingBroker {
+  describeConfigs(request: {
+    resources: readonly { type: number; name: string; configNames: readonly string[] }[]
+  }): Promise<{ resources: readonly { configEntries: readonly { configName: string; configValue: string | null }[] }[] }>
+}
+
 type ClusterMetadata = Awaited<ReturnType<Broker['metadata']>> & { readonly clusterId?: string | null }
 
 export class KafkaEventLog implements EventLog {
@@ -103,6 +113,18 @@ export class KafkaEventLog implements EventLog {
         if (kafkaErrorType(error) === 'OFFSET_OUT_OF_RANGE') return undefined
         throw error
       }
+    })
+  }
+
+  retentionMs(): Promise<number | null> {
+    const { topic } = this.#options
+    return this.#ask(`asking for the retention of topic ${topic}`, async (cluster) => {
+      const broker = (await cluster.findControllerBroker()) as Broker & DescribingBroker
+      const { resources } = await broker.describeConfigs({
+        resources: [{ type: topicResource, name: topic, configNames: ['retention.ms'] }],
+      })
+      const value = Number(resources[0]?.configEntries.find(({ configName }) => configName === 'retention.ms')?.configValue ?? -1)
+      return value < 0 ? null : value
     })
   }
 

@@ -91,6 +91,17 @@ export class PostgresEventLog implements EventLog {
     })
   }
 
+  retentionMs(): Promise<number | null> {
+    return this.#ask('asking for the retention', async () => {
+      const { topic } = await this.#found()
+      const { rows } = await this.#pool.query<{ ms: string | null }>('select retention_ms as ms from forebay.log_topics where topic = $1', [
+        topic,
+      ])
+      const ms = rows[0]?.ms ?? null
+      return ms === null ? null : Number(ms)
+    })
+  }
+
   /** Never waits for the database: whether it answers and still holds `nextOffset` shows at the first poll. */
   open(partition: number, nextOffset: bigint): Promise<EventCursor> {
     assert(!this.#isDisposed, 'a disposed event log opens no cursor')

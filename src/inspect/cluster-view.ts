@@ -5,6 +5,7 @@ import { Histogram } from '../node/histogram.ts'
 import type { CronTaskStatus } from '../cron/cron-schedule.ts'
 import type { NodeStatus, QueueStatus, TaskStatus } from '../node/status.ts'
 import { cronViews } from './cron-view.ts'
+import { retentionSentence } from '../node/retention-watch.ts'
 import type { LedgerFacts, Look, NodeFacts } from './facts.ts'
 import { awayOf, foundOf } from './facts.ts'
 
@@ -48,6 +49,8 @@ export interface PartitionView {
   readonly lagMs: number | null
   /** Offsets between the log's start and the floor: what retention may still take. */
   readonly spareOffsets: number | null
+  /** Time until retention passes the floor at the present rate, while that is near. */
+  readonly retentionLeftMs: number | null
   readonly haltedReason: string | null
 }
 
@@ -189,6 +192,7 @@ function partitionView(
     lagEvents: lag,
     lagMs: lag === 0 ? 0 : oldestMs === undefined ? null : Math.max(0, facts.nowMs - oldestMs),
     spareOffsets: floor === undefined || range === undefined ? null : Number(nextOffsetAfter(floor) - range.startOffset),
+    retentionLeftMs: own?.retentionLeftMs ?? null,
     haltedReason: own?.haltedReason ?? null,
   }
 }
@@ -280,6 +284,9 @@ function troublesOf(
     ...silent,
     ...nodes.flatMap(({ node, reasons }) => reasons.map((reason) => `${node}: ${reason}`)),
     ...partitions.flatMap(({ partition, owner }) => (owner === null && nodes.length > 0 ? [`partition ${partition} has no owner`] : [])),
+    ...partitions.flatMap(({ partition, retentionLeftMs }) =>
+      retentionLeftMs === null ? [] : [retentionSentence(partition, retentionLeftMs)],
+    ),
     ...(found?.present ?? []).flatMap(({ node, waitsFor }) => (waitsFor === null ? [] : [`${node} waits: ${waitsFor}`])),
     ...(cut === null ? [] : [`reading is stopped: ${cut.requestedBy} drains the pipeline for ${cut.purpose}`]),
   ]

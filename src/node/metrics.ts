@@ -182,11 +182,18 @@ class NodeGauges {
     this.#put('ready', '1 when the node is ready', status.isReady ? 1 : 0)
     this.#put('members', 'live nodes as this one sees them', status.members.length)
     if (status.buffers) this.#putBuffers(status.buffers)
-    for (const { partition, floor, position, lagEvents, haltedReason } of status.partitions) {
+    for (const { partition, floor, position, lagEvents, retentionLeftMs, haltedReason } of status.partitions) {
       const labels = { partition: String(partition) }
       this.#put('partition_floor', 'everything at or below this offset is applied', Number(floor), labels)
       this.#put('partition_position', 'last offset read', Number(position), labels)
       this.#put('partition_halted', '1 when the partition stands still', haltedReason === null ? 0 : 1, labels)
+      if (retentionLeftMs !== null)
+        this.#put(
+          'partition_retention_left_seconds',
+          'until retention passes the floor at the present rate',
+          retentionLeftMs / 1000,
+          labels,
+        )
       if (lagEvents !== null) this.#put('partition_lag_events', 'events in the log above the floor', lagEvents, labels)
     }
     for (const { partition, queue, pendingJobs, windowUsed } of status.queues) {

@@ -4,12 +4,14 @@ import { sentenceOf } from '../errors.ts'
 import { nextOffsetAfter } from '../events/event-log.ts'
 import type { EventLog, PartitionRange } from '../events/event-log.ts'
 import type { LedgerTransaction } from '../offsets/ledger.ts'
+import type { Observer } from '../observer.ts'
 import type { Clock } from '../schedule/clock.ts'
 import type { TaskInbox } from '../work/task-inbox.ts'
 import type { LedgerWatch, Trouble } from './ledger-watch.ts'
 import type { Membership } from './membership.ts'
 import type { NodeMetrics } from './metrics.ts'
 import type { Node } from './node.ts'
+import { RetentionWatch } from './retention-watch.ts'
 import type { BufferStatus, ChannelStatus, InboxStatus, NodeStatus, PartitionStatus, QueueStatus, TaskStatus } from './status.ts'
 
 export interface StatusSources {
@@ -35,10 +37,17 @@ const lookMs = 500
 const blockedRetryMs = 1000
 const retryMs = 2000
 
+interface LogEndsPorts {
+  readonly log: EventLog
+  readonly clock: Clock
+  readonly observer: Pick<Observer, 'log'>
+}
+
 /** The range of each owned partition, looked up on a timer so that the status needs no I/O. */
 export class LogEnds {
   readonly #ranges = new Map<number, PartitionRange>()
   #trouble: Trouble | undefined
+  #retention: RetentionWatch | undefined
 
   range(partition: number): PartitionRange | undefined {
     return this.#ranges.get(partition)
@@ -49,10 +58,17 @@ export class LogEnds {
     return this.#trouble
   }
 
-  async run(log: EventLog, partitions: () => Iterable<number>, clock: Clock, signal: AbortSignal): Promise<void> {
+  /** Milliseconds until retention passes the floor, while that is near; else undefined. */
+  retentionLeftMs(partition: number): number | undefined {
+    return this.#retention?.leftMs(partition)
+  }
+
+  async run({ log, clock, observer }: LogEndsPorts, owners: () => Node['owners'], signal: AbortSignal): Promise<void> {
+    const retention = (this.#retention = new RetentionWatch({ log, clock, observer }))
     while (!signal.aborted) {
       try {
-        for (const partition of partitions()) this.#ranges.set(partition, await log.range(partition))
+        for (const partition of owners().keys()) this.#ranges.set(partition, await log.range(partition))
+        await retention.look(floorsOf(owners()), this.#ranges)
         this.#trouble = undefined
       } catch (error) {
         this.#trouble = { sinceMs: this.#trouble?.sinceMs ?? clock.wallMs(), sentence: sentenceOf(error) }
@@ -60,6 +76,10 @@ export class LogEnds {
       await clock.sleep(lookMs, signal)
     }
   }
+}
+
+function floorsOf(owners: Node['owners']): ReadonlyMap<number, bigint> {
+  return new Map([...owners].flatMap(([partition, { part }]) => (part === undefined ? [] : [[partition, part.floor] as const])))
 }
 
 type OwnerEntry = Node['owners'] extends ReadonlyMap<number, infer Entry> ? Entry : never
@@ -118,6 +138,7 @@ function partitionStatus(
     position: String(part?.position ?? -1n),
     ...(range === undefined ? {} : { startOffset: String(range.startOffset), endOffset: String(range.endOffset) }),
     lagEvents: range === undefined ? null : Math.max(0, Number(range.endOffset - nextOffsetAfter(floor))),
+    retentionLeftMs: ends.retentionLeftMs(partition) ?? null,
     haltedReason: trouble ?? null,
     haltedCode: troubleCode ?? null,
     outboxes: (part?.outboxes ?? []).map(({ queue, sent, isIdle, windowSegments, windowBytes }) => ({

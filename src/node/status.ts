@@ -63,6 +63,8 @@ export interface PartitionStatus {
   readonly endOffset?: string
   /** Events in the log above the floor; null while `endOffset` is unknown. */
   readonly lagEvents: number | null
+  /** Time left at the present rate until retention passes the floor, while that is near enough to warn; else null. */
+  readonly retentionLeftMs: number | null
   /** Why reading stands still, else null. */
   readonly haltedReason: string | null
   /** The code of that error, else null. */

@@ -26,6 +26,7 @@ export function nodeStatus(): NodeStatus & { partitions: PartitionStatus[] } {
         position: '99',
         endOffset: '101',
         lagEvents: 12,
+        retentionLeftMs: null,
         haltedReason: 'retention passed',
         haltedCode: 'FB_RETENTION_PASSED',
         outboxes: [{ queue: 0, sent: '99', isIdle: true, windowSegments: 16, windowSegmentsMax: 64, windowBytes: 2048 }],
