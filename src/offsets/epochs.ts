@@ -65,7 +65,7 @@ export interface EpochRow {
   readonly file_hash: string | null
 }
 
-interface PipelineRow {
+export interface PipelineRow {
   readonly cluster: string
   readonly topic: string
   readonly topic_id: string | null
