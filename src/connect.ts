@@ -7,7 +7,10 @@ import { ForebayError } from './errors.ts'
 import type { EventLog } from './events/event-log.ts'
 import type { KafkaAddress } from './events/kafka-cluster.ts'
 import { KafkaEventLog } from './events/kafka-event-log.ts'
+import { KafkaTopicAdmin } from './events/kafka-topic-admin.ts'
 import { PostgresEventLog } from './events/postgres-event-log.ts'
+import { PostgresTopicAdmin } from './events/postgres-topic-admin.ts'
+import type { TopicAdmin } from './events/topic-settings.ts'
 import { HazelcastJobGrid } from './grid/hazelcast-job-grid.ts'
 import type { JobGrid } from './grid/job-grid.ts'
 import type { Database } from './inspect/database.ts'
@@ -32,6 +35,14 @@ export function openEventLog({ events, database }: Pick<NodeSettings, 'events' |
   }
   const { group, fetchBytesMax } = events
   return new KafkaEventLog({ ...kafkaAddress(events), topic, pipelineGroup: group ?? pipeline.name, fetchBytesMax })
+}
+
+/** The topic of `pipeline`, to compare and to change; connects to nothing yet. */
+export function openTopicAdmin({ events, database }: Pick<NodeSettings, 'events' | 'database'>, pipeline: Pipeline): TopicAdmin {
+  const { topic } = pipeline.source
+  return events.kind === 'postgres'
+    ? new PostgresTopicAdmin({ url: database.url }, topic)
+    : new KafkaTopicAdmin(kafkaAddress(events), topic)
 }
 
 /** The database of the ledger, for a few statements of one command; connects to nothing yet. */

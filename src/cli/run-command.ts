@@ -12,6 +12,7 @@ import { addQueues } from './queues.ts'
 import { addRouting } from './routing.ts'
 import { addStart } from './start.ts'
 import { addStatus } from './status.ts'
+import { addTopics } from './topics.ts'
 
 /** Runs the command line `words`; prints its failure and gives the exit code. */
 export async function runCommand(words: readonly string[]): Promise<number> {
@@ -27,6 +28,7 @@ export async function runCommand(words: readonly string[]): Promise<number> {
   addDeadLetters(program)
   addExplain(program)
   addQueues(program)
+  addTopics(program)
   addRouting(program)
   addReplay(program)
   addReset(program)

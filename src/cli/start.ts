@@ -49,6 +49,8 @@ async function start({ config: file, json = false }: StartOptions): Promise<void
   }
   // Loaded late: the clients of Kafka, Hazelcast and Postgres are of no use to a wrong configuration.
   const { runNode } = await import('../main.ts')
+  const { verifyTopic } = await import('./verify-topic.ts')
+  await verifyTopic(settings, pipeline, file)
   const stopping = stopOnSignals(config.values.node.drain)
   try {
     await runNode({ settings, pipeline, fileHash, signal: stopping.signal, onRunning })

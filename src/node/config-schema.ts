@@ -56,6 +56,26 @@ const sasl = z
   .optional()
   .meta({ description: 'Login at the brokers. Left out: none.', example: {} })
 
+const topic = section(
+  'How the topic is to be set up: forebay topics verify compares, forebay topics apply changes, and start refuses a topic that differs.',
+  {
+    partitions: optional(z.int().min(1).max(100_000), { description: 'Partitions. Left out: as many as it has.', example: 4 }),
+    replication: optional(z.int().min(1).max(100), {
+      description: 'Brokers that hold each partition (Kafka). Left out: not compared.',
+      example: 3,
+    }),
+    minInsyncReplicas: optional(z.int().min(1).max(100), {
+      description: 'Brokers that must have an event before it counts as published (Kafka). Left out: not compared.',
+      example: 2,
+    }),
+    replayWindow: durationWithout(
+      { min: '1m', max: '100000h' },
+      'How long events must stay in the log: how far back a replay may reach, and how long the database may be away. Left out: not compared.',
+      '72h',
+    ).optional(),
+  },
+)
+
 const events = section('The event log: where events come from.', {
   kind: withDefault(z.enum(['kafka', 'postgres']), 'kafka', 'kafka, or postgres: a log that forebay keeps in the database by itself.'),
   brokers: withDefault(z.array(hostPort), [], {
@@ -79,6 +99,7 @@ const events = section('The event log: where events come from.', {
     'earliest',
     'Where the very first start of a pipeline begins: earliest, latest, or a time such as 2026-01-31T09:30:00Z. Later starts go on from the watermarks.',
   ),
+  topic,
   ssl: withDefault(z.boolean(), false, 'Whether to speak TLS with the brokers.'),
   sasl,
 })

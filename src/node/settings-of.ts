@@ -1,6 +1,7 @@
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { WantedTopic } from '../events/topic-settings.ts'
 import type { Config } from './config.ts'
 import type { ConfigValues } from './config-schema.ts'
 import type { EventSettings, GridSettings, NodeSettings } from './settings.ts'
@@ -14,6 +15,7 @@ export function settingsOf({ values, secrets, folder }: Config): NodeSettings {
   return {
     node: { name: node.name ?? `${hostname()}-${process.pid}`, host: node.host, port: node.port },
     events: eventSettings(events, secrets.eventsPassword?.reveal()),
+    topic: wantedTopic(events.topic),
     eventBytesMax: events.eventBytesMax,
     startAt: events.startAt,
     database: {
@@ -36,6 +38,10 @@ function eventSettings(events: ConfigValues['events'], password: string | undefi
   const login =
     sasl?.username === undefined || password === undefined ? undefined : { mechanism: sasl.mechanism, username: sasl.username, password }
   return { kind, brokers, clientId, group, fetchBytesMax, ssl, sasl: login }
+}
+
+function wantedTopic({ partitions, replication, minInsyncReplicas, replayWindow }: ConfigValues['events']['topic']): WantedTopic {
+  return { partitions, replication, minInsyncReplicas, replayWindowMs: replayWindow }
 }
 
 function gridSettings(grid: ConfigValues['grid'], folder: string, secret: string | undefined): GridSettings {

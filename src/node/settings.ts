@@ -1,11 +1,14 @@
 /**
  * What a node needs to know, with every default applied and every secret read: the configuration file in resolved form.
  */
+import type { WantedTopic } from '../events/topic-settings.ts'
 import type { LogLevel } from './logger.ts'
 
 export interface NodeSettings {
   readonly node: { readonly name: string; readonly host: string; readonly port: number }
   readonly events: EventSettings
+  /** How the topic is to be set up; undefined: nothing is compared. */
+  readonly topic?: WantedTopic
   /** A larger event is a dead letter. */
   readonly eventBytesMax: number
   /** Where a pipeline's very first start begins: milliseconds since 1970 for a time. */
