@@ -231,7 +231,7 @@ function sessionOptions({ database }: NodeSettings, applicationName: string): Om
 
 /** The floors above which `table` holds its rows, by partition, where they are known. */
 export function beganAtOf({ state }: ReplayBase, table: TaskTable): ReadonlyMap<number, bigint> {
-  return beginningOf(state, sqlNameOf(table))
+  return beginningOf(state, { task: table.task, table: sqlNameOf(table) })
 }
 
 /** Where the log and the rows of `table` begin, in every partition. */

@@ -188,6 +188,10 @@ async function verifyTable(
       ? await verifyPlain(ports, check.of, { ...verifyRun, isRepair }, signal)
       : await verifyMerged(ports, check.of, { ...verifyRun, histories }, signal)
   noteBeginning(findings, whole, ranges)
+  if (findings.different > 0 && base.state.versions.length > 1)
+    findings.note(
+      `the pipeline ran as versions ${base.state.versions.toReversed().join(', ')}: rows of an earlier one may differ for that alone`,
+    )
   return findings
 }
 
@@ -222,7 +226,7 @@ function noteBeginning(findings: Findings, whole: readonly ReplayRange[], ranges
   const cut = ranges.filter((range, i) => range.firstOffset > whole[i]!.firstOffset && offsetCount(whole[i]!) > 0)
   if (cut.length === 0) return
   const where = cut.map(({ partition, firstOffset }) => `partition ${partition} at offset ${firstOffset}`).join(', ')
-  findings.note(`its rows begin, since the pipeline's first start or a reset, in ${where}: what lies below is not compared`)
+  findings.note(`its rows begin, since the task's first start or a reset, in ${where}: what lies below is not compared`)
 }
 
 function checkVersion({ state, pipeline }: ReplayBase): void {

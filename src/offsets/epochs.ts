@@ -119,7 +119,7 @@ async function write(
   if (known.pipeline === undefined) await insertPipeline(client, opening)
   await insertFloors(client, opening, floors)
   if (active === undefined || !isSame(active.fingerprint, opening.fingerprint))
-    await insertEpoch(client, opening, { active, reset: active?.reset ?? 0, isCut: verdict === 'cut' || active === undefined })
+    await insertEpoch(client, opening, { active, reset: active?.reset ?? 0, isCut: verdict === 'cut' || hasNewTask(active, opening) })
   if (verdict === 'cut') {
     await client.query('delete from forebay.watermarks where pipeline = $1', [opening.pipeline])
     await dropRequest(client, opening.pipeline)
@@ -265,7 +265,15 @@ export async function insertFloors(
   ])
 }
 
-/** Opens the epoch after `active`. `isCut`: it remembers the floors; the first one does too, since nothing below is ever in its tables. */
+/** Its first jobs are those above the floors of now. */
+function hasNewTask(active: EpochRow | undefined, { fingerprint }: Opening): boolean {
+  return fingerprint.tasks.some((task) => !(active?.fingerprint.tasks ?? []).includes(task))
+}
+
+/**
+ * Opens the epoch after `active`. `isCut`: it remembers the floors; one that brings a task does too (the first one brings all),
+ * since nothing below is in the task's table.
+ */
 export async function insertEpoch(
   client: pg.ClientBase,
   { pipeline, fingerprint, fileHash }: Pick<Opening, 'pipeline' | 'fingerprint' | 'fileHash'>,

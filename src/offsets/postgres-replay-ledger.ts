@@ -19,20 +19,25 @@ export interface LedgerState {
   readonly topic: string
   readonly topicId: string | null
   readonly floors: ReadonlyMap<number, bigint>
-  /** Where the pipeline began, and each reset that emptied tables; the newest first. */
+  /** Every version that the pipeline ever ran as. */
+  readonly versions: readonly string[]
+  /** Where tasks came and tables were emptied; the newest first. */
   readonly beginnings: readonly Beginning[]
 }
 
 interface Beginning {
   /** Floors, by partition. */
   readonly floors: ReadonlyMap<number, bigint>
-  /** Tables, as SQL names them; null: every table. */
-  readonly tables: readonly string[] | null
+  /** Tables that a reset emptied, as SQL names them. */
+  readonly emptied: readonly string[]
+  /** Tasks that the epoch before did not have. */
+  readonly newTasks: readonly string[]
 }
 
-/** The floors above which `table` holds its rows, by partition, where they are known. */
-export function beginningOf({ beginnings }: LedgerState, table: string): ReadonlyMap<number, bigint> {
-  return beginnings.find(({ tables }) => tables === null || tables.includes(table))?.floors ?? new Map<number, bigint>()
+/** The floors above which `table` holds the rows of `task`, by partition, where they are known. */
+export function beginningOf({ beginnings }: LedgerState, { task, table }: { task: string; table: string }): ReadonlyMap<number, bigint> {
+  const last = beginnings.find(({ emptied, newTasks }) => emptied.includes(table) || newTasks.includes(task))
+  return last?.floors ?? new Map<number, bigint>()
 }
 
 interface StateRow {
@@ -43,6 +48,13 @@ interface StateRow {
   readonly cluster: string
   readonly topic: string
   readonly topic_id: string | null
+}
+
+interface EpochRow {
+  readonly version: string
+  readonly fingerprint: Fingerprint
+  readonly cut: unknown
+  readonly emptied: readonly string[]
 }
 
 /** Throws FB_USAGE when the pipeline never ran on this database. */
@@ -64,9 +76,8 @@ export async function readLedgerState(client: pg.ClientBase, pipeline: string): 
   )
   const [state] = rows
   if (state === undefined || floors.length === 0) throw never
-  const { rows: cuts } = await client.query<{ epoch: number; cut: unknown; emptied: string[] }>(
-    `select epoch, cut, emptied from forebay.epochs
-     where pipeline = $1 and (emptied <> '{}' or epoch = (select min(epoch) from forebay.epochs where pipeline = $1)) order by epoch desc`,
+  const { rows: epochs } = await client.query<EpochRow>(
+    `select version, fingerprint, cut, emptied from forebay.epochs where pipeline = $1 order by epoch desc`,
     [pipeline],
   )
   return {
@@ -78,7 +89,11 @@ export async function readLedgerState(client: pg.ClientBase, pipeline: string): 
     topic: state.topic,
     topicId: state.topic_id,
     floors: new Map(floors.map(({ partition, floor }) => [partition, BigInt(floor)])),
-    beginnings: cuts.map(({ cut, emptied }) => ({ floors: floorsOf(cut), tables: emptied.length === 0 ? null : emptied })),
+    versions: [...new Set(epochs.map(({ version }) => version))],
+    beginnings: epochs.map(({ cut, emptied, fingerprint }, i) => {
+      const before = epochs[i + 1]?.fingerprint.tasks ?? []
+      return { floors: floorsOf(cut), emptied, newTasks: fingerprint.tasks.filter((task) => !before.includes(task)) }
+    }),
   }
 }
 
