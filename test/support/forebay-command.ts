@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { EventSettings } from '../../src/node/settings.ts'
+import { eventBytesMax } from './live-node.ts'
 
 const root = resolve(import.meta.dirname, '../..')
 
@@ -34,7 +35,9 @@ export function commandFolder(choice: object, { url, events }: { url: string; ev
     join(dir, 'pipeline.ts'),
     `import { itemsPipeline } from ${JSON.stringify(support)}\nexport default itemsPipeline(${JSON.stringify(choice)})\n`,
   )
-  const log = events?.kind === 'kafka' ? { kind: 'kafka', brokers: events.brokers } : { kind: 'postgres' }
+  const size = `${eventBytesMax}B`
+  const log =
+    events?.kind === 'kafka' ? { kind: 'kafka', brokers: events.brokers, eventBytesMax: size } : { kind: 'postgres', eventBytesMax: size }
   writeFileSync(join(dir, 'forebay.yaml'), JSON.stringify({ pipeline: './pipeline.ts', events: log }))
   const start = (...args: string[]): RunningCommand => {
     const child = spawn(
