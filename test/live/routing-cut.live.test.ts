@@ -106,7 +106,7 @@ it('goes from 2 to 5 queues under load while a node is killed in the middle: not
   expect(await old.kill('SIGTERM')).toBe(0)
   expect(await young.kill('SIGTERM')).toBe(0)
   expect(await ask(database.url, 'select node from forebay.nodes where node not like $1', ['n1%'])).toEqual([])
-}, 90_000)
+}, 180_000)
 
 it('lets the nodes read on when the command is killed, when it is interrupted, and when the time is up, and applies afterwards', async () => {
   const old = await startNodeProcess(config('n1', 2))
@@ -161,4 +161,4 @@ it('lets the nodes read on when the command is killed, when it is interrupted, a
   await floorsReachEnd(database.url, feed.events)
   expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
   await Promise.all([old.kill('SIGTERM'), young.kill('SIGTERM')])
-}, 120_000)
+}, 240_000)

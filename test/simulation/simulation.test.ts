@@ -34,5 +34,5 @@ describe('the simulation', () => {
       'fault.cut',
     ]
     expect(names.filter((name) => !(summary.counts[name]! > 0))).toEqual([])
-  }, 300_000)
+  }, 600_000)
 })

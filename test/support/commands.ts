@@ -14,6 +14,8 @@ const pipeline = resolve(import.meta.dirname, 'items-pipeline.ts')
 export interface ConfigChoice {
   readonly url: string
   readonly grid: Readonly<Record<string, unknown>>
+  /** Default: the log in the database. */
+  readonly events?: Readonly<Record<string, unknown>>
 }
 
 /** A folder with configurations, removed at the end. */
@@ -21,13 +23,13 @@ export class ConfigFolder {
   readonly dir = mkdtempSync(join(tmpdir(), 'forebay commands '))
 
   /** Writes a configuration and gives its path. */
-  write(name: string, { url, grid }: ConfigChoice): string {
+  write(name: string, { url, grid, events = { kind: 'postgres' } }: ConfigChoice): string {
     const file = join(this.dir, `${name}.yaml`)
     writeFileSync(join(this.dir, 'url'), `${url}\n`, { mode: 0o600 })
     const values = {
       pipeline,
       node: { name, port: 0 },
-      events: { kind: 'postgres', eventBytesMax: '200000B' },
+      events: { ...events, eventBytesMax: '200000B' },
       database: { urlFile: 'url' },
       grid,
       log: { level: 'silent' },
