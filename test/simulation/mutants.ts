@@ -139,7 +139,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'event-split',
     breaks: 'I6: the jobs of an event are never split over two segments',
-    caughtBy: ['I6'],
+    caughtBy: ['I10', 'I6'],
     edits: [
       {
         file: outbox,
@@ -183,7 +183,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'no-compare-and-set',
     breaks: 'rule 6: a watermark moves by compare-and-set (of the simulated ledger)',
-    caughtBy: ['I1', 'I5'],
+    caughtBy: ['I2', 'I1', 'I5'],
     edits: [{ file: simDatabase, from: 'if (!this.#stands(transaction.task, advance)) {', to: 'if (false) {' }],
   },
   {

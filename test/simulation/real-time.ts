@@ -17,6 +17,7 @@ export class RealTime {
   constructor() {
     this.scheduler.haste = 0
     this.#faults.isQuiet = true
+    this.#faults.hasShortReads = false
     this.#turn()
   }
 

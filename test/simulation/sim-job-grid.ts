@@ -123,7 +123,7 @@ export class SimJobGrid implements JobGrid {
       const ring = this.#grid.ring(name)
       const first = Math.max(from, ring.head)
       // Sometimes not everything: a reader is promised one entry only.
-      const count = faults.random.chance(0.3) ? faults.random.int(1, 3) : countMax
+      const count = faults.hasShortReads && faults.random.chance(0.3) ? faults.random.int(1, 3) : countMax
       const entries = ring.entries.slice(first - ring.head, first - ring.head + Math.min(count, countMax))
       return { entries, nextSequence: BigInt(first + entries.length) }
     }
