@@ -66,11 +66,11 @@ async function runReplayCommand(options: ReplayCommandOptions): Promise<void> {
       'FB_USAGE',
       `--resume goes on as the replay was asked for; leave out ${given.map((name) => `--${name === 'dryRun' ? 'dry-run' : name}`).join(', ')}`,
     )
+  // The live pipeline comes first wherever both want the processor, while the pipeline's module is compiled too.
+  setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
   const target = await openTarget({ ...(config === undefined ? {} : { config }), ...(runFile === undefined ? {} : { runFile }) })
   const request = resume === undefined ? replayRequest(options, target.pipeline, target.tasks) : undefined
   for (const warning of target.config.warnings) process.stderr.write(`${paint(process.stderr, 'yellow', 'warning:')} ${warning}\n`)
-  // The live pipeline comes first wherever both want the processor.
-  setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
   using stopping = stopOnSignal()
   // Loaded late: the clients of the servers are of no use to a wrong command line.
   const { replayInto, resumeReplay, dryRunReplay, verifyTables } = await import('./replay-actions.ts')
