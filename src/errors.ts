@@ -14,6 +14,7 @@ export const errorCodes = {
   FB_NODE_UNREACHABLE: { policy: 'retry', exitCode: 69, meaning: 'a node does not answer' },
   FB_EVENT_LOG_UNREACHABLE: { policy: 'retry', exitCode: 69, meaning: 'the event log does not answer' },
   FB_TOPIC_MISSING: { policy: 'fatal', exitCode: 78, meaning: 'the topic does not exist' },
+  FB_UNWELL: { policy: 'fatal', exitCode: 1, meaning: 'forebay doctor found errors' },
   FB_TOPIC_SETTINGS: { policy: 'fatal', exitCode: 78, meaning: 'the topic is not set up as the pipeline needs it' },
   FB_GRID_UNREACHABLE: { policy: 'retry', exitCode: 69, meaning: 'the grid does not answer' },
   FB_GRID_SETTINGS: { policy: 'fatal', exitCode: 78, meaning: 'the running grid is not configured as forebay needs it' },

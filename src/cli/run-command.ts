@@ -4,6 +4,7 @@ import { errorCodes, isForebayError, sentenceOf } from '../errors.ts'
 import { redactSecrets } from '../node/logger.ts'
 import { addCheckConfig } from './check-config.ts'
 import { addDeadLetters } from './dead-letters.ts'
+import { addDoctor } from './doctor.ts'
 import { addExplain } from './explain.ts'
 import { paint } from './paint.ts'
 import { addReset } from './reset.ts'
@@ -26,6 +27,7 @@ export async function runCommand(words: readonly string[]): Promise<number> {
   addCheckConfig(program)
   addStatus(program)
   addDeadLetters(program)
+  addDoctor(program)
   addExplain(program)
   addQueues(program)
   addTopics(program)

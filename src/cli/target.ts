@@ -49,14 +49,6 @@ export async function openTarget(options: TargetOptions): Promise<Target> {
   return { config, settings: settingsOf(config), pipeline, tasks, fileHash, urls: urls ?? urlsOf(config) }
 }
 
-/** Addresses of the nodes that a run, or a configuration, names. Throws FB_USAGE when there are none. */
-export function nodeUrls(options: TargetOptions): readonly string[] {
-  const { file, urls } = located(options)
-  const found = urls ?? urlsOf(loadConfig(file))
-  if (found.length > 0) return found
-  throw new ForebayError('FB_USAGE', `${file} leaves the port to chance (node.port 0); name the node with --url`)
-}
-
 /** Process ids of the nodes of a run by their addresses; empty for a configuration: its processes may be anywhere. */
 export function nodePids({ config, runFile }: TargetOptions): ReadonlyMap<string, number> {
   const run = config === undefined ? readRunFile(runFile ?? runFileDefault) : undefined

@@ -68,11 +68,11 @@ const topic = section(
       description: 'Brokers that must have an event before it counts as published (Kafka). Left out: not compared.',
       example: 2,
     }),
-    replayWindow: durationWithout(
-      { min: '1m', max: '100000h' },
-      'How long events must stay in the log: how far back a replay may reach, and how long the database may be away. Left out: not compared.',
-      '72h',
-    ).optional(),
+    replayWindow: optional(measured(parseDuration, durationText, { min: '1m', max: '100000h' }), {
+      description:
+        'How long events must stay in the log: how far back a replay may reach, and how long the database may be away. Left out: not compared.',
+      example: '72h',
+    }),
   },
 )
 

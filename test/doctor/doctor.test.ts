@@ -1,0 +1,100 @@
+import { describe, expect, it } from 'vitest'
+import type { DatabaseFacts } from '../../src/doctor/check-database.ts'
+import { judgeDatabase } from '../../src/doctor/check-database.ts'
+import { judgeMembers } from '../../src/doctor/check-grid.ts'
+import { judgeNodes, judgeTopic } from '../../src/doctor/check-nodes.ts'
+import type { Finding } from '../../src/doctor/finding.ts'
+import { nodeStatus } from '../node/node-status.ts'
+
+const well: DatabaseFacts = {
+  versionNumber: 180_004,
+  settings: {
+    fsync: 'on',
+    full_page_writes: 'on',
+    synchronous_commit: 'on',
+    max_connections: '100',
+    superuser_reserved_connections: '3',
+    autovacuum: 'on',
+  },
+  connections: 10,
+  isStandby: false,
+  canCreateSchema: true,
+  hasSchema: true,
+  canUseSchema: true,
+  tables: [{ table: 'trades', isThere: true, canWrite: true }],
+  hotTables: [{ table: 'floors', liveRows: 4, deadRows: 100, bytes: 8192 }],
+  idleInTransactionMs: 0,
+  statementTimeout: null,
+  skewMs: 3,
+  roundTripMs: 1,
+}
+const settings = { database: { url: '', poolMax: 8, statementTimeoutMs: 30_000, lockTimeoutMs: 1, synchronousCommit: 'on' as const } }
+const judged = (change: Partial<DatabaseFacts>, nodes = 3) => notOk(judgeDatabase({ ...well, ...change }, settings, nodes))
+const notOk = (findings: readonly Finding[]) => findings.filter(({ severity }) => severity !== 'ok')
+const withSetting = (name: string, value: string) => ({ settings: { ...well.settings, [name]: value } })
+
+describe('forebay doctor', () => {
+  it('finds nothing wrong with a database that is well', () => {
+    expect(judged({})).toEqual([])
+    expect(judgeDatabase(well, settings, 3).length).toBeGreaterThan(4)
+  })
+
+  it.each<[string, Partial<DatabaseFacts>, 'warn' | 'error']>([
+    ['fsync is off', withSetting('fsync', 'off'), 'error'],
+    ['full_page_writes is off', withSetting('full_page_writes', 'off'), 'error'],
+    ['autovacuum is off', withSetting('autovacuum', 'off'), 'error'],
+    ['synchronous_commit is off at the server', withSetting('synchronous_commit', 'off'), 'warn'],
+    ['3 nodes use up to 24 of 22 connections', withSetting('max_connections', '25'), 'error'],
+    ['PostgreSQL 12.1', { versionNumber: 120_001 }, 'error'],
+    ['it is a standby', { isStandby: true }, 'error'],
+    ['may not use the schema forebay', { canUseSchema: false }, 'error'],
+    ['there is no schema forebay', { hasSchema: false, canCreateSchema: false }, 'error'],
+    ['there is no table trades', { tables: [{ table: 'trades', isThere: false, canWrite: false }] }, 'error'],
+    ['may not write to trades', { tables: [{ table: 'trades', isThere: true, canWrite: false }] }, 'error'],
+    ['its clock is 5.0 s behind', { skewMs: -5000 }, 'warn'],
+    ['a round trip takes 90 ms', { roundTripMs: 90 }, 'warn'],
+    ['statement_timeout is set to 5s', { statementTimeout: '5s' }, 'warn'],
+    ['forebay.floors takes 128MiB', { hotTables: [{ table: 'floors', liveRows: 4, deadRows: 1e6, bytes: 2 ** 27 }] }, 'warn'],
+    ['a transaction has been idle for 2 min', { idleInTransactionMs: 120_000 }, 'warn'],
+  ])('says of the database: %s', (what, change, severity) => {
+    expect(judged(change)).toEqual([expect.objectContaining({ severity, what: expect.stringContaining(what) })])
+    for (const { consequence, mend } of judged(change)) expect([consequence, mend]).not.toContain(null)
+  })
+
+  it('tells one member that is away from a grid that is', () => {
+    const up = { isListening: true, clusterSize: 2, isSafe: true }
+    const down = { isListening: false, clusterSize: null, isSafe: null }
+    const of = (...members: (typeof up | typeof down)[]) =>
+      notOk(judgeMembers(members.map((health, n) => ({ member: `m${n}:1`, ...health }))))
+    expect(of(up, up)).toEqual([])
+    expect(of(up, down)).toMatchObject([{ severity: 'warn', what: 'no member listens at m1:1' }])
+    expect(of(down, down)).toMatchObject([{ severity: 'error', what: 'no member of the grid answers (m0:1, m1:1)' }])
+    expect(of({ ...up, clusterSize: 1 }, up)).toMatchObject([{ severity: 'warn', what: expect.stringContaining('in a cluster of 1') }])
+  })
+
+  it('judges nodes, their clocks and a configuration of another epoch', () => {
+    const status = { ...nodeStatus(), nowMs: 10_000 }
+    const node = { id: 'n.1', url: 'http://h', pid: 7, status, silence: null, isSuspended: false, isBeating: true, epoch: 1 }
+    expect(notOk(judgeNodes([node], [], 10_500))).toEqual([])
+    expect(notOk(judgeNodes([node], ['queues'], 20_000)).map(({ what }) => what)).toEqual([
+      'the clock of n.1 is 10 s off',
+      'it is not that of the active epoch: queues',
+    ])
+    expect(judgeNodes([{ ...node, status: null, isSuspended: true }], [], 0)).toMatchObject([{ severity: 'error', mend: 'kill -CONT 7' }])
+  })
+
+  it('says what a topic lacks', () => {
+    expect(judgeTopic('t', null, [])).toMatchObject([{ severity: 'error', mend: 'forebay topics apply' }])
+    const found = {
+      partitions: 4,
+      replication: 1,
+      minInsyncReplicas: 1,
+      cleanupPolicy: 'delete',
+      retentionMs: 1,
+      retentionBytes: null,
+      retentionEvents: null,
+    }
+    expect(judgeTopic('t', found, [])).toMatchObject([{ severity: 'warn', what: 'topic t has one replica' }])
+    expect(judgeTopic('t', { ...found, replication: 3 }, [])).toMatchObject([{ severity: 'ok' }])
+  })
+})
