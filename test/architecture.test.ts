@@ -9,7 +9,15 @@ const sources = filesBelow(src).filter((file) => file.endsWith('.ts'))
 /** An adapter is technology + noun; a `…-definition` is what a pipeline says about one, and belongs to everybody. */
 const technology = /^(kafka|postgres|hazelcast|local|web-socket)(-|$)/
 /** Only these know adapters of other rooms: who composes a node, who connects a command, and the launcher, which starts the servers. */
-const composers = ['main.ts', 'connect.ts', 'connect-replay.ts', 'connect-dead-letters.ts', 'launch']
+const composers = [
+  'main.ts',
+  'connect.ts',
+  'connect-replay.ts',
+  'connect-dead-letters.ts',
+  'connect-tune.ts',
+  'connect-tune-trial.ts',
+  'launch',
+]
 /** The rows of a Postgres table are written in the transaction of the Postgres ledger: the two are one adapter in two rooms. */
 const allowed = new Set([
   'sinks/postgres-table.ts -> offsets/postgres-transaction.ts',

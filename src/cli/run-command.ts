@@ -13,6 +13,7 @@ import { addQueues } from './queues.ts'
 import { addRouting } from './routing.ts'
 import { addStart } from './start.ts'
 import { addStatus } from './status.ts'
+import { addTune } from './tune.ts'
 import { addTopics } from './topics.ts'
 
 /** Runs the command line `words`; prints its failure and gives the exit code. */
@@ -34,6 +35,7 @@ export async function runCommand(words: readonly string[]): Promise<number> {
   addRouting(program)
   addReplay(program)
   addReset(program)
+  addTune(program)
   try {
     await program.parseAsync(words, { from: 'user' })
     return 0

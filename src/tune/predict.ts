@@ -1,0 +1,179 @@
+/**
+ * The model behind `forebay tune`: measurements and settings to latencies. Pure; the same input gives the same figures.
+ *
+ * The latency of a row, from the time of its record to its commit, is the sum of
+ *
+ *   fetch      the record reaches the owner of its partition: as measured on the topic;
+ *   linger     it waits for company: `linger` for the first row of a segment, evenly less for those that follow, and no longer
+ *              than it takes to fill a segment; and as late as timers are;
+ *   delivery   the segment is appended and read by another process: as measured, at the bytes it has by then;
+ *   tick       an even wait in the period of the task, and as late as timers are;
+ *   flush      the transaction, as measured, at the rows that the period brought.
+ *
+ * The period is `every`, or shorter when rows, bytes or half a window of segments bring a flush early, or longer when a flush takes
+ * longer: the next one begins when the last has ended, and takes all that came meanwhile. Queueing is just that: near full use
+ * period and batch grow together until the flush keeps up, or never, and then there is no figure. Bursts make larger segments and batches, at the
+ * shares in which events met them. The more of the time other tasks flush, the nearer a flush is to what it takes beside theirs.
+ * Everything is that of one node that does it all, as after the others died.
+ *
+ * The parts are independent, so the sum is sampled at points that fill their space evenly.
+ */
+import type { EventMeasurement, Measurements, TaskMeasurement } from './measurements.ts'
+import { Quantiles } from './quantiles.ts'
+import { meanTimeAt, ratePerSecond, timeAt } from './series.ts'
+
+export interface GridChoice {
+  /** Of each partition. */
+  readonly queues: number
+  readonly segmentBytesMax: number
+  readonly windowSegmentsMax: number
+  readonly lingerMs: number
+}
+
+export interface TaskChoice {
+  readonly everyMs: number
+  readonly rowsMax: number
+  readonly bytesMax: number
+}
+
+export interface Prediction {
+  /** Null when flushes do not keep up: rows then wait longer and longer. */
+  readonly p50Ms: number | null
+  readonly p99Ms: number | null
+  /** From the beginning of a flush to the beginning of the next. */
+  readonly periodMs: number
+  /** Rows of a flush on average. */
+  readonly rows: number
+  /** Share of the time in which the task flushes. */
+  readonly utilisation: number
+  readonly rowsPerSecondMax: number
+  /** `rowsPerSecondMax` over the rows that come. */
+  readonly headroom: number
+}
+
+export interface ChosenTask {
+  readonly of: TaskMeasurement
+  readonly choice: TaskChoice
+}
+
+const points = 4096
+const fixedPointRounds = 60
+
+/** `rate`: events a second, default the mean one. Predictions are in the order of `tasks`. */
+export function predict(
+  measured: Omit<Measurements, 'tasks'>,
+  grid: GridChoice,
+  tasks: readonly ChosenTask[],
+  rate: number = measured.events.perSecond,
+): Prediction[] {
+  const alone = tasks.map((task) => loadOf(measured.events, grid, task, rate, 1))
+  return tasks.map((task, index) => {
+    const others = alone.reduce((sum, { utilisation }, other) => sum + (other === index ? 0 : utilisation), 0)
+    const slowdown = 1 + (Math.max(1, task.of.contention) - 1) * Math.min(1, others)
+    const load = loadOf(measured.events, grid, task, rate, slowdown)
+    const perSecond = rate * task.of.jobsPerEvent
+    const rowsPerSecondMax = ratePerSecond(task.of.flushes, task.choice.rowsMax) / slowdown
+    const latency = load.keepsUp ? latencyOf(measured, grid, { ...load, of: task.of, slowdown, rate }) : undefined
+    return {
+      p50Ms: latency?.at(0.5) ?? null,
+      p99Ms: latency?.at(0.99) ?? null,
+      periodMs: load.periodMs,
+      rows: load.rows,
+      utilisation: load.utilisation,
+      rowsPerSecondMax,
+      headroom: perSecond === 0 ? Number.POSITIVE_INFINITY : rowsPerSecondMax / perSecond,
+    }
+  })
+}
+
+/** How many times the rate could be, of tables that share one database and of what one process converts. */
+export function headroomOf(measured: Measurements, predictions: readonly Prediction[]): number {
+  const ofDatabase = measured.tasks.reduce((sum, { method }, i) => sum + (method === 'push' ? 0 : 1 / predictions[i]!.headroom), 0)
+  const ofProcess = (measured.events.perSecond * measured.events.convertMsPerEvent) / 1000
+  return 1 / Math.max(ofDatabase, ofProcess, 1e-9)
+}
+
+interface Load {
+  readonly periodMs: number
+  readonly rows: number
+  readonly utilisation: number
+  readonly keepsUp: boolean
+}
+
+function loadOf(events: EventMeasurement, grid: GridChoice, { of, choice }: ChosenTask, rate: number, slowdown: number): Load {
+  const perMs = (rate * of.jobsPerEvent) / 1000
+  const timeOf = (rows: number) => meanTimeAt(of.flushes, Math.max(1, rows)) * slowdown
+  const wantedMs = Math.min(
+    choice.everyMs,
+    perMs === 0 ? Infinity : choice.rowsMax / perMs,
+    perMs === 0 ? Infinity : choice.bytesMax / (perMs * Math.max(1, of.bytesPerJob)),
+    Math.max(1, Math.floor(grid.windowSegmentsMax / 2)) / segmentsPerMs(events, grid, rate),
+  )
+  let periodMs = wantedMs
+  for (let round = 0; round < fixedPointRounds; round++) periodMs = Math.max(wantedMs, timeOf(Math.min(choice.rowsMax, perMs * periodMs)))
+  const rows = perMs * periodMs
+  return {
+    periodMs,
+    rows: Math.min(rows, choice.rowsMax),
+    utilisation: Math.min(1, timeOf(Math.min(rows, choice.rowsMax)) / periodMs),
+    // At most `rowsMax` rows leave with a flush.
+    keepsUp: rows <= choice.rowsMax * 1.0001,
+  }
+}
+
+/** Segments of one queue. */
+function segmentsPerMs(events: EventMeasurement, grid: GridChoice, rate: number): number {
+  const ofPartition = rate / events.partitions / 1000
+  if (ofPartition === 0) return 1e-9
+  const ofQueue = ofPartition / grid.queues
+  const cycleMs = grid.lingerMs + 1 / ofPartition
+  const lingering = (1 - Math.exp(-ofQueue * cycleMs)) / cycleMs
+  return Math.max(lingering, (ofQueue * events.lineBytesPerEvent) / grid.segmentBytesMax)
+}
+
+function latencyOf(
+  { events, grid: measured, timerLateMs }: Omit<Measurements, 'tasks'>,
+  grid: GridChoice,
+  { periodMs, rows, of, slowdown, rate }: Load & { of: TaskMeasurement; slowdown: number; rate: number },
+): Quantiles {
+  const ofPartition = rate / events.partitions / 1000
+  const sums: number[] = []
+  for (let i = 0; i < points; i++) {
+    const [fetch, company, lateLinger, delivery, phase, lateTick, flush, burst] = pointAt(i) as [
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+    ]
+    const factor = events.burst.at(burst)
+    const perMs = ofPartition * factor
+    const fillMs = grid.segmentBytesMax / Math.max(1e-9, (perMs / grid.queues) * events.lineBytesPerEvent)
+    const lingerMs = Math.min(grid.lingerMs, fillMs)
+    // Of the rows of a segment one is the first, and waits for all of it.
+    const firstShare = 1 / (1 + perMs * lingerMs)
+    const lingered = company < firstShare ? lingerMs : (lingerMs * (company - firstShare)) / (1 - firstShare)
+    const segmentBytes = Math.max(events.lineBytesPerEvent, (perMs / grid.queues) * lingerMs * events.lineBytesPerEvent)
+    const flushMs = timeAt(of.flushes, Math.max(1, rows * factor), flush) * slowdown
+    sums.push(
+      (events.fetchMs?.at(fetch) ?? 0) +
+        lingered +
+        (lingerMs < grid.lingerMs ? 0 : timerLateMs.at(lateLinger)) +
+        timeAt(measured.delivery, Math.min(grid.segmentBytesMax, segmentBytes), delivery) +
+        Math.max(periodMs, flushMs) * phase +
+        timerLateMs.at(lateTick) +
+        flushMs,
+    )
+  }
+  return new Quantiles(sums)
+}
+
+const strides = [2, 3, 5, 7, 11, 13, 17, 19].map((prime) => Math.sqrt(prime) % 1)
+
+/** Point `i` of a sequence that fills the unit cube of eight dimensions evenly. */
+function pointAt(i: number): number[] {
+  return strides.map((stride) => (0.5 + (i + 1) * stride) % 1)
+}
