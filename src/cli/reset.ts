@@ -85,8 +85,8 @@ async function reset(options: ResetOptions): Promise<void> {
   if (options.dryRun === true) return print(target, plan, options, undefined)
   await confirm(target, options)
   const epoch = await perform({ target, database, identity, plan, found, timeoutMs: timeout.value }, options.drain === true)
-  await commitFloors(log, plan)
-  print(target, plan, options, epoch)
+  await commitFloors(log, epoch.partitions)
+  print(target, { ...plan, partitions: epoch.partitions }, options, epoch)
 }
 
 function collect(table: string, before: readonly string[]): string[] {
@@ -178,7 +178,7 @@ async function perform({ target, database, identity, plan, found, timeoutMs }: P
 }
 
 /** Lag tools see where the pipeline stands now; the nodes repeat it, so a failure is only told. */
-async function commitFloors(log: EventLog, { partitions }: ResetPlan): Promise<void> {
+async function commitFloors(log: EventLog, partitions: readonly PartitionReset[]): Promise<void> {
   try {
     await log.commit(new Map(partitions.map(({ partition, cut }) => [partition, cut])))
   } catch (error) {

@@ -32,6 +32,8 @@ export interface PartitionState {
 export interface PartitionReset {
   readonly partition: number
   readonly floor: bigint
+  /** Where the point lies: the floor of a partition that begins there. */
+  readonly target: bigint
   readonly cut: bigint
   readonly change: 'back' | 'ahead' | 'kept'
 }
@@ -102,7 +104,10 @@ function checkChoice(
     fail('--truncate empties a table of the rows of every partition, but only one partition would be made again; leave --partition out.')
 }
 
-function resetOf({ partition, floor, appliedTo, range, nextOffset }: PartitionState, { point, skipsLost }: ResetWish): PartitionReset {
+function resetOf(
+  { partition, floor, appliedTo, range, nextOffset }: PartitionState,
+  { point, skipsLost, truncate }: ResetWish,
+): PartitionReset {
   const cut = floorBefore(nextOffset)
   const lost = range.startOffset - nextOffsetAfter(floor)
   if (point.kind === 'offset' && nextOffset < range.startOffset) {
@@ -112,8 +117,8 @@ function resetOf({ partition, floor, appliedTo, range, nextOffset }: PartitionSt
     )
   }
   if (lost > 0n) {
-    if (skipsLost && cut <= floorBefore(range.startOffset))
-      return { partition, floor, cut: floorBefore(range.startOffset), change: 'ahead' }
+    const begin = floorBefore(range.startOffset)
+    if (skipsLost && cut <= begin) return { partition, floor, target: begin, cut: begin, change: 'ahead' }
     throw new ForebayError(
       'FB_RETENTION_PASSED',
       `Partition ${partition}: the floor is ${floor}, but the log begins at ${range.startOffset}: ${lost} offsets are gone unprocessed. ` +
@@ -126,8 +131,22 @@ function resetOf({ partition, floor, appliedTo, range, nextOffset }: PartitionSt
       `Partition ${partition} stands at floor ${floor}: to begin at offset ${nextOffset} would skip events that were never processed. A reset only goes back.`,
     )
   }
-  if (cut > floor || (cut === floor && appliedTo === floor)) return { partition, floor, cut: floor, change: 'kept' }
-  return { partition, floor, cut, change: 'back' }
+  return { partition, floor, target: cut, ...changeOf({ floor, appliedTo, target: cut, isTruncated: truncate.length > 0 }) }
+}
+
+/**
+ * What becomes of a partition that stands at `floor`. One that stands before the point goes on from where it is; where tables are
+ * emptied it goes back to its floor, since rows above it that some queues have written are gone then.
+ */
+export function changeOf(of: {
+  floor: bigint
+  appliedTo: bigint
+  target: bigint
+  isTruncated: boolean
+}): Pick<PartitionReset, 'cut' | 'change'> {
+  const { floor, appliedTo, target, isTruncated } = of
+  if (target > floor) return { cut: floor, change: isTruncated && appliedTo > floor ? 'back' : 'kept' }
+  return { cut: target, change: target === floor && appliedTo === floor ? 'kept' : 'back' }
 }
 
 interface DurableTask {

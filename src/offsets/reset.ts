@@ -8,8 +8,9 @@ import type { LogIdentity } from '../events/event-log.ts'
 import { dropRequest, isRequested, undrained, undrainedText } from './drain.ts'
 import { checkIdentity, checkVersion, differencesOf, epochLock, insertEpoch, insertFloors, insertWatermarks } from './epochs.ts'
 import type { Fingerprint } from './epochs.ts'
+import { changeOf } from './reset-plan.ts'
 import type { PartitionReset } from './reset-plan.ts'
-import { known } from './routing-cut.ts'
+import { known, readProgress } from './routing-cut.ts'
 
 export interface Reset {
   readonly pipeline: string
@@ -27,6 +28,8 @@ export interface Reset {
 export interface ResetEpoch {
   readonly epoch: number
   readonly reset: number
+  /** What became of each partition: those that moved since the plan go back to the same point. */
+  readonly partitions: readonly PartitionReset[]
 }
 
 /**
@@ -34,7 +37,7 @@ export interface ResetEpoch {
  * (`drainRequest`), FB_FENCED when floors moved meanwhile, FB_SCHEMA when a table cannot be emptied.
  */
 export async function performReset(client: pg.ClientBase, reset: Reset): Promise<ResetEpoch> {
-  const { pipeline, fingerprint, partitions, truncations } = reset
+  const { pipeline, fingerprint, truncations } = reset
   await client.query(`begin isolation level read committed read write; select pg_advisory_xact_lock(${epochLock(pipeline)})`)
   const { active, ...stored } = await known(client, pipeline)
   checkIdentity(stored.pipeline, reset)
@@ -42,7 +45,7 @@ export async function performReset(client: pg.ClientBase, reset: Reset): Promise
   checkRouting(active, reset)
   if (reset.drainRequest !== undefined) await checkDrained(client, reset, reset.drainRequest, active.fingerprint)
   await insertFloors(client, reset, new Map())
-  await checkFloors(client, reset)
+  const partitions = await presentChanges(client, reset)
   if (truncations.length > 0) await client.query(`truncate ${truncations.join(', ')}`)
   await goBack(
     client,
@@ -54,7 +57,7 @@ export async function performReset(client: pg.ClientBase, reset: Reset): Promise
     pipeline,
     partitions.filter(({ change }) => change === 'ahead'),
   )
-  const next = { epoch: active.epoch + 1, reset: active.reset + 1 }
+  const next = { epoch: active.epoch + 1, reset: active.reset + 1, partitions }
   await insertEpoch(client, reset, { active, reset: next.reset, isCut: true })
   // A comparison with the log must know from where on each table holds its rows.
   await client.query('update forebay.epochs set emptied = $3 where pipeline = $1 and epoch = $2', [pipeline, next.epoch, truncations])
@@ -81,22 +84,26 @@ async function checkDrained(client: pg.ClientBase, { pipeline }: Reset, request:
   if (first !== undefined) throw new ForebayError('FB_ROUTING', `Pipeline "${pipeline}" is not drained yet (${undrainedText(first)}).`)
 }
 
-/** A plan holds while no floor lies below its cut: one that fell there, by another reset, would be raised over unprocessed events. */
-async function checkFloors(client: pg.ClientBase, { pipeline, partitions }: Reset): Promise<void> {
-  const { rows } = await client.query<{ partition: number; floor: string }>(
-    'select partition, floor from forebay.floors where pipeline = $1 order by partition for update',
-    [pipeline],
-  )
-  const floors = new Map(rows.map(({ partition, floor }) => [partition, BigInt(floor)]))
-  for (const { partition, floor, cut, change } of partitions) {
-    const now = floors.get(partition)
-    const isStill = now !== undefined && (change === 'ahead' ? now === floor : change === 'kept' || now >= cut)
-    if (isStill) continue
-    throw new ForebayError(
-      'FB_FENCED',
-      `The floor of partition ${partition} moved from ${floor} to ${now ?? 'nowhere'} meanwhile; nothing was changed, run the reset again.`,
-    )
-  }
+/**
+ * What the plan means for the floors as they are now: a partition that was before the point may have passed it while nodes drained.
+ * One whose floor fell below its cut, by another reset, would be raised over unprocessed events: that is refused.
+ */
+async function presentChanges(client: pg.ClientBase, { pipeline, partitions, truncations }: Reset): Promise<PartitionReset[]> {
+  await client.query('select from forebay.floors where pipeline = $1 order by partition for update', [pipeline])
+  const now = new Map((await readProgress(client, pipeline)).map((row) => [row.partition, row]))
+  return partitions.map((planned) => {
+    const { partition, floor, target, cut, change } = planned
+    const { floor: standing, appliedTo } = now.get(partition) ?? { floor: -1n, appliedTo: -1n }
+    const isStill = now.has(partition) && (change === 'ahead' ? standing === floor : change === 'kept' || standing >= cut)
+    if (!isStill) {
+      throw new ForebayError(
+        'FB_FENCED',
+        `The floor of partition ${partition} moved from ${floor} to ${standing} meanwhile; nothing was changed, run the reset again.`,
+      )
+    }
+    if (change === 'ahead') return planned
+    return { partition, floor: standing, target, ...changeOf({ floor: standing, appliedTo, target, isTruncated: truncations.length > 0 }) }
+  })
 }
 
 async function goBack(client: pg.ClientBase, pipeline: string, back: readonly PartitionReset[]): Promise<void> {

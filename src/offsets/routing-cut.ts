@@ -51,7 +51,7 @@ export async function readRoutingPlan(client: pg.ClientBase, pipeline: string, c
     waiting: idle.filter(({ fingerprint }) => isSame(fingerprint, configured)),
     others: idle.filter(({ fingerprint }) => !isSame(fingerprint, configured)),
     request: await readRequest(client, pipeline),
-    partitions: await progress(client, pipeline),
+    partitions: await readProgress(client, pipeline),
   }
 }
 
@@ -67,7 +67,8 @@ export async function known(client: pg.ClientBase, pipeline: string) {
   )
 }
 
-async function progress(client: pg.ClientBase, pipeline: string): Promise<PartitionProgress[]> {
+/** Floor and furthest row of each partition. */
+export async function readProgress(client: pg.ClientBase, pipeline: string): Promise<PartitionProgress[]> {
   const { rows } = await client.query<{ partition: number; floor: string; applied: string }>(
     `select partition, f.floor, greatest(f.floor, max(w.applied)) as applied from forebay.floors f
      left join forebay.watermarks w using (pipeline, partition) where pipeline = $1 group by partition, f.floor order by partition`,

@@ -171,7 +171,7 @@ it('takes back one partition only', async () => {
   expect(refused.stderr).toContain('Task total adds up')
   const whole = await reset('--to', '15', '--partition', '1', '--truncate', 'totals', '--allow-duplicates', '--yes')
   expect(whole.stderr).toContain('leave --partition out')
-  await performed([{ partition: 1, floor: 19n, cut: 14n, change: 'back' }])
+  await performed([{ partition: 1, floor: 19n, target: 14n, cut: 14n, change: 'back' }])
   expect((await ledgerOf()).filter(({ partition }) => partition === 1).map(({ applied }) => applied)).toEqual([
     '14',
     '14',
@@ -189,13 +189,13 @@ it('takes back one partition only', async () => {
   expect(rows.map(({ count }) => count)).toEqual([...Array.from({ length: 15 }, () => '1'), ...Array.from({ length: 5 }, () => '2')])
 })
 
-async function performed(partitions: readonly PartitionReset[], change: { url?: string } = {}) {
-  await using pool = testPool(change.url ?? database.url)
+async function performed(partitions: readonly PartitionReset[], truncations: readonly string[] = []) {
+  await using pool = testPool(database.url)
   const [stored] = await ask<{ cluster: string; topic_id: string | null }>(database.url, 'select cluster, topic_id from forebay.pipelines')
   const fingerprint = fingerprintOf(nodeSettings({ url: database.url }), pipeline)
   const identity = { cluster: stored!.cluster, topicId: stored!.topic_id, partitions: 2 }
   return await pool.use('resetting', (client) =>
-    performReset(client, { pipeline: 'items', topic: 'items', identity, fingerprint, fileHash: null, partitions, truncations: [] }),
+    performReset(client, { pipeline: 'items', topic: 'items', identity, fingerprint, fileHash: null, partitions, truncations }),
   )
 }
 
@@ -226,6 +226,19 @@ it('refuses while nodes run, drains them when told to, and they go on from the p
   node = undefined
 })
 
+it('goes back to the point where a partition has passed it since the plan, so that an emptied table lacks nothing above it', async () => {
+  await publish(20)
+  await runTo()
+  const before = (target: bigint) => [{ partition: 1, floor: 5n, target, cut: 5n, change: 'kept' as const }]
+  expect((await performed(before(12n))).partitions).toEqual([{ partition: 1, floor: 19n, target: 12n, cut: 12n, change: 'back' }])
+  expect((await performed(before(40n))).partitions).toEqual([{ partition: 1, floor: 12n, target: 40n, cut: 12n, change: 'kept' }])
+  await ask(database.url, 'update forebay.watermarks set applied = 15 where partition = 1 and task = $1', ['item'])
+  expect((await performed(before(40n), ['items'])).partitions).toEqual([
+    { partition: 1, floor: 12n, target: 40n, cut: 12n, change: 'back' },
+  ])
+  expect((await ledgerOf()).filter(({ partition, applied }) => partition === 1 && applied !== '12')).toEqual([])
+})
+
 it('shows what it would do, asks before it does it, and refuses what cannot be', async () => {
   const early = await reset('--to', 'earliest', ...truncateAll, '--yes')
   expect(early.code).toBe(78)
@@ -254,7 +267,7 @@ it('shows what it would do, asks before it does it, and refuses what cannot be',
     expect([run.code, run.stderr], words.join(' ')).toEqual([64, expect.stringMatching(sentence)])
   }
   expect(await ledgerOf()).toEqual(ledger)
-  await expect(performed([{ partition: 0, floor: 30n, cut: 20n, change: 'back' }])).rejects.toMatchObject({
+  await expect(performed([{ partition: 0, floor: 30n, target: 20n, cut: 20n, change: 'back' }])).rejects.toMatchObject({
     code: 'FB_FENCED',
     message: expect.stringContaining('moved from 30 to 10'),
   })

@@ -78,6 +78,20 @@ describe('A reset', () => {
     expect(changesOf(planReset(wish({ point }), [state(at)], [row]))).toEqual([['kept', 50n]])
   })
 
+  it('goes back to its floor where it stands before the point and tables are emptied of what queues wrote above it', () => {
+    const time = { point: { kind: 'time', timeMs: 0 } } as const
+    const states = [state({ nextOffset: 20n }), state({ partition: 1, nextOffset: 80n, appliedTo: 70n })]
+    const plan = (change: Partial<ResetWish>) => changesOf(planReset(wish({ ...time, ...change }), states, [row]))
+    expect(plan({ truncate: ['my.rows'] })).toEqual([
+      ['back', 19n],
+      ['back', 50n],
+    ])
+    expect(plan({ allowsDuplicates: true })).toEqual([
+      ['back', 19n],
+      ['kept', 50n],
+    ])
+  })
+
   it.each([
     [
       'an offset before the log begins',
