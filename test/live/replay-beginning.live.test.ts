@@ -1,5 +1,5 @@
 /** From where on a table holds its rows: a task that came later, and a reset that emptied tables. */
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { runNode } from '../../src/main.ts'
 import { type CommandFolder, commandFolder } from '../support/forebay-command.ts'
 import {
@@ -14,6 +14,9 @@ import {
   startNode,
 } from '../support/live-node.ts'
 import { createTestDatabase, type TestDatabase } from '../support/postgres-database.ts'
+
+// Each command is a process of its own, which starts slowly where the processor is taken.
+vi.setConfig({ testTimeout: 240_000 })
 
 const topic = 'begun'
 let database: TestDatabase

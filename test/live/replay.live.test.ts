@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { type CommandFolder, commandFolder } from '../support/forebay-command.ts'
 import {
   type Feed,
@@ -14,6 +14,9 @@ import {
   startNode,
 } from '../support/live-node.ts'
 import { createTestDatabase, type TestDatabase } from '../support/postgres-database.ts'
+
+// Each command is a process of its own, which starts slowly where the processor is taken.
+vi.setConfig({ testTimeout: 240_000 })
 
 const topic = 'replayed'
 const columns = 'source_partition, source_offset, item_key, n, made_by'
