@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { openBench } from './setting.ts'
-import type { BenchInput, BenchResult } from './setting.ts'
+import type { Bench, BenchInput, BenchResult } from './setting.ts'
 
 const { values } = parseArgs({
   options: {
@@ -19,13 +19,18 @@ const { values } = parseArgs({
 const rounds = Number(values.rounds)
 const events = Number(values.events)
 const pacedPerSecond = 2000
-const pacedEvents = 40_000
+const pacedEvents = 60_000
+/** The first ten seconds. */
+const warmUp = 20_000
 const contenders = ['direct', 'forebay'] as const
 
 const say = (line: string) => process.stderr.write(`${line}\n`)
 const report: Record<string, unknown> = { events, rounds }
+let open: Bench | undefined
+const interrupted = () => void open?.[Symbol.asyncDispose]().finally(() => process.exit(130))
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, interrupted)
 {
-  await using bench = await openBench(events)
+  await using bench = (open = await openBench(events))
   say(`publishing ${events} trades`)
   await bench.publish(events, undefined)
   for (const isWhole of [false, true]) {
@@ -33,7 +38,7 @@ const report: Record<string, unknown> = { events, rounds }
     for (let round = 0; round < rounds; round++) {
       for (const contender of round % 2 === 0 ? contenders : contenders.toReversed()) {
         await bench.clean()
-        const { seconds, rssMb } = await contend(contender, { ...bench.input, isWhole, run: `${contender}-${isWhole}-${round}` })
+        const { seconds, rssMb } = await contend(contender, { ...bench.input, isWhole, warmUp: 0, run: `${contender}-${isWhole}-${round}` })
         rates[contender].push(events / seconds)
         say(
           `${isWhole ? 'whole example' : 'storeTrade'} round ${round + 1} ${contender}: ${Math.round(events / seconds)} events/s, ${Math.round(rssMb)} MiB`,
@@ -45,9 +50,9 @@ const report: Record<string, unknown> = { events, rounds }
   }
 }
 for (const contender of contenders) {
-  await using bench = await openBench(pacedEvents)
+  await using bench = (open = await openBench(pacedEvents))
   await bench.clean()
-  const run = contend(contender, { ...bench.input, isWhole: false, run: `${contender}-paced` })
+  const run = contend(contender, { ...bench.input, isWhole: false, warmUp, run: `${contender}-paced` })
   await new Promise((resolve) => setTimeout(resolve, 8000))
   await bench.publish(pacedEvents, pacedPerSecond)
   const { latencyMs, tickSlipMs } = await run

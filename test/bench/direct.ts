@@ -66,7 +66,7 @@ await consumer.run({
       client.release()
     }
     const now = Date.now()
-    for (const { timestamp } of messages) latency.record(Math.max(0, now - Number(timestamp)), 1)
+    if (rows >= input.warmUp) for (const { timestamp } of messages) latency.record(Math.max(0, now - Number(timestamp)), 1)
     resolveOffset(batch.lastOffset())
     rows += messages.length
     if (rows >= input.events) finished.resolve()

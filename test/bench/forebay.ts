@@ -39,7 +39,7 @@ const done = runNode({
       member: {
         name: 'member',
         address,
-        dir: join(input.dir, input.run),
+        dir: input.dir,
         jars: input.hazelcastJars,
         configFile: resolve(import.meta.dirname, '../../config/hazelcast.yaml'),
       },
@@ -50,12 +50,19 @@ const done = runNode({
   },
 })
 const tracked = input.isWhole ? ['storeTrade', 'minuteCandle'] : ['storeTrade']
+const rowsOf = (of: NodeStatus | undefined, name: string) => of?.tasks.find(({ task }) => task === name)?.rows ?? 0
+const latencyOf = (of: NodeStatus | undefined) => {
+  const json = of?.latency['storeTrade']
+  return json === undefined ? new Histogram() : Histogram.fromJSON(json)
+}
 let status: NodeStatus | undefined
-while (status === undefined || tracked.some((name) => (status!.tasks.find(({ task }) => task === name)?.rows ?? 0) < input.events)) {
+let warm: NodeStatus | undefined
+while (status === undefined || tracked.some((name) => rowsOf(status, name) < input.events)) {
   await Promise.race([sleep(200), done])
   if (url !== '') status = (await (await fetch(`${url}/status`)).json()) as NodeStatus
+  if (rowsOf(warm, 'storeTrade') < input.warmUp) warm = status
 }
-const latency = Histogram.fromJSON(status.latency['storeTrade']!)
+const latency = latencyOf(status).since(latencyOf(warm))
 const result: BenchResult = {
   seconds: (status.lastRowAtMs! - status.firstEventAtMs!) / 1000,
   latencyMs: { p50: latency.percentile(50) ?? 0, p99: latency.percentile(99) ?? 0, p99_9: latency.percentile(99.9) ?? 0 },

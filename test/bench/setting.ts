@@ -6,9 +6,11 @@ import pg from 'pg'
 import { feed } from '../../src/launch/feed.ts'
 import { KafkaFeedTarget, createFeedTopic } from '../../src/launch/kafka-feed-target.ts'
 import { startKafka } from '../../src/launch/kafka-server.ts'
+import { lockFolder } from '../../src/launch/launcher-lock.ts'
 import { readMarket } from '../../src/launch/market.ts'
 import { provisionJars } from '../../src/launch/maven-jars.ts'
-import { startPostgres } from '../../src/launch/postgres-server.ts'
+import { discardPostgres, startPostgres } from '../../src/launch/postgres-server.ts'
+import { startWatchdog } from '../../src/launch/start-watchdog.ts'
 import { readTradeFile } from '../../src/launch/trade-file.ts'
 
 const root = resolve(import.meta.dirname, '../..')
@@ -24,6 +26,8 @@ export interface BenchInput {
   readonly isWhole: boolean
   /** Finish after so many trades. */
   readonly events: number
+  /** Trades before the latency is measured: code is compiled and connections are made meanwhile. */
+  readonly warmUp: number
   /** Unique for the run. */
   readonly run: string
 }
@@ -38,7 +42,7 @@ export interface BenchResult {
 }
 
 export interface Bench extends AsyncDisposable {
-  readonly input: Omit<BenchInput, 'isWhole' | 'run'>
+  readonly input: Omit<BenchInput, 'isWhole' | 'run' | 'warmUp'>
   /** Publishes `events` trades at `perSecond`, or as fast as it goes. */
   publish(events: number, perSecond: number | undefined): Promise<void>
   /** Empties the tables and forgets every ledger. */
@@ -47,9 +51,13 @@ export interface Bench extends AsyncDisposable {
 
 export async function openBench(events: number): Promise<Bench> {
   const dir = mkdtempSync(join(tmpdir(), 'forebay-bench-'))
+  const pids = join(dir, 'pids')
+  const unlock = lockFolder(dir)
+  // Ends the servers when this process is killed.
+  const watchdog = startWatchdog(dir, pids)
   const jars = await provisionJars(join(root, '.servers'))
-  const postgres = await startPostgres({ dir: join(dir, 'postgres') })
-  const kafka = await startKafka({ dir: join(dir, 'kafka'), jars: jars.kafka })
+  const postgres = await startPostgres({ dir: join(dir, 'postgres'), pids })
+  const kafka = await startKafka({ dir: join(dir, 'kafka'), jars: jars.kafka, pids })
   const brokers = [kafka.address]
   await createFeedTopic(brokers)
   const clean = async () => {
@@ -73,6 +81,9 @@ export async function openBench(events: number): Promise<Bench> {
     async [Symbol.asyncDispose]() {
       await kafka.stop()
       await postgres.stop()
+      await watchdog.end()
+      unlock()
+      discardPostgres(join(dir, 'postgres'))
       rmSync(dir, { recursive: true, force: true })
     },
   }
