@@ -27,7 +27,7 @@ const contenders = ['direct', 'forebay'] as const
 const say = (line: string) => process.stderr.write(`${line}\n`)
 const report: Record<string, unknown> = { events, rounds }
 let open: Bench | undefined
-const interrupted = () => void open?.[Symbol.asyncDispose]().finally(() => process.exit(130))
+const interrupted = () => void Promise.resolve(open?.[Symbol.asyncDispose]()).finally(() => process.exit(130))
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, interrupted)
 {
   await using bench = (open = await openBench(events))
