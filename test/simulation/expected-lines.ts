@@ -2,7 +2,7 @@
  * I6 in one place: which lines a segment must hold. Whatever may legally be left out of a segment, or put into it, is said
  * here and nowhere else.
  */
-import { lineOf } from './workload.ts'
+import { latestKeyOf, lineOf } from './workload.ts'
 import type { Outcome, SimEvent, SimTask } from './workload.ts'
 
 export interface ExpectedEvent {
@@ -19,14 +19,23 @@ export interface SegmentRange {
   readonly hi: number
 }
 
-/** Every line of the events in (lo, hi] of this queue, sorted: `task line`, or `task dead offset` for a dead letter. */
+export interface ExpectedLines {
+  /** Sorted: `task line`, or `task dead offset` for a dead letter. */
+  readonly required: readonly string[]
+  /** Latest values that a later event of their key replaces: there, or left out. */
+  readonly optional: ReadonlySet<string>
+}
+
+/** The lines of the events in (lo, hi] of this queue. */
 export function expectedLines(
   events: readonly ExpectedEvent[],
   { queue, lo, hi }: SegmentRange,
   tasks: readonly SimTask[],
   version: string,
-): string[] {
+): ExpectedLines {
   const lines: string[] = []
+  const optional = new Set<string>()
+  const lastOfKey = latestOffsets(events, tasks)
   for (const { event, outcomes, queue: own } of events) {
     if (event.offset <= lo || event.offset > hi) continue
     for (const outcome of outcomes) {
@@ -36,10 +45,24 @@ export function expectedLines(
     }
     if (own !== queue || event.isUndecodable || event.hasBadKey) continue
     tasks.forEach((task, i) => {
-      if (!task.isTracked) for (const line of ephemeralLines(event, task, event.jobs[i]!, version)) lines.push(`${task.name} ${line}`)
+      if (task.isTracked) return
+      const isReplaced = event.jobs[i] === 1 && lastOfKey[i]!.get(latestKeyOf(event.offset))! > event.offset
+      for (const line of ephemeralLines(event, task, event.jobs[i]!, version)) {
+        if (isReplaced) optional.add(`${task.name} ${line}`)
+        else lines.push(`${task.name} ${line}`)
+      }
     })
   }
-  return lines.sort()
+  return { required: lines.sort(), optional }
+}
+
+/** For each task, the last event of the log that makes a single job of each key of latest values. */
+function latestOffsets(events: readonly ExpectedEvent[], tasks: readonly SimTask[]): Map<string, number>[] {
+  return tasks.map((task, i) => {
+    if (task.isTracked) return new Map<string, number>()
+    const sound = events.filter(({ event }) => !event.isUndecodable && !event.hasBadKey && event.jobs[i] === 1)
+    return new Map(sound.map(({ event }) => [latestKeyOf(event.offset), event.offset]))
+  })
 }
 
 function ephemeralLines({ partition, offset, fill }: SimEvent, { name }: SimTask, jobs: number, version: string): string[] {

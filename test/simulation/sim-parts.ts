@@ -13,7 +13,7 @@ import { SimJobGrid } from './sim-job-grid.ts'
 import type { SimGrid } from './sim-job-grid.ts'
 import { SimLedger, encodeJob, simEphemeralSink, simSink } from './sim-ledger.ts'
 import type { SimSizes } from './sizes.ts'
-import { lineOf } from './workload.ts'
+import { latestKeyOf, lineOf } from './workload.ts'
 import type { Wire } from './wire.ts'
 
 export interface SimWorld {
@@ -60,8 +60,12 @@ export function tasksOf(world: SimWorld, wire: Wire, version: string): NodeTask[
       const count = jobs[index]!
       if (count === -1) throw new Error('this event cannot be converted')
       if (count === -2) return ['unencodable']
-      return Array.from({ length: count }, (_, ordinal) => lineOf(`${task.name}/${at.partition}/${at.offset}/${ordinal}`, fill, version))
+      const lines = Array.from({ length: count }, (_, ordinal) =>
+        lineOf(`${task.name}/${at.partition}/${at.offset}/${ordinal}`, fill, version),
+      )
+      return lines.length === 1 ? lines[0] : lines
     },
+    latestBy: task.isTracked ? undefined : (job) => latestKeyOf(Number((job as string).split('/')[2])),
     encode: (job) => encodeJob(job as string),
   }))
 }

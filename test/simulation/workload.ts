@@ -83,6 +83,11 @@ export function encodeEvent(event: SimEvent): Buffer {
   return Buffer.from(JSON.stringify([event.hasBadKey ? null : event.key, event.jobs, event.fill]))
 }
 
+/** Which of its latest values the single job of an event is. */
+export function latestKeyOf(offset: number): string {
+  return `l${offset % 3}`
+}
+
 /** The line that must reach the sink. */
 export function lineOf(id: string, fill: number, version: string): string {
   return `${id} ${version} ${'x'.repeat(fill)}`
