@@ -34,6 +34,18 @@ const simDatabase = 'test/simulation/sim-database.ts'
 
 export const mutants: readonly Mutant[] = [
   {
+    name: 'newest-push-left-out',
+    breaks: 'of latest values the newest travels',
+    caughtBy: ['I6'],
+    edits: [
+      {
+        file: 'src/ingest/converter.ts',
+        from: 'for (let i = records.length - 1; i >= 0; i--) events[i]',
+        to: 'for (let i = 0; i < records.length; i++) events[i]',
+      },
+    ],
+  },
+  {
     name: 'heartbeat-behind-own-entry',
     breaks: 'rule 4 †: no heartbeat behind the own latest entry',
     caughtBy: ['I10'],
