@@ -1,21 +1,17 @@
-import { resolve } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
-import { loadConfig } from '../node/config.ts'
 import type { Config } from '../node/config.ts'
 import { leafKeys, valueAt } from '../node/config-issues.ts'
 import { docOf } from '../node/config-schema.ts'
 import { secretEnv } from '../node/config-secrets.ts'
-import { configuredTasks } from '../node/config-tasks.ts'
 import { checkMemory } from '../node/memory-bound.ts'
 import type { MemoryBound } from '../node/memory-bound.ts'
-import { settingsOf } from '../node/settings-of.ts'
-import { loadPipeline } from '../pipeline/load-pipeline.ts'
 import type { Pipeline, TaskDefinition } from '../pipeline/pipeline.ts'
 import { durationText, parseDuration, parseSize, sizeText } from '../pipeline/units.ts'
 import { paint } from './paint.ts'
+import { openTarget, withTarget } from './target.ts'
+import type { TargetOptions } from './target.ts'
 
-interface CheckOptions {
-  readonly config: string
+interface CheckOptions extends TargetOptions {
   readonly partitions: number
   readonly json?: boolean
 }
@@ -38,21 +34,17 @@ Nothing is connected to: tables, topics and members are checked when a node star
 
 /** Adds `forebay check-config`. */
 export function addCheckConfig(program: Command): void {
-  program
-    .command('check-config')
+  withTarget(program.command('check-config'))
     .description('check a configuration and its pipeline, and print every value with where it is from')
-    .requiredOption('-c, --config <file>', 'the configuration')
     .option('--partitions <count>', 'partitions of the topic, for the memory at worst', wholeNumber, partitionsDefault)
     .option('--json', 'print JSON')
     .addHelpText('after', examples)
     .action(checkConfig)
 }
 
-async function checkConfig({ config: file, partitions, json = false }: CheckOptions): Promise<void> {
-  const config = loadConfig(file)
-  const { pipeline } = await loadPipeline(resolve(config.folder, config.values.pipeline))
-  const tasks = configuredTasks(config, pipeline)
-  const report = { config, pipeline, tasks, memory: checkMemory(settingsOf(config), partitions), partitions }
+async function checkConfig({ partitions, json = false, ...options }: CheckOptions): Promise<void> {
+  const { config, pipeline, tasks, settings } = await openTarget(options)
+  const report = { config, pipeline, tasks, memory: checkMemory(settings, partitions), partitions }
   process.stdout.write(json ? `${JSON.stringify(jsonOf(report), null, 2)}\n` : textOf(report))
   for (const warning of config.warnings) process.stderr.write(`${paint(process.stderr, 'yellow', 'warning:')} ${warning}\n`)
 }

@@ -40,7 +40,7 @@ const good = () =>
 describe('forebay', () => {
   it('shows its commands, and examples for each', async () => {
     expect(await runCommand(['--help'])).toBe(0)
-    for (const command of ['start', 'check-config', 'status', 'routing', 'reset']) {
+    for (const command of ['start', 'check-config', 'status', 'explain', 'doctor', 'routing', 'reset']) {
       expect(out).toContain(command)
       expect(await runCommand([command, '--help'])).toBe(0)
       expect(out).toContain(`  forebay ${command}`)
@@ -53,6 +53,29 @@ describe('forebay', () => {
     expect(await runCommand(['start'])).toBe(64)
     expect(err).toContain("required option '-c, --config <file>' not specified")
     expect(await runCommand(['check-config', '-c', good(), '--partitions', 'many'])).toBe(64)
+  })
+
+  it('shows examples for each of what queues and topics do', async () => {
+    for (const command of ['queues show', 'topics plan', 'topics apply', 'topics verify']) {
+      expect(await runCommand([...command.split(' '), '--help'])).toBe(0)
+      expect(out).toContain(`  forebay ${command}`)
+    }
+    expect(await runCommand(['explain', 'trades', 'x'])).toBe(64)
+    expect(await runCommand(['explain', 'other/1', '-c', good()])).toBe(64)
+    expect(err).toContain('reads topic trades, not other')
+    expect(await runCommand(['queues', 'show', 'two/0', '-c', good()])).toBe(64)
+  })
+
+  it('explains and examines with every server away: sentences, no secret', async () => {
+    vi.stubEnv('FOREBAY_NODE_PORT', '1')
+    expect(await runCommand(['explain', 'trades/0', '-c', good(), '--json'])).toBe(0)
+    expect(JSON.parse(out)).toMatchObject([{ cause: 'database-away', partition: 0, isCommitted: false }])
+    out = ''
+    expect(await runCommand(['doctor', '-c', good(), '--json'])).toBe(1)
+    const { findings } = JSON.parse(out) as { findings: { area: string; severity: string }[] }
+    expect(findings.filter(({ severity }) => severity === 'error').map(({ area }) => area)).toEqual(['database', 'event log'])
+    expect(await runCommand(['topics', 'plan', '-c', good()])).toBe(69)
+    expect(out + err).not.toContain('hidden-word')
   })
 
   it('says its version', async () => {
