@@ -91,18 +91,21 @@ async function checkDrained(client: pg.ClientBase, { pipeline }: Reset, request:
 async function presentChanges(client: pg.ClientBase, { pipeline, partitions, truncations }: Reset): Promise<PartitionReset[]> {
   await client.query('select from forebay.floors where pipeline = $1 order by partition for update', [pipeline])
   const now = new Map((await readProgress(client, pipeline)).map((row) => [row.partition, row]))
+  // Whether rows may come twice was asked only if something was to be made again.
+  const isAsked = partitions.some(({ change }) => change === 'back')
   return partitions.map((planned) => {
     const { partition, floor, target, cut, change } = planned
     const { floor: standing, appliedTo } = now.get(partition) ?? { floor: -1n, appliedTo: -1n }
     const isStill = now.has(partition) && (change === 'ahead' ? standing === floor : change === 'kept' || standing >= cut)
-    if (!isStill) {
+    const at = { floor: standing, appliedTo, target, isTruncated: truncations.length > 0 }
+    const present = { partition, floor: standing, target, ...changeOf(at) }
+    if (!isStill || (change === 'kept' && present.change === 'back' && !isAsked)) {
       throw new ForebayError(
         'FB_FENCED',
         `The floor of partition ${partition} moved from ${floor} to ${standing} meanwhile; nothing was changed, run the reset again.`,
       )
     }
-    if (change === 'ahead') return planned
-    return { partition, floor: standing, target, ...changeOf({ floor: standing, appliedTo, target, isTruncated: truncations.length > 0 }) }
+    return change === 'ahead' ? planned : present
   })
 }
 

@@ -229,13 +229,14 @@ it('refuses while nodes run, drains them when told to, and they go on from the p
 it('goes back to the point where a partition has passed it since the plan, so that an emptied table lacks nothing above it', async () => {
   await publish(20)
   await runTo()
-  const before = (target: bigint) => [{ partition: 1, floor: 5n, target, cut: 5n, change: 'kept' as const }]
-  expect((await performed(before(12n))).partitions).toEqual([{ partition: 1, floor: 19n, target: 12n, cut: 12n, change: 'back' }])
-  expect((await performed(before(40n))).partitions).toEqual([{ partition: 1, floor: 12n, target: 40n, cut: 12n, change: 'kept' }])
+  const asked = { partition: 0, floor: 20n, target: -1n, cut: -1n, change: 'back' as const }
+  const before = (target: bigint) => [asked, { partition: 1, floor: 5n, target, cut: 5n, change: 'kept' as const }]
+  await expect(performed(before(12n).slice(1))).rejects.toMatchObject({ code: 'FB_FENCED' })
+  const partitionsOf = async (...of: Parameters<typeof performed>) => (await performed(...of)).partitions.slice(1)
+  expect(await partitionsOf(before(12n))).toEqual([{ partition: 1, floor: 19n, target: 12n, cut: 12n, change: 'back' }])
+  expect(await partitionsOf(before(40n))).toEqual([{ partition: 1, floor: 12n, target: 40n, cut: 12n, change: 'kept' }])
   await ask(database.url, 'update forebay.watermarks set applied = 15 where partition = 1 and task = $1', ['item'])
-  expect((await performed(before(40n), ['items'])).partitions).toEqual([
-    { partition: 1, floor: 12n, target: 40n, cut: 12n, change: 'back' },
-  ])
+  expect(await partitionsOf(before(40n), ['items'])).toEqual([{ partition: 1, floor: 12n, target: 40n, cut: 12n, change: 'back' }])
   expect((await ledgerOf()).filter(({ partition, applied }) => partition === 1 && applied !== '12')).toEqual([])
 })
 
