@@ -3,18 +3,16 @@
  * aborts, and takes everything down again in the reverse order.
  */
 import { randomBytes } from 'node:crypto'
-import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { openCronSchedule, openEventLog } from './connect.ts'
+import { startGrid } from './connect-grid.ts'
+import { createSink, nodeTask } from './connect-sinks.ts'
 import type { CronSchedule } from './cron/cron-schedule.ts'
-import { ForebayError, isForebayError, sentenceOf } from './errors.ts'
+import { isForebayError, sentenceOf } from './errors.ts'
 import type { EventLog, LogIdentity } from './events/event-log.ts'
 import { startFloors } from './events/start-floors.ts'
 import { checkCapacity } from './grid/check-capacity.ts'
-import { HazelcastJobGrid } from './grid/hazelcast-job-grid.ts'
-import { HazelcastMember } from './grid/hazelcast-member.ts'
 import type { JobGrid } from './grid/job-grid.ts'
-import { LocalJobGrid } from './grid/local-job-grid.ts'
 import { scopeName } from './grid/queue-name.ts'
 import type { Scope } from './grid/queue-name.ts'
 import { liveThroughEpochs } from './node/epoch-life.ts'
@@ -29,14 +27,14 @@ import { Membership } from './node/membership.ts'
 import { NodeMetrics } from './node/metrics.ts'
 import { LogEnds, gatherStatus } from './node/node-status.ts'
 import { Node } from './node/node.ts'
-import type { NodeTask } from './node/node.ts'
 import { destroyOlderEpochs } from './node/older-epochs.ts'
 import { Parts } from './node/parts.ts'
 import { tellPressure } from './node/pressure.ts'
 import { linesBytesMaxOf, windowSegmentsMax } from './node/settings.ts'
-import type { GridSettings, NodeSettings } from './node/settings.ts'
+import type { NodeSettings } from './node/settings.ts'
+import { runSideLoop } from './node/side-loop.ts'
+import type { SideLoopPorts } from './node/side-loop.ts'
 import { waitingStatus } from './node/waiting-status.ts'
-import type { Observer } from './observer.ts'
 import { olderEpochs } from './offsets/older-epochs.ts'
 import { floorChecksum } from './offsets/postgres-floor-events.ts'
 import { openPostgresLedger } from './offsets/postgres-ledger.ts'
@@ -44,12 +42,10 @@ import type { PostgresLedger } from './offsets/postgres-ledger.ts'
 import { PostgresPool } from './offsets/postgres-pool.ts'
 import { NodePresence } from './offsets/presence.ts'
 import type { PostgresTransaction } from './offsets/postgres-transaction.ts'
-import type { Pipeline, TaskDefinition } from './pipeline/pipeline.ts'
+import type { Pipeline } from './pipeline/pipeline.ts'
 import { SystemClock } from './schedule/clock.ts'
 import type { Clock } from './schedule/clock.ts'
-import { createPostgresTable } from './sinks/postgres-table.ts'
 import type { RunningSink } from './sinks/sink.ts'
-import { createWebSocket } from './sinks/web-socket.ts'
 import type { WebSocketSink } from './sinks/web-socket.ts'
 
 export interface RunOptions {
@@ -62,11 +58,6 @@ export interface RunOptions {
   /** Called once the node serves; `url` is the address of its pages, `waitsFor` what it waits for when it does not run yet. */
   readonly onRunning?: (url: string, waitsFor: string | undefined) => void
 }
-
-/** So long a start waits for the first answer of the grid. */
-const gridConnectMs = 8000
-const rowsMaxDefault = 50_000
-const bytesMaxDefault = 8 * 1024 * 1024
 
 /** What the node's pages show: it runs, waits, or has failed. */
 interface Face {
@@ -101,8 +92,8 @@ export async function runNode(options: RunOptions): Promise<void> {
     Object.assign(face, change)
     const isFirst = http === undefined
     http ??= await serve(base, face, options, parts)
-    await presence.tell({ epoch: change.built?.epoch ?? null, waitsFor: change.waitsFor ?? null, http: http.url })
-    present ??= presence.run(left.signal)
+    await presence.tell({ epoch: change.built?.epoch ?? null, waitsFor: change.waitsFor ?? null, http: http.announcedUrl })
+    present ??= runSideLoop('telling the others that the node lives', (until) => presence.run(until), base.side, left.signal)
     if (isFirst) onRunning?.(http.url, change.waitsFor)
     return http
   }
@@ -141,15 +132,16 @@ async function runEpoch(base: Base, ledger: PostgresLedger, { options, show }: E
   const built = await buildNode(base, ledger, settings, pipeline)
   const { node, membership, channels, ends } = built
   const http = await show({ built, waitsFor: undefined })
-  membership.update({ http: http.url })
+  membership.update({ http: http.announcedUrl })
   const side = new AbortController()
   const pressure = { owners: () => node.owners, waits: () => metrics.total('windowFull'), clock, observer: metrics }
-  const beside = [
-    ends.run({ log, clock, observer: metrics }, () => node.owners, side.signal),
-    tellPressure(pressure, side.signal),
-    ...channels.map((channel) => channel.follow(side.signal)),
-    tidy(base, built, options, side.signal),
+  const loops: (readonly [what: string, run: (until: AbortSignal) => Promise<void>])[] = [
+    ['looking up the ends of the log', (until) => ends.run({ log, clock, observer: metrics }, () => node.owners, until)],
+    ['watching the windows', (until) => tellPressure(pressure, until)],
+    ['tidying up after earlier epochs', (until) => tidy(base, built, options, until)],
+    ...channels.map((channel) => [`the ${channel.label}`, (until: AbortSignal) => channel.follow(until)] as const),
   ]
+  const beside = loops.map(([what, run]) => runSideLoop(what, run, base.side, side.signal))
   cron.start(side.signal)
   for (const warning of ledger.warnings) metrics.log('warn', warning)
   if (ledger.cutSentence !== undefined) metrics.log('warn', ledger.cutSentence)
@@ -181,6 +173,8 @@ interface Base {
   readonly grid: JobGrid
   readonly cron: CronSchedule
   readonly stopMember: () => Promise<void>
+  /** What loops beside the work are told with. */
+  readonly side: SideLoopPorts
 }
 
 async function openBase(settings: NodeSettings, pipeline: Pipeline, parts: Parts): Promise<Base> {
@@ -206,7 +200,7 @@ async function openBase(settings: NodeSettings, pipeline: Pipeline, parts: Parts
   const { grid, stopMember } = await startGrid(gridSettings, { clock, observer: metrics }, parts)
   const id = `${node.name}.${randomBytes(3).toString('hex')}`
   const cron = openCronSchedule(settings, pipeline, { id, clock, observer: metrics }, parts)
-  return { id, clock, logger, metrics, pool, log, identity, grid, cron, stopMember }
+  return { id, clock, logger, metrics, pool, log, identity, grid, cron, stopMember, side: { clock, observer: metrics } }
 }
 
 function openLedger(
@@ -309,92 +303,9 @@ async function serve(base: Base, face: Face, { settings, pipeline }: RunOptions,
     })
   }
   metrics.watch(status)
-  const { host, port } = settings.node
+  const { name: _, ...address } = settings.node
   const channels = () => new Map(face.built?.channels.map((channel) => [channel.stats.channel, channel]))
   const fatalReason = () => face.fatalReason
   const queue = queueCopier(base.grid, settings, base.identity.partitions, () => face.built?.scope)
-  return parts.use(await HttpServer.listen({ host, port, status, fatalReason, metrics, queue, channels, observer: metrics }))
-}
-
-interface GridPorts {
-  readonly clock: Clock
-  readonly observer: Observer
-}
-
-/** The grid; in mode `embedded` with a supervised member beside the node. A member outlives a node that crashed, so that the next one adopts it. */
-async function startGrid(
-  settings: GridSettings,
-  ports: GridPorts,
-  parts: Parts,
-): Promise<{ grid: JobGrid; stopMember: () => Promise<void> }> {
-  const { mode, clusterName, members, capacity, backups, memberHeapMb, member: own } = settings
-  if (mode === 'local') return { grid: parts.use(new LocalJobGrid({ capacity })), stopMember: () => Promise.resolve() }
-  let stopMember = () => Promise.resolve()
-  if (mode === 'embedded') {
-    if (own === undefined)
-      throw new ForebayError(
-        'FB_CONFIG',
-        'grid.mode is embedded, but grid.member does not say where the member lives; give grid.member.port and grid.member.dir',
-      )
-    const { name, address, dir, jars, configFile } = own
-    const pidFile = join(dir, 'pids', `${name}.json`)
-    const logFile = join(dir, `${name}.log`)
-    const member = new HazelcastMember(ports, {
-      name,
-      clusterName,
-      address,
-      members,
-      capacity,
-      backups,
-      memberHeapMb,
-      jars,
-      configFile,
-      pidFile,
-      logFile,
-    })
-    const stop = new AbortController()
-    const running = member.run(stop.signal)
-    running.catch((error: unknown) => ports.observer.log('error', `the member ended: ${String(error)}`))
-    stopMember = async () => {
-      stop.abort()
-      await running
-    }
-    await Promise.race([member.ready(stop.signal), running])
-  }
-  const log = (level: 'debug' | 'warn' | 'error', message: string) =>
-    ports.observer.log(level === 'error' ? 'warn' : 'debug', `hazelcast: ${message}`)
-  return { grid: parts.use(await HazelcastJobGrid.connect({ clusterName, members, connectTimeoutMs: gridConnectMs, log })), stopMember }
-}
-
-interface SinkPorts extends GridPorts {
-  readonly pool: PostgresPool
-  readonly grid: JobGrid
-  readonly scope: string
-  readonly nodeId: string
-}
-
-async function createSink({ sink }: TaskDefinition, { pool, ...ports }: SinkPorts): Promise<RunningSink> {
-  if (sink.kind === 'postgres-table') return pool.use(`checking table ${sink.table}`, (client) => createPostgresTable(sink, client))
-  const { seed } = sink
-  if (seed === undefined) return createWebSocket({ definition: sink, ...ports })
-  const rowsOf = async () => {
-    const { rows } = await pool.use(`seeding channel ${sink.channel}`, (client) => client.query<{ key: string; value: unknown }>(seed.sql))
-    return rows.map(({ key, value }) => ({ key, json: JSON.stringify(value) }))
-  }
-  return createWebSocket({ definition: sink, ...ports, seed: rowsOf })
-}
-
-function nodeTask(task: TaskDefinition, sink: RunningSink, tracked: readonly string[], settings: NodeSettings): NodeTask {
-  const { everyMs, rowsMax, bytesMax } = { ...task, ...settings.tasks[task.name] }
-  return {
-    name: task.name,
-    isTracked: tracked.includes(task.name),
-    convert: task.convert,
-    encode: (job) => sink.encode(job),
-    latestBy: task.sink.kind === 'web-socket' ? task.sink.latestBy : undefined,
-    sink,
-    everyMs,
-    rowsMax: rowsMax ?? rowsMaxDefault,
-    bytesMax: bytesMax ?? bytesMaxDefault,
-  }
+  return parts.use(await HttpServer.listen({ ...address, status, fatalReason, metrics, queue, channels, observer: metrics }))
 }

@@ -12,6 +12,8 @@ const technology = /^(kafka|postgres|hazelcast|local|web-socket)(-|$)/
 const composers = [
   'main.ts',
   'connect.ts',
+  'connect-grid.ts',
+  'connect-sinks.ts',
   'connect-replay.ts',
   'connect-dead-letters.ts',
   'connect-tune.ts',

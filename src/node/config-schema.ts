@@ -24,6 +24,12 @@ type Doc = string | (Omit<KeyDoc, 'default'> & { readonly description: string })
 const hostPort = z.string().regex(/^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5}$/, 'expected host:port, such as 127.0.0.1:9092')
 const nodeName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'expected letters, digits, dots, dashes and underscores, at most 63')
 const plainName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$/, 'expected letters, digits, dots, dashes and underscores')
+const hostName = z
+  .string()
+  .regex(/^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)$/, 'expected the name of a host without port, such as forebay.example')
+const advertised = z
+  .string()
+  .regex(/^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?$/, 'expected host or host:port, such as node-1.internal:8080')
 const portNumber = z.int().min(0).max(65535)
 const path = z.string().min(1, 'expected a path')
 const mechanisms = ['plain', 'scram-sha-256', 'scram-sha-512'] as const
@@ -40,6 +46,18 @@ const node = section('The node itself.', {
     env: 'FOREBAY_NODE_HOST',
   }),
   port: withDefault(portNumber, 8080, { description: 'Port of the same; 0 takes any free one.', env: 'FOREBAY_NODE_PORT' }),
+  advertise: optional(advertised, {
+    description:
+      'Host, or host:port, under which other machines reach these pages: what the node tells the other nodes and the commands. Default: node.host, or the name of this machine when node.host is 0.0.0.0.',
+    example: 'node-1.internal',
+    env: 'FOREBAY_NODE_ADVERTISE',
+  }),
+  allowedHosts: withDefault(z.array(hostName), [], {
+    description:
+      'Names under which browsers may reach the node, besides IP addresses, localhost, node.host and node.advertise; and whose pages may connect to its WebSockets.',
+    example: ['forebay.example'],
+  }),
+  clientsMax: withDefault(z.int().min(0).max(100_000), 1000, 'WebSocket clients over all channels; further ones are answered with 503.'),
   drain: duration(
     '10s',
     { min: '0ms', max: '10m' },

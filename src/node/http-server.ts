@@ -10,6 +10,7 @@ import fastifyHelmet from '@fastify/helmet'
 import fastifyRateLimit from '@fastify/rate-limit'
 import fastifyWebsocket from '@fastify/websocket'
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { hostname } from 'node:os'
 import type { WebSocket } from 'ws'
 import { ForebayError, sentenceOf } from '../errors.ts'
 import type { Observer } from '../observer.ts'
@@ -37,6 +38,8 @@ export interface HttpServerOptions {
   readonly host?: string
   /** 0 takes any free port. */
   readonly port: number
+  /** Host, or host:port, by which other machines reach the node. Default: `host`, or the machine's name when `host` is every address. */
+  readonly advertise?: string | undefined
   /** Names, besides loopback names, `host` and IP addresses, under which browsers may reach the node. Default none. */
   readonly allowedHosts?: readonly string[]
   /** WebSocket clients over all channels; further ones are answered with 503. Default 1000. */
@@ -89,14 +92,17 @@ export class HttpServer implements AsyncDisposable {
 
   /** Where a browser on this machine finds the node, such as `http://127.0.0.1:8080`. */
   get url(): string {
-    const address = this.#app.server.address()
-    const {
-      address: host,
-      port,
-      family,
-    } = typeof address === 'object' && address ? address : { address: '127.0.0.1', port: 0, family: 'IPv4' }
-    if (host === '0.0.0.0' || host === '::') return `http://127.0.0.1:${port}`
-    return family === 'IPv6' ? `http://[${host}]:${port}` : `http://${host}:${port}`
+    const { address, family, port } = this.#address()
+    if (isEveryAddress(address)) return `http://127.0.0.1:${port}`
+    return family === 'IPv6' ? `http://[${address}]:${port}` : `http://${address}:${port}`
+  }
+
+  /** Where other machines find the node: what it tells the other nodes and the commands. */
+  get announcedUrl(): string {
+    const { address, port } = this.#address()
+    const name = this.#options.advertise ?? (isEveryAddress(address) ? hostname() : undefined)
+    if (name === undefined) return this.url
+    return /:\d+$/.test(name.replace(/^\[.*\]/, '')) ? `http://${name}` : `http://${name}:${port}`
   }
 
   /** Connected WebSocket clients. */
@@ -116,6 +122,11 @@ export class HttpServer implements AsyncDisposable {
     const cut = setTimeout(() => sockets.forEach((socket) => socket.terminate()), closeWaitMs)
     await this.#app.close()
     clearTimeout(cut)
+  }
+
+  #address(): { address: string; family: string; port: number } {
+    const address = this.#app.server.address()
+    return typeof address === 'object' && address ? address : { address: '127.0.0.1', family: 'IPv4', port: 0 }
   }
 
   async #prepare(): Promise<void> {
@@ -181,7 +192,7 @@ export class HttpServer implements AsyncDisposable {
     return answer(
       reply,
       421,
-      `This node does not answer to the name ${request.headers.host ?? '(none)'}. Add it to http.allowedHosts if it is meant to.`,
+      `This node does not answer to the name ${request.headers.host ?? '(none)'}. Add it to node.allowedHosts if it is meant to.`,
     )
   }
 
@@ -194,16 +205,16 @@ export class HttpServer implements AsyncDisposable {
       return answer(reply, 404, `There is no channel ${channel}. Channels: ${[...channels.keys()].join(', ') || 'none'}.`)
     if (!request.ws) return undefined
     if (!isOriginAllowed(origin, host, this.#allowedNames()))
-      return answer(reply, 403, `Pages of ${origin} may not connect. Add the host to http.allowedHosts if they may.`)
+      return answer(reply, 403, `Pages of ${origin} may not connect. Add the host to node.allowedHosts if they may.`)
     const clientsMax = this.#options.clientsMax ?? 1000
     if (this.clients >= clientsMax)
-      return answer(reply, 503, `This node has its ${clientsMax} WebSocket clients already. Try another node or raise http.clientsMax.`)
+      return answer(reply, 503, `This node has its ${clientsMax} WebSocket clients already. Try another node or raise node.clientsMax.`)
     return undefined
   }
 
   #allowedNames(): readonly string[] {
     const { host, allowedHosts = [] } = this.#options
-    return host === undefined ? allowedHosts : [...allowedHosts, host]
+    return [...allowedHosts, ...(host === undefined ? [] : [host]), new URL(this.announcedUrl).hostname]
   }
 
   #attach(socket: WebSocket, channel: string): void {
@@ -229,6 +240,10 @@ export class HttpServer implements AsyncDisposable {
     this.#options.observer.log('error', 'an HTTP request failed', { err: error })
     return answer(reply, statusCode, 'The node could not answer; its log says why.')
   }
+}
+
+function isEveryAddress(address: string): boolean {
+  return address === '0.0.0.0' || address === '::'
 }
 
 function answer(reply: FastifyReply, statusCode: number, message: string): FastifyReply {

@@ -13,7 +13,14 @@ const ownConfigFile = fileURLToPath(new URL('../../config/hazelcast.yaml', impor
 export function settingsOf({ values, secrets, folder }: Config): NodeSettings {
   const { node, events, database, tasks, tasksOnly, log } = values
   return {
-    node: { name: node.name ?? `${hostname()}-${process.pid}`, host: node.host, port: node.port },
+    node: {
+      name: node.name ?? `${hostname()}-${process.pid}`,
+      host: node.host,
+      port: node.port,
+      advertise: node.advertise,
+      allowedHosts: node.allowedHosts,
+      clientsMax: node.clientsMax,
+    },
     events: eventSettings(events, secrets.eventsPassword?.reveal()),
     topic: wantedTopic(events.topic),
     eventBytesMax: events.eventBytesMax,

@@ -5,7 +5,17 @@ import type { WantedTopic } from '../events/topic-settings.ts'
 import type { LogLevel } from './logger.ts'
 
 export interface NodeSettings {
-  readonly node: { readonly name: string; readonly host: string; readonly port: number }
+  readonly node: {
+    readonly name: string
+    readonly host: string
+    readonly port: number
+    /** What others are told instead of `host`: host or host:port. */
+    readonly advertise?: string | undefined
+    /** Default none. */
+    readonly allowedHosts?: readonly string[]
+    /** Default 1000. */
+    readonly clientsMax?: number
+  }
   readonly events: EventSettings
   /** How the topic is to be set up; undefined: nothing is compared. */
   readonly topic?: WantedTopic

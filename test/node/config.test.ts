@@ -252,7 +252,7 @@ describe('The settings of a node', () => {
     const grid =
       'grid:\n  mode: embedded\n  members: [127.0.0.1:5701]\n  memberHeap: 1GiB\n  member: { classPath: "jars/*:/abs/*", dir: here }\n'
     const settings = settingsOf(loadConfig(fileOf(`${least}${grid}node: { name: n }\ntasks: { a: { every: 2s } }\n`), env))
-    expect(settings.node).toEqual({ name: 'n', host: '127.0.0.1', port: 8080 })
+    expect(settings.node).toMatchObject({ name: 'n', host: '127.0.0.1', port: 8080, allowedHosts: [], clientsMax: 1000 })
     expect(settings.grid).toMatchObject({ memberHeapMb: 1024, lingerMs: 5, beatMs: 300, leaseMs: 1200 })
     expect(settings.grid.member).toMatchObject({
       name: 'member-5701',

@@ -1,10 +1,15 @@
 import { createHash } from 'node:crypto'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createServer } from 'node:net'
+import { hostname, tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { HttpServer, type HttpServerOptions } from '../../src/node/http-server.ts'
+import { loadConfig } from '../../src/node/config.ts'
+import { settingsOf } from '../../src/node/settings-of.ts'
 import { nodeStatus } from './node-status.ts'
 
 const open: AsyncDisposable[] = []
@@ -24,6 +29,19 @@ async function listen(options: Partial<HttpServerOptions> = {}): Promise<HttpSer
   })
   open.push(server)
   return server
+}
+
+/** The server of a node whose configuration says `node` of itself. */
+function listenAs(node: string): Promise<HttpServer> {
+  const folder = mkdtempSync(join(tmpdir(), 'forebay-http-'))
+  try {
+    writeFileSync(join(folder, 'c.yaml'), `pipeline: p.ts\nevents: { kind: postgres }\nnode: ${node}\n`)
+    const config = loadConfig(join(folder, 'c.yaml'), { FOREBAY_DATABASE_URL: 'postgres://127.0.0.1/x' })
+    const { name: _, ...address } = settingsOf(config).node
+    return listen(address)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 }
 
 /** fetch refuses to set Host, so ask with plain HTTP. */
@@ -140,6 +158,38 @@ describe('HttpServer', () => {
     expect(await statusOf(`${server.url}/metrics`, { host: 'node-1' })).toBe(200)
   })
 
+  it('answers to the names its configuration allows, which its refusal tells to add', async () => {
+    const server = await listenAs('{ port: 0, allowedHosts: [forebay.example] }')
+    expect(await statusOf(`${server.url}/status`, { host: 'forebay.example' })).toBe(200)
+    expect(await statusOf(`${server.url}/status`, { host: 'other.example' })).toBe(421)
+    const page = await connect(`${server.url}/ws/prices`, { origin: 'https://forebay.example' })
+    expect(page.first).toBe('attached')
+    const refusal = await new Promise<string>((resolve) => {
+      request(`${server.url}/status`, { headers: { host: 'other.example' } }, (response) => {
+        response.on('data', (bytes) => resolve(String(bytes)))
+      }).end()
+    })
+    const [, key] = /Add it to (\S+) /.exec(refusal) ?? []
+    expect(key).toBe('node.allowedHosts')
+  })
+
+  it('tells others the name of its machine when it listens on every address, and answers to it', async () => {
+    const server = await listenAs('{ port: 0, host: 0.0.0.0 }')
+    const { port } = new URL(server.url)
+    expect(server.announcedUrl).toBe(`http://${hostname()}:${port}`)
+    expect(server.url).toBe(`http://127.0.0.1:${port}`)
+    expect(await statusOf(`${server.url}/status`, { host: `${hostname()}:${port}` })).toBe(200)
+  })
+
+  it('tells others what it is to advertise, with its own port unless another is named', async () => {
+    const plain = await listenAs('{ port: 0, advertise: node-1.internal }')
+    expect(plain.announcedUrl).toBe(`http://node-1.internal:${new URL(plain.url).port}`)
+    expect(await statusOf(`${plain.url}/status`, { host: 'node-1.internal' })).toBe(200)
+    expect((await listenAs('{ port: 0, advertise: "gate:18080" }')).announcedUrl).toBe('http://gate:18080')
+    const local = await listenAs('{ port: 0 }')
+    expect(local.announcedUrl).toBe(local.url)
+  })
+
   it('limits requests a minute', async () => {
     const server = await listen({ requestsPerMinuteMax: 2 })
     const statuses = []
@@ -188,6 +238,12 @@ describe('WebSocket of HttpServer', () => {
     socket.close()
     await expect.poll(() => server.clients).toBe(0)
     expect((await connect(`${server.url}/ws/prices`)).first).toBe('attached')
+  })
+
+  it('admits as many clients as its configuration says', async () => {
+    const server = await listenAs('{ port: 0, clientsMax: 1 }')
+    expect((await connect(`${server.url}/ws/prices`)).first).toBe('attached')
+    expect((await connect(`${server.url}/ws/prices`)).refused).toBe(503)
   })
 
   it('closes a client that sends more than a few bytes', async () => {

@@ -1,0 +1,64 @@
+/** Starts the grid of a node, in whatever mode its settings say. */
+import { join } from 'node:path'
+import { ForebayError } from './errors.ts'
+import { HazelcastJobGrid } from './grid/hazelcast-job-grid.ts'
+import { HazelcastMember } from './grid/hazelcast-member.ts'
+import type { JobGrid } from './grid/job-grid.ts'
+import { LocalJobGrid } from './grid/local-job-grid.ts'
+import type { Parts } from './node/parts.ts'
+import type { GridSettings } from './node/settings.ts'
+import type { Observer } from './observer.ts'
+import type { Clock } from './schedule/clock.ts'
+
+/** So long a start waits for the first answer of the grid. */
+const gridConnectMs = 8000
+
+interface GridPorts {
+  readonly clock: Clock
+  readonly observer: Observer
+}
+
+/** The grid; in mode `embedded` with a supervised member beside the node. A member outlives a node that crashed, so that the next one adopts it. */
+export async function startGrid(
+  settings: GridSettings,
+  ports: GridPorts,
+  parts: Parts,
+): Promise<{ grid: JobGrid; stopMember: () => Promise<void> }> {
+  const { mode, clusterName, members, capacity, backups, memberHeapMb, member: own } = settings
+  if (mode === 'local') return { grid: parts.use(new LocalJobGrid({ capacity })), stopMember: () => Promise.resolve() }
+  let stopMember = () => Promise.resolve()
+  if (mode === 'embedded') {
+    if (own === undefined)
+      throw new ForebayError(
+        'FB_CONFIG',
+        'grid.mode is embedded, but grid.member does not say where the member lives; give grid.member.port and grid.member.dir',
+      )
+    const { name, address, dir, jars, configFile } = own
+    const pidFile = join(dir, 'pids', `${name}.json`)
+    const logFile = join(dir, `${name}.log`)
+    const member = new HazelcastMember(ports, {
+      name,
+      clusterName,
+      address,
+      members,
+      capacity,
+      backups,
+      memberHeapMb,
+      jars,
+      configFile,
+      pidFile,
+      logFile,
+    })
+    const stop = new AbortController()
+    const running = member.run(stop.signal)
+    running.catch((error: unknown) => ports.observer.log('error', `the member ended: ${String(error)}`))
+    stopMember = async () => {
+      stop.abort()
+      await running
+    }
+    await Promise.race([member.ready(stop.signal), running])
+  }
+  const log = (level: 'debug' | 'warn' | 'error', message: string) =>
+    ports.observer.log(level === 'error' ? 'warn' : 'debug', `hazelcast: ${message}`)
+  return { grid: parts.use(await HazelcastJobGrid.connect({ clusterName, members, connectTimeoutMs: gridConnectMs, log })), stopMember }
+}
