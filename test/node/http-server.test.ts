@@ -10,6 +10,9 @@ import { WebSocket } from 'ws'
 import { HttpServer, type HttpServerOptions } from '../../src/node/http-server.ts'
 import { loadConfig } from '../../src/node/config.ts'
 import { settingsOf } from '../../src/node/settings-of.ts'
+import { LocalJobGrid } from '../../src/grid/local-job-grid.ts'
+import { queueCopier } from '../../src/inspect/queue-copier.ts'
+import type { NodeSettings } from '../../src/node/settings.ts'
 import { nodeStatus } from './node-status.ts'
 
 const open: AsyncDisposable[] = []
@@ -270,5 +273,25 @@ describe('WebSocket of HttpServer', () => {
     open.splice(0)
     await server[Symbol.asyncDispose]()
     expect(await closed).toBe('1001 the node stops')
+  })
+})
+
+describe('The copy of a queue', () => {
+  it('is served for queues that exist, with a bounded number of jobs', async () => {
+    const grid = new LocalJobGrid({ capacity: 20 })
+    await grid.append('forebay.d.e1.p2.q0', Buffer.from('none of ours'))
+    const settings = { grid: { queues: 2, secret: 'a secret of the test' } } as Pick<NodeSettings, 'grid'>
+    const server = await listen({ queue: queueCopier(grid, settings, 3, () => 'd.e1') })
+    const ask = async (path: string) => {
+      const response = await fetch(`${server.url}/queues/${path}`)
+      return [response.status, await response.json()] as const
+    }
+    expect(await ask('2/0?jobs=5')).toEqual([
+      200,
+      expect.objectContaining({ queue: '2/0', segments: [expect.objectContaining({ isReadable: false })] }),
+    ])
+    for (const path of ['3/0', '2/2', 'x/0', '2/0?jobs=100000']) expect((await ask(path))[0]).toBe(404)
+    expect((await fetch(`${(await listen()).url}/queues/2/0`)).status).toBe(404)
+    await grid[Symbol.asyncDispose]()
   })
 })
