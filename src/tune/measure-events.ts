@@ -44,6 +44,7 @@ const burstEventsLeast = 100
 interface Followed {
   readonly timesMs: number[]
   readonly fetchMs: number[]
+  batches: number
 }
 
 /** Throws FB_USAGE when the topic holds no events, FB_TOPIC_MISSING, FB_EVENT_LOG_UNREACHABLE. */
@@ -93,6 +94,7 @@ export async function measureEvents(
           : [...records.values()].map((some) => some.map(({ timestampMs }) => timestampMs)),
       ),
       fetchMs: isLive ? new Quantiles(followed.fetchMs) : null,
+      batchesPerSecond: isLive ? (followed.batches * 1000) / followMsOf(options) / chosen.length : null,
       bytesPerEvent: all.reduce((sum, { value }) => sum + (value?.length ?? 0), 0) / all.length,
       lineBytesPerEvent: Math.max(1, converted.lineBytes / all.length),
       convertMsPerEvent: converted.ms / all.length,
@@ -179,7 +181,7 @@ async function countWindow(
 }
 
 async function follow(log: EventLog, partitions: readonly number[], clock: Clock, options: StepOptions): Promise<Followed> {
-  const followed: Followed = { timesMs: [], fetchMs: [] }
+  const followed: Followed = { timesMs: [], fetchMs: [], batches: 0 }
   const startedMs = clock.now()
   const untilMs = startedMs + followMsOf(options)
   await Promise.all(
@@ -190,8 +192,8 @@ async function follow(log: EventLog, partitions: readonly number[], clock: Clock
         while (clock.now() < untilMs) {
           goOn(options.signal)
           const { events } = await cursor.poll(pollMs)
+          if (events.length > 0) followed.batches++
           const wallMs = clock.wallMs()
-          // Rows of an event are counted once it is here: what came before this began would look late.
           for (const { timestampMs } of events) {
             followed.timesMs.push(timestampMs)
             followed.fetchMs.push(Math.max(0, wallMs - timestampMs))

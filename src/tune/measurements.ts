@@ -21,6 +21,8 @@ export interface EventMeasurement {
   readonly burst: Quantiles
   /** From the time of a record to its arrival here; null when nothing was published while this looked. */
   readonly fetchMs: Quantiles | null
+  /** Arrivals with events in one partition, each of one event or more; null when nothing was published while this looked. */
+  readonly batchesPerSecond: number | null
   readonly bytesPerEvent: number
   /** Jobs of one event of all tasks, as lines. */
   readonly lineBytesPerEvent: number

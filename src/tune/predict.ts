@@ -4,13 +4,13 @@
  * The latency of a row, from the time of its record to its commit, is the sum of
  *
  *   fetch      the record reaches the owner of its partition: as measured on the topic;
- *   linger     it waits for company: `linger` for the first row of a segment, evenly less for those that follow, and no longer
- *              than it takes to fill a segment; and as late as timers are;
+ *   linger     it waits for company: `linger` for the first arrival of a segment, evenly less for those that follow, and no longer
+ *              than it takes to fill a segment; and as late as timers are. Events arrive in batches, as many as were seen;
  *   delivery   the segment is appended and read by another process: as measured, at the bytes it has by then;
- *   tick       an even wait in the period of the task, and as late as timers are;
+ *   tick       the wait from a moment of its own to the next flush, and as late as timers are;
  *   flush      the transaction, as measured, at the rows that the period brought.
  *
- * The period is `every`, or shorter when rows, bytes or half a window of segments bring a flush early, or longer when a flush takes
+ * The period is `every`; rows, bytes or half a window of segments bring a flush early, and the next tick comes all the same. It is longer when a flush takes
  * longer: the next one begins when the last has ended, and takes all that came meanwhile. Queueing is just that: near full use
  * period and batch grow together until the flush keeps up, or never, and then there is no figure. Bursts make larger segments and batches, at the
  * shares in which events met them. The more of the time other tasks flush, the nearer a flush is to what it takes beside theirs.
@@ -95,30 +95,46 @@ export function headroomOf(measured: Measurements, predictions: readonly Predict
 
 interface Load {
   readonly periodMs: number
+  readonly tickMs: number
   readonly rows: number
   readonly utilisation: number
   readonly keepsUp: boolean
 }
 
+/** How often a partition brings events, one or more at a time. */
+function arrivalsPerMs({ partitions, batchesPerSecond }: EventMeasurement, rate: number): number {
+  const events = rate / partitions / 1000
+  // At a higher rate batches grow; they do not come oftener.
+  return batchesPerSecond === null ? events : Math.min(events, batchesPerSecond / 1000)
+}
+
 function loadOf(events: EventMeasurement, grid: GridChoice, { of, choice }: ChosenTask, rate: number, slowdown: number): Load {
   const perMs = (rate * of.jobsPerEvent) / 1000
   const timeOf = (rows: number) => meanTimeAt(of.flushes, Math.max(1, rows)) * slowdown
-  const wantedMs = Math.min(
-    choice.everyMs,
+  const earlyMs = Math.min(
     perMs === 0 ? Infinity : choice.rowsMax / perMs,
     perMs === 0 ? Infinity : choice.bytesMax / (perMs * Math.max(1, of.bytesPerJob)),
     Math.max(1, Math.floor(grid.windowSegmentsMax / 2)) / segmentsPerMs(events, grid, rate),
   )
+  const wantedMs = Math.min(choice.everyMs, earlyMs)
   let periodMs = wantedMs
   for (let round = 0; round < fixedPointRounds; round++) periodMs = Math.max(wantedMs, timeOf(Math.min(choice.rowsMax, perMs * periodMs)))
-  const rows = perMs * periodMs
+  const rows = Math.min(perMs * periodMs, choice.rowsMax)
   return {
     periodMs,
-    rows: Math.min(rows, choice.rowsMax),
-    utilisation: Math.min(1, timeOf(Math.min(rows, choice.rowsMax)) / periodMs),
+    tickMs: choice.everyMs,
+    rows,
+    utilisation: Math.min(1, timeOf(rows) / periodMs),
     // At most `rowsMax` rows leave with a flush.
-    keepsUp: rows <= choice.rowsMax * 1.0001,
+    keepsUp: perMs * periodMs <= choice.rowsMax * 1.0001,
   }
+}
+
+/** From a moment at `share` of an interval to the next flush, which may come early. */
+function tickWait({ periodMs, tickMs }: Load, flushMs: number, share: number): number {
+  if (periodMs >= tickMs) return Math.max(periodMs, flushMs) * share
+  const momentMs = tickMs * share
+  return Math.min(tickMs, (Math.floor(momentMs / periodMs) + 1) * periodMs) - momentMs
 }
 
 /** Segments of one queue. */
@@ -126,7 +142,7 @@ function segmentsPerMs(events: EventMeasurement, grid: GridChoice, rate: number)
   const ofPartition = rate / events.partitions / 1000
   if (ofPartition === 0) return 1e-9
   const ofQueue = ofPartition / grid.queues
-  const cycleMs = grid.lingerMs + 1 / ofPartition
+  const cycleMs = grid.lingerMs + 1 / arrivalsPerMs(events, rate)
   const lingering = (1 - Math.exp(-ofQueue * cycleMs)) / cycleMs
   return Math.max(lingering, (ofQueue * events.lineBytesPerEvent) / grid.segmentBytesMax)
 }
@@ -134,9 +150,11 @@ function segmentsPerMs(events: EventMeasurement, grid: GridChoice, rate: number)
 function latencyOf(
   { events, grid: measured, timerLateMs }: Omit<Measurements, 'tasks'>,
   grid: GridChoice,
-  { periodMs, rows, of, slowdown, rate }: Load & { of: TaskMeasurement; slowdown: number; rate: number },
+  load: Load & { of: TaskMeasurement; slowdown: number; rate: number },
 ): Quantiles {
+  const { rows, of, slowdown, rate } = load
   const ofPartition = rate / events.partitions / 1000
+  const arrivals = arrivalsPerMs(events, rate)
   const sums: number[] = []
   for (let i = 0; i < points; i++) {
     const [fetch, company, lateLinger, delivery, phase, lateTick, flush, burst] = pointAt(i) as [
@@ -153,8 +171,8 @@ function latencyOf(
     const perMs = ofPartition * factor
     const fillMs = grid.segmentBytesMax / Math.max(1e-9, (perMs / grid.queues) * events.lineBytesPerEvent)
     const lingerMs = Math.min(grid.lingerMs, fillMs)
-    // Of the rows of a segment one is the first, and waits for all of it.
-    const firstShare = 1 / (1 + perMs * lingerMs)
+    // Of the arrivals of a segment one is the first, and waits for all of it.
+    const firstShare = 1 / (1 + arrivals * lingerMs)
     const lingered = company < firstShare ? lingerMs : (lingerMs * (company - firstShare)) / (1 - firstShare)
     const segmentBytes = Math.max(events.lineBytesPerEvent, (perMs / grid.queues) * lingerMs * events.lineBytesPerEvent)
     const flushMs = timeAt(of.flushes, Math.max(1, rows * factor), flush) * slowdown
@@ -163,7 +181,7 @@ function latencyOf(
         lingered +
         (lingerMs < grid.lingerMs ? 0 : timerLateMs.at(lateLinger)) +
         timeAt(measured.delivery, Math.min(grid.segmentBytesMax, segmentBytes), delivery) +
-        Math.max(periodMs, flushMs) * phase +
+        tickWait(load, flushMs, phase) +
         timerLateMs.at(lateTick) +
         flushMs,
     )

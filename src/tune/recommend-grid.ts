@@ -47,7 +47,8 @@ export function recommendGrid(
   const { grid } = settings
   const routing = isRoutingFree ? routingOf(measurements, grid, eventLinesBytesMax) : grid
   const { queues, segmentBytesMax } = routing
-  const backups = grid.mode !== 'local' && grid.members.length > 1 ? Math.max(1, Math.min(grid.backups, grid.members.length - 1)) : 0
+  const backups =
+    grid.mode !== 'local' && grid.members.length > 1 ? Math.max(1, Math.min(grid.backups, grid.members.length - 1)) : grid.backups
   const routed = { ...grid, queues, segmentBytesMax, backups }
   const capacity = capacityOf(settings, routed, measurements.events)
   const worstCase = memoryBound({ ...settings, grid: { ...routed, capacity } }, measurements.events.partitions)
