@@ -6,7 +6,8 @@
  * away: its sequence numbers are no longer known to fit. The next one begins after the tail of the log was read.
  * No transactions: their markers take offsets.
  */
-import { CompressionTypes, type Cluster, type Kafka, type Producer } from 'kafkajs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Admin, CompressionTypes, type Cluster, type Kafka, type Producer } from 'kafkajs'
 import { clusterOf, kafkaClient, releaseCluster } from '../events/kafka-cluster.ts'
 import { kafkaUnreachable } from '../events/kafka-error.ts'
 import { feedPartitions, feedTopic, type FeedRecord, type FeedTarget } from './feed-target.ts'
@@ -15,6 +16,7 @@ import { feedPartitions, feedTopic, type FeedRecord, type FeedTarget } from './f
 const messageBytesMax = 4 * 1024 * 1024
 const allReplicas = -1
 const giveUpMs = 60_000
+const leadersMs = 30_000
 
 /** Makes the topic when it is missing. Throws FB_EVENT_LOG_UNREACHABLE. */
 export async function createFeedTopic(brokers: readonly string[]): Promise<void> {
@@ -32,10 +34,24 @@ export async function createFeedTopic(brokers: readonly string[]): Promise<void>
       ],
       waitForLeaders: true,
     })
+    await untilLed(admin)
   } catch (error) {
     throw kafkaUnreachable(error, `creating topic ${feedTopic}`, brokers)
   } finally {
     await admin.disconnect()
+  }
+}
+
+/** A new broker names itself the leader of a partition some moments before it is. */
+async function untilLed(admin: Admin): Promise<void> {
+  for (const deadlineMs = performance.now() + leadersMs; ;) {
+    try {
+      await admin.fetchTopicOffsets(feedTopic)
+      return
+    } catch (error) {
+      if (performance.now() > deadlineMs) throw error
+      await sleep(100)
+    }
   }
 }
 
