@@ -1,14 +1,13 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Command, InvalidArgumentError } from 'commander'
 import { ForebayError, sentenceOf } from '../errors.ts'
-import { ringName } from '../grid/queue-name.ts'
 import { look } from '../inspect/gather-explain.ts'
 import { gatherNodes } from '../inspect/gather-nodes.ts'
 import { foundOf } from '../inspect/facts.ts'
 import { segmentSecret } from '../inspect/grid-facts.ts'
 import { readLedgerFacts } from '../inspect/ledger-facts.ts'
 import { askNodes } from '../inspect/node-facts.ts'
-import { snapshotQueue } from '../inspect/queue-snapshot.ts'
-import { queueCopy, queueText } from '../inspect/queue-view.ts'
+import { copyQueue, queueText } from '../inspect/queue-view.ts'
 import type { QueueCopy } from '../inspect/queue-view.ts'
 import { inspectTarget } from './inspect-target.ts'
 import type { InspectTarget } from './inspect-target.ts'
@@ -27,13 +26,15 @@ interface QueueName {
 
 const jobsMax = 1000
 const answerMs = 10_000
+const busyWaitMs = 300
 const examples = `
 Examples:
   forebay queues show 2/0                 queue 0 of partition 2, as status prints it
   forebay queues show trades/2/0 --jobs 20
   forebay queues show 2/0 -c config/forebay.yaml --json
 
-The copy is consistent: every segment the queue held at one moment, by sequence number. Nothing is taken out and nobody waits.`
+The copy is consistent: every segment the queue held at one moment, by sequence number. Nothing is taken out and nobody waits.
+Damage within the jobs of a segment shows only with --jobs: without it the headers are enough.`
 
 /** Adds `forebay queues`. */
 export function addQueues(program: Command): void {
@@ -80,8 +81,7 @@ async function copyFromGrid({ ports, of }: InspectTarget, { partition, queue }: 
       `there is no queue ${partition}/${queue}: ${partitions} partitions have ${queues} queues each, counted from 0`,
     )
   const grid = await ports.grid!
-  const snapshot = await snapshotQueue(grid, ringName(scope, { partition, queue }), segmentSecret(of.settings, scope))
-  return queueCopy(`${partition}/${queue}`, snapshot, Date.now(), jobs)
+  return copyQueue(grid, { partition, queue }, { scope, secret: segmentSecret(of.settings, scope), jobsMax: jobs, nowMs: Date.now() })
 }
 
 /** The grid inside a node can only be read by the node. */
@@ -90,7 +90,15 @@ async function askNode({ of }: InspectTarget, { partition, queue }: QueueName, j
   if (url === undefined) throw new ForebayError('FB_USAGE', 'the grid is inside the node, and its port is left to chance (node.port 0)')
   let answer: Response
   try {
-    answer = await fetch(new URL(`/queues/${partition}/${queue}?jobs=${jobs}`, url), { signal: AbortSignal.timeout(answerMs) })
+    const signal = AbortSignal.timeout(answerMs)
+    const ask = () => fetch(new URL(`/queues/${partition}/${queue}?jobs=${jobs}`, url), { signal })
+    answer = await ask()
+    // It makes a copy for somebody else.
+    while (answer.status === 503) {
+      await answer.arrayBuffer()
+      await sleep(busyWaitMs, undefined, { signal })
+      answer = await ask()
+    }
   } catch (error) {
     throw new ForebayError('FB_NODE_UNREACHABLE', `the node at ${url} does not answer (${sentenceOf(error)}); its grid is inside it`, {
       cause: error,

@@ -77,6 +77,10 @@ export class HazelcastJobGrid implements JobGrid {
     return this.#ring(ring).read(fromSequence, options)
   }
 
+  peek(ring: string, fromSequence: bigint, countMax: number): Promise<RingEntries> {
+    return this.#ring(ring).peek(fromSequence, countMax)
+  }
+
   tail(ring: string): Promise<RingTail> {
     return this.#ring(ring).tail()
   }

@@ -11,12 +11,14 @@
  * sequence asked for means another ring: the question is put again from its end. A tail above twice running means that the
  * question got lost: it is put again.
  *
- * What this client appends to a ring it also reads is kept for a moment, so that a busy ring's entries need not come back
- * over the network. A disturbance, a failed append or a sequence that does not follow forgets them all.
+ * What this client appends to a ring it also reads is kept until it was not read for `readLatelyMs`, so that a busy ring's
+ * entries need not come back over the network. A disturbance, a failed append or a sequence that does not follow forgets them all.
  */
 import { StaleSequenceError } from 'hazelcast-client'
 import type { Ringbuffer } from 'hazelcast-client'
 import { assert } from '../assert.ts'
+import { isForebayError } from '../errors.ts'
+import { recentEntriesMax } from './job-grid.ts'
 import type { RingEntries, RingTail } from './job-grid.ts'
 
 /** Runs a call of the client with the time limit of a call; rejects with FB_GRID_UNREACHABLE. */
@@ -38,8 +40,8 @@ interface Question {
 const checkMs = 1000
 const keepMs = 10_000
 const tailCountMax = 16
-/** Own entries kept for the reader. */
-const recentMax = 8
+/** A ring that was not read for so long has no reader here. */
+const readLatelyMs = 1000
 
 export class HazelcastRing {
   readonly #name: string
@@ -48,7 +50,8 @@ export class HazelcastRing {
   #proxy: Promise<Ringbuffer<Buffer>> | undefined
   #question: Question | undefined
   readonly #recent = new Map<bigint, Buffer>()
-  #isRead = false
+  #readMs = -Infinity
+  #recentExpiry: NodeJS.Timeout | undefined
 
   constructor(name: string, call: GridCall, open: () => Promise<Ringbuffer<Buffer>>) {
     assert(!name.includes('@'), 'a ring has no @ in its name: it would not survive a migration')
@@ -63,17 +66,17 @@ export class HazelcastRing {
         const proxy = await this.#ringbuffer()
         return BigInt((await proxy.add(entry)).toNumber())
       })
-      if (this.#isRead) this.#keep(sequence, entry)
+      if (this.#isReadLately) this.#keep(sequence, entry)
       return sequence
     } catch (error) {
-      this.#recent.clear()
+      this.#forgetRecent()
       throw error
     }
   }
 
   async read(from: bigint, { countMax, waitMs }: { countMax: number; waitMs: number }): Promise<RingEntries> {
     assert(from >= 0n && countMax >= 1 && countMax <= 1000, 'a read starts at a sequence from 0 on and takes 1 to 1000 entries')
-    this.#isRead = true
+    this.#readMs = performance.now()
     const recent = this.#takeRecent(from, countMax)
     if (recent !== undefined) return recent
     const left = this.#question
@@ -87,6 +90,17 @@ export class HazelcastRing {
     // What failed was a question of earlier, which may have met a member that is gone by now.
     if (isLeft) return { entries: [], nextSequence: from }
     return this.#call(`read ${this.#name}`, () => Promise.reject(answer.error))
+  }
+
+  /** Entries as they are now; neither the question of a reader nor what is kept for it is touched. */
+  async peek(from: bigint, countMax: number): Promise<RingEntries> {
+    assert(from >= 0n && countMax >= 1 && countMax <= 1000, 'a look starts at a sequence from 0 on and takes 1 to 1000 entries')
+    try {
+      return await this.#call(`look into ${this.#name}`, () => this.#poll(from, from, { countMin: 0, countMax }))
+    } catch (error) {
+      if (isForebayError(error) && error.cause instanceof StaleSequenceError) return this.#readFromHead()
+      throw error
+    }
   }
 
   async tail(): Promise<RingTail> {
@@ -106,19 +120,40 @@ export class HazelcastRing {
 
   /** The grid changed: the next empty read looks at the tail at once. */
   doubt(): void {
-    this.#recent.clear()
+    this.#forgetRecent()
     if (this.#question) this.#question.checkedMs = -Infinity
   }
 
   close(): void {
-    this.#recent.clear()
+    this.#forgetRecent()
     if (this.#question) this.#forget(this.#question)
   }
 
   #keep(sequence: bigint, entry: Buffer): void {
     if (this.#recent.size > 0 && !this.#recent.has(sequence - 1n)) this.#recent.clear()
     this.#recent.set(sequence, entry)
-    if (this.#recent.size > recentMax) this.#recent.delete(sequence - BigInt(recentMax))
+    if (this.#recent.size > recentEntriesMax) this.#recent.delete(sequence - BigInt(recentEntriesMax))
+    this.#recentExpiry ??= this.#expireRecent()
+  }
+
+  get #isReadLately(): boolean {
+    return performance.now() - this.#readMs < readLatelyMs
+  }
+
+  /** Looks once a ring was not read for `readLatelyMs` at the soonest, so that busy rings cost a timer a second. */
+  #expireRecent(): NodeJS.Timeout {
+    const timer = setTimeout(() => {
+      this.#recentExpiry = undefined
+      if (!this.#isReadLately) this.#recent.clear()
+      else if (this.#recent.size > 0) this.#recentExpiry = this.#expireRecent()
+    }, readLatelyMs)
+    return timer.unref()
+  }
+
+  #forgetRecent(): void {
+    clearTimeout(this.#recentExpiry)
+    this.#recentExpiry = undefined
+    this.#recent.clear()
   }
 
   /** Own entries from `from` on, without a gap. */
@@ -143,7 +178,7 @@ export class HazelcastRing {
   /** Leaves the question with the member: entries from `start` on, for a reader that asks from `from` on. */
   #ask(from: bigint, start: bigint, countMax: number): Question {
     if (this.#question) this.#forget(this.#question)
-    const answer = this.#poll(from, start, countMax).catch((error: unknown): Answer => ({ error }))
+    const answer = this.#poll(from, start, { countMin: 1, countMax }).catch((error: unknown): Answer => ({ error }))
     const question: Question = { from, countMax, answer, settled: undefined, checkedMs: -Infinity, isLate: false, expiry: undefined }
     this.#question = question
     void answer.then((settled) => {
@@ -155,9 +190,9 @@ export class HazelcastRing {
     return question
   }
 
-  async #poll(from: bigint, start: bigint, countMax: number): Promise<RingEntries> {
+  async #poll(from: bigint, start: bigint, { countMin, countMax }: { countMin: number; countMax: number }): Promise<RingEntries> {
     const proxy = await this.#ringbuffer()
-    const results = await proxy.readMany(Number(start), 1, countMax)
+    const results = await proxy.readMany(Number(start), countMin, countMax)
     const count = results.getReadCount()
     const entries: Buffer[] = []
     for (let i = 0; i < count; i++) entries.push(results.get(i))

@@ -6,6 +6,9 @@
  * A call that fails may have had its effect. Every call ends within a few seconds.
  */
 
+/** Entries of a ring that an adapter may keep for its reader, from those this process appended itself. */
+export const recentEntriesMax = 8
+
 export interface RingEntries {
   readonly entries: readonly Buffer[]
   /** Where to read on: one past the last entry returned, or the `from` of the call when none was. */
@@ -33,6 +36,11 @@ export interface JobGrid {
    * that was created anew looks like a gap, not like an error). Non-destructive.
    */
   read(ring: string, fromSequence: bigint, options: { countMax: number; waitMs: number }): Promise<RingEntries>
+  /**
+   * Up to `countMax` (at most 1000) entries from `fromSequence` on, as they are now: it waits for none, and no `read` of this ring
+   * notices it. A sequence older than the head reads from the head.
+   */
+  peek(ring: string, fromSequence: bigint, countMax: number): Promise<RingEntries>
   tail(ring: string): Promise<RingTail>
   /** Entries the ring can hold. */
   capacity(ring: string): Promise<number>

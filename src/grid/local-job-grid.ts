@@ -56,6 +56,10 @@ export class LocalJobGrid implements JobGrid {
     return { entries, nextSequence: entries.length === 0 ? fromSequence : first + BigInt(entries.length) }
   }
 
+  async peek(name: string, fromSequence: bigint, countMax: number): Promise<RingEntries> {
+    return this.read(name, fromSequence, { countMax, waitMs: 0 })
+  }
+
   async tail(name: string): Promise<RingTail> {
     this.#requireOpen()
     const ring = this.#ring(name)

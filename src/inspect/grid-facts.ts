@@ -29,8 +29,11 @@ export async function readGridFacts(grid: JobGrid, { scope, settings, partition,
   for (let queue = 0; queue < queues; queue++) {
     const ring = ringName(scope, { partition, queue })
     if (at?.queue === queue) {
-      const { slots } = await snapshotQueue(grid, ring, secret)
-      const segments = slots.flatMap(({ sequence, segment }) => (segment === undefined ? [] : [segmentFacts(sequence, segment)]))
+      const { slots } = await snapshotQueue(grid, ring, (sequence, entry) => {
+        const segment = decodeSegment(entry, secret)
+        return segment === undefined ? undefined : segmentFacts(sequence, segment)
+      })
+      const segments = slots.filter((segment) => segment !== undefined)
       const holding = segments.findLast(({ lo, hi }) => lo < at.offset && at.offset <= hi) ?? null
       rings.push({ queue, tail: segments.at(-1) ?? null, holding })
     } else {

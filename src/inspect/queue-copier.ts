@@ -1,9 +1,7 @@
 import type { JobGrid } from '../grid/job-grid.ts'
-import { ringName } from '../grid/queue-name.ts'
 import type { NodeSettings } from '../node/settings.ts'
 import { segmentSecret } from './grid-facts.ts'
-import { snapshotQueue } from './queue-snapshot.ts'
-import { queueCopy } from './queue-view.ts'
+import { copyQueue } from './queue-view.ts'
 import type { QueueCopy } from './queue-view.ts'
 
 /** What a node serves of its queues: copies of those that exist, undefined for others and while it works in no epoch. */
@@ -16,7 +14,6 @@ export function queueCopier(
   return async (partition, queue, jobs) => {
     const scope = scopeNow()
     if (scope === undefined || partition >= partitions || queue >= settings.grid.queues) return undefined
-    const snapshot = await snapshotQueue(grid, ringName(scope, { partition, queue }), segmentSecret(settings, scope))
-    return queueCopy(`${partition}/${queue}`, snapshot, Date.now(), jobs)
+    return copyQueue(grid, { partition, queue }, { scope, secret: segmentSecret(settings, scope), jobsMax: jobs, nowMs: Date.now() })
   }
 }

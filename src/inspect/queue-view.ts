@@ -1,13 +1,17 @@
-/** A copy of a queue as people and JSON see it. Pure. Offsets and sequences are decimal strings. */
-import type { Segment } from '../grid/segment.ts'
+/** A copy of a queue as people and JSON see it. Offsets and sequences are decimal strings. */
+import type { JobGrid } from '../grid/job-grid.ts'
+import { ringName } from '../grid/queue-name.ts'
+import { decodeSegment, readSegmentHead } from '../grid/segment.ts'
+import type { SectionHead, Segment, SegmentHead } from '../grid/segment.ts'
+import type { QueueId } from '../offsets/ledger.ts'
 import { sizeText } from '../pipeline/units.ts'
-import type { QueueSnapshot } from './queue-snapshot.ts'
+import { snapshotQueue } from './queue-snapshot.ts'
 import { tableText } from './table-text.ts'
 import { spanText } from './time-text.ts'
 
 export interface SegmentView {
   readonly sequence: string
-  /** False: damaged, or signed with another secret; the rest is then empty. */
+  /** False: damaged, of another epoch, or signed with another secret; the rest is then empty. */
   readonly isReadable: boolean
   readonly lo: string
   readonly hi: string
@@ -35,35 +39,55 @@ export interface QueueCopy {
 
 const lineCharsMax = 200
 
-export function queueCopy(
-  queue: string,
-  { tailSequence, slots, overwritten }: QueueSnapshot,
-  takenMs: number,
-  linesMax: number,
-): QueueCopy {
-  let left = linesMax
-  const segments = slots.map(({ sequence, segment, bytes }): SegmentView => {
-    if (segment === undefined) return { ...unreadable, sequence: String(sequence), bytes }
+interface CopyOptions {
+  /** Of the epoch the queue belongs to. */
+  readonly scope: string
+  /** Key of the segments' HMAC. */
+  readonly secret: string
+  /** Jobs shown at most; with 0 only the headers are read, and nothing is proven. */
+  readonly jobsMax: number
+  /** Now, on the wall clock. */
+  readonly nowMs: number
+}
+
+/** Copies a queue. Throws FB_GRID_UNREACHABLE. */
+export async function copyQueue(grid: JobGrid, at: QueueId, { scope, secret, jobsMax, nowMs }: CopyOptions): Promise<QueueCopy> {
+  let left = jobsMax
+  let bytes = 0
+  const take = (sequence: bigint, entry: Buffer): SegmentView => {
+    bytes += entry.length
+    const place = { sequence: String(sequence), bytes: entry.length }
+    if (jobsMax === 0) {
+      const head = readSegmentHead(entry)
+      return head?.scope === scope ? { ...place, ...viewOf(head), lines: [] } : { ...unreadable, ...place }
+    }
+    const segment = decodeSegment(entry, secret)
+    if (segment === undefined) return { ...unreadable, ...place }
     const lines = linesOf(segment, left)
     left -= lines.length
-    return { ...segmentView(sequence, segment), lines }
-  })
-  const bytes = slots.reduce((sum, slot) => sum + slot.bytes, 0)
-  return { queue, takenMs, tailSequence: String(tailSequence), overwritten, bytes, segments }
+    const sections = segment.sections.map((section) => {
+      const { task, kind, count } = section
+      return { task, kind, count, firstMs: section.timeMs(0) }
+    })
+    return { ...place, ...viewOf({ ...segment, sections }), lines }
+  }
+  const { tailSequence, slots, overwritten } = await snapshotQueue(grid, ringName(scope, at), take)
+  const queue = `${at.partition}/${at.queue}`
+  return { queue, takenMs: nowMs, tailSequence: String(tailSequence), overwritten, bytes, segments: slots }
 }
 
 const unreadable = { isReadable: false, lo: '', hi: '', owner: '', repair: 0, jobs: {}, oldestMs: null, lines: [] }
 
-function segmentView(sequence: bigint, { lo, hi, owner, repair, bytes, sections }: Segment): Omit<SegmentView, 'lines'> {
+function viewOf({ lo, hi, owner, repair, sections }: SegmentHead & { readonly sections: readonly SectionHead[] }) {
   const jobs: Record<string, { jobs: number; deadLetters: number }> = {}
   const times: number[] = []
-  for (const section of sections) {
-    const counts = (jobs[section.task] ??= { jobs: 0, deadLetters: 0 })
-    counts[section.kind === 'job' ? 'jobs' : 'deadLetters'] += section.count
-    if (section.count > 0) times.push(section.timeMs(0))
+  for (const { task, kind, count, firstMs } of sections) {
+    const counts = (jobs[task] ??= { jobs: 0, deadLetters: 0 })
+    counts[kind === 'job' ? 'jobs' : 'deadLetters'] += count
+    if (count > 0) times.push(firstMs)
   }
   const oldestMs = times.length === 0 ? null : Math.min(...times)
-  return { sequence: String(sequence), isReadable: true, lo: String(lo), hi: String(hi), owner, repair, bytes, jobs, oldestMs }
+  return { isReadable: true, lo: String(lo), hi: String(hi), owner, repair, jobs, oldestMs }
 }
 
 function linesOf({ sections }: Segment, linesMax: number): string[] {

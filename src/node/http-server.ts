@@ -52,7 +52,7 @@ export interface HttpServerOptions {
   /** Why the node has stopped for good, or undefined while it works. */
   readonly fatalReason: () => string | undefined
   readonly metrics: { readonly contentType: string; text(): Promise<string> }
-  /** A copy of a queue with up to `jobs` lines, or undefined when there is no such queue; left out, nobody can ask. */
+  /** A copy of a queue (one at a time, others are answered with 503) with up to `jobs` lines, or undefined when there is no such queue; left out, nobody can ask. */
   readonly queue?: (partition: number, queue: number, jobs: number) => Promise<unknown>
   /** Channels by name, asked at each connection. */
   readonly channels: () => ReadonlyMap<string, PushChannel>
@@ -64,6 +64,7 @@ export class HttpServer implements AsyncDisposable {
   readonly #app: FastifyInstance
   readonly #alive = new WeakSet<WebSocket>()
   #pinging: NodeJS.Timeout | undefined
+  #isCopying = false
 
   private constructor(options: HttpServerOptions) {
     this.#options = options
@@ -182,9 +183,21 @@ export class HttpServer implements AsyncDisposable {
       /^\d{1,6}$/.test(text) ? Number(text) : NaN,
     )
     const isAsked = [partition, queue, jobs].every((number) => Number.isInteger(number)) && jobs! <= queueJobsMax
-    const copy = isAsked ? await this.#options.queue?.(partition!, queue!, jobs!) : undefined
+    // A copy goes through a whole ring: one at a time, whoever asks.
+    if (isAsked && this.#isCopying)
+      return answer(reply.header('retry-after', '1'), 503, 'This node copies a queue for somebody else; ask again.')
+    const copy = isAsked ? await this.#copyQueue(partition!, queue!, jobs!) : undefined
     if (copy !== undefined) return reply.header('cache-control', 'no-store').send(copy)
     return answer(reply, 404, `There is no queue ${params.partition}/${params.queue} here.`)
+  }
+
+  async #copyQueue(partition: number, queue: number, jobs: number): Promise<unknown> {
+    this.#isCopying = true
+    try {
+      return await this.#options.queue?.(partition, queue, jobs)
+    } finally {
+      this.#isCopying = false
+    }
   }
 
   async #checkHost(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> {

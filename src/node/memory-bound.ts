@@ -3,6 +3,7 @@
  */
 import { totalmem } from 'node:os'
 import { ForebayError } from '../errors.ts'
+import { recentEntriesMax } from '../grid/job-grid.ts'
 import { sizeText } from '../pipeline/units.ts'
 import { readEntriesMax } from '../work/queue-reader.ts'
 import { windowSegmentsMax } from './settings.ts'
@@ -46,7 +47,7 @@ export function gridBytesWorstCase({ grid }: Sized, partitions: number): number 
 
 /**
  * Bytes of buffers of a node that owns everything: fetches, drafts of segments, and what its readers hold. Those take a full window
- * and one read beyond it. COPY takes the segments as they are; merged rows are few against them.
+ * and one read beyond it; own segments are kept for them beside a grid that is elsewhere. COPY takes the segments as they are; merged rows are few against them.
  */
 export function bufferBytesWorstCase({ events, grid }: Sized, partitions: number): number {
   const queues = partitions * grid.queues
@@ -55,7 +56,8 @@ export function bufferBytesWorstCase({ events, grid }: Sized, partitions: number
   const drafts = queues * segmentBytesMax * draftBytesFactor
   const windows = queues * segmentBytesMax * windowSegmentsMax(capacity) * decodedShare
   const reads = queues * segmentBytesMax * Math.min(readEntriesMax, capacity) * readBytesFactor
-  return Math.ceil(fetches + drafts + windows + reads)
+  const recents = grid.mode === 'local' ? 0 : queues * segmentBytesMax * recentEntriesMax
+  return Math.ceil(fetches + drafts + windows + reads + recents)
 }
 
 /** The same with the rings, when they are in the process. */

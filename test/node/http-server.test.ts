@@ -294,4 +294,20 @@ describe('The copy of a queue', () => {
     expect((await fetch(`${(await listen()).url}/queues/2/0`)).status).toBe(404)
     await grid[Symbol.asyncDispose]()
   })
+
+  it('is made one at a time; who asks meanwhile is told to ask again', async () => {
+    let finish: (copy: unknown) => void = () => undefined
+    let isBroken = false
+    const queue = () => (isBroken ? Promise.reject(new Error('the grid is away')) : new Promise((resolve) => (finish = resolve)))
+    const server = await listen({ queue })
+    const ask = () => fetch(`${server.url}/queues/0/0`)
+    const first = ask()
+    await expect.poll(async () => (await ask()).status).toBe(503)
+    const refused = await ask()
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '1'])
+    finish({ queue: '0/0' })
+    expect(await (await first).json()).toEqual({ queue: '0/0' })
+    isBroken = true
+    for (let n = 0; n < 2; n++) expect((await ask()).status).toBe(500)
+  })
 })

@@ -125,6 +125,27 @@ export function describeJobGrid(name: string, start: () => Promise<JobGridHarnes
       expect(found.nextSequence).toBe(2n)
     })
 
+    it('lets somebody look into a ring beside a reader that waits there', async () => {
+      const ring = freshName()
+      await append(ring, 'a', 'b', 'c')
+      const waiting = grid.read(ring, 3n, patient)
+      const { entries, nextSequence } = await grid.peek(ring, 1n, 1)
+      expect([entries.map(String), nextSequence]).toEqual([['b'], 2n])
+      expect(textsOf(await grid.peek(ring, 0n, 1000))).toEqual(['a', 'b', 'c'])
+      expect(await grid.peek(ring, 3n, 10)).toEqual({ entries: [], nextSequence: 3n })
+      expect(await grid.peek(freshName(), 0n, 10)).toEqual({ entries: [], nextSequence: 0n })
+      await append(ring, 'd')
+      expect(textsOf(await waiting)).toEqual(['d'])
+    })
+
+    it('goes on at the head of a ring that has gone round when somebody looks into it', async () => {
+      const ring = freshName()
+      await append(ring, ...Array.from({ length: harness.capacity + 3 }, (_, n) => `${n}`))
+      let found = await grid.peek(ring, 0n, 1000)
+      if (found.entries.length === 0) found = await grid.peek(ring, found.nextSequence, 1000)
+      expect([found.entries.length, String(found.entries[0])]).toEqual([harness.capacity, '3'])
+    })
+
     it('tells the newest entry of a ring', async () => {
       const ring = freshName()
       expect(await grid.tail(ring)).toEqual({ sequence: -1n, entry: undefined })

@@ -134,6 +134,15 @@ export class SimJobGrid implements JobGrid {
     })
   }
 
+  peek(name: string, fromSequence: bigint, countMax: number): Promise<RingEntries> {
+    return this.#wire.call('grid', `peek ${shortName(name)} ${fromSequence}`, () => {
+      const { head, entries: all } = this.#grid.ring(name)
+      const first = Math.max(Number(fromSequence), head)
+      const entries = all.slice(first - head, first - head + countMax)
+      return { entries, nextSequence: entries.length === 0 ? fromSequence : BigInt(first + entries.length) }
+    })
+  }
+
   tail(name: string): Promise<RingTail> {
     return this.#wire.call('grid', `tail ${shortName(name)}`, () => {
       const ring = this.#grid.ring(name)

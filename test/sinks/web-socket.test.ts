@@ -25,6 +25,9 @@ class MemoryGrid implements JobGrid {
     const entries = this.ring.slice(start)
     return { entries, nextSequence: entries.length === 0 ? from : BigInt(start + entries.length) }
   }
+  peek(ring: string, from: bigint) {
+    return this.read(ring, from, { countMax: 1000, waitMs: 0 })
+  }
   tail() {
     return Promise.resolve({ sequence: BigInt(this.ring.length - 1), entry: this.ring.at(-1) })
   }
