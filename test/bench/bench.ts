@@ -6,7 +6,7 @@
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { openBench } from './setting.ts'
+import { openBench, readyLine } from './setting.ts'
 import type { Bench, BenchInput, BenchResult } from './setting.ts'
 
 const { values } = parseArgs({
@@ -52,21 +52,27 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, interr
 for (const contender of contenders) {
   await using bench = (open = await openBench(pacedEvents))
   await bench.clean()
-  const run = contend(contender, { ...bench.input, isWhole: false, warmUp, run: `${contender}-paced` })
-  await new Promise((resolve) => setTimeout(resolve, 8000))
+  let isReady = () => undefined as void
+  const ready = new Promise<void>((resolve) => (isReady = resolve))
+  const run = contend(contender, { ...bench.input, isWhole: false, warmUp, run: `${contender}-paced` }, isReady)
+  await Promise.race([ready, run])
   await bench.publish(pacedEvents, pacedPerSecond)
   const { latencyMs, tickSlipMs } = await run
   report[`${contender} at ${pacedPerSecond}/s`] = { latencyMs, tickSlipMs }
 }
 console.log(values.json ? JSON.stringify(report) : JSON.stringify(report, null, 2))
 
-function contend(contender: (typeof contenders)[number], input: BenchInput): Promise<BenchResult> {
+/** `onReady` is called when the contender reads. */
+function contend(contender: (typeof contenders)[number], input: BenchInput, onReady = () => undefined as void): Promise<BenchResult> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, ['--import', 'tsx', join(import.meta.dirname, `${contender}.ts`), JSON.stringify(input)], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     let out = ''
-    child.stdout.on('data', (part: Buffer) => (out += part.toString()))
+    child.stdout.on('data', (part: Buffer) => {
+      out += part.toString()
+      if (out.startsWith(`${readyLine}\n`)) onReady()
+    })
     child.once('exit', (code) => {
       const last = out.trimEnd().split('\n').at(-1) ?? ''
       if (code === 0) resolve(JSON.parse(last) as BenchResult)

@@ -8,6 +8,7 @@ import pg from 'pg'
 import { from as copyFrom } from 'pg-copy-streams'
 import * as z from 'zod'
 import { Histogram } from '../../src/node/histogram.ts'
+import { readyLine } from './setting.ts'
 import type { BenchInput, BenchResult } from './setting.ts'
 
 const input = JSON.parse(process.argv[2]!) as BenchInput
@@ -26,6 +27,7 @@ const pool = new pg.Pool({ connectionString: input.url, max: 4 })
 await pool.query('create table direct_offsets (partition int primary key, next_offset bigint not null)')
 const kafka = new Kafka({ brokers: [...input.brokers], logLevel: logLevel.NOTHING })
 const consumer = kafka.consumer({ groupId: `direct-${input.run}`, maxBytesPerPartition: 4 << 20, maxBytes: 64 << 20, maxWaitTimeInMs: 50 })
+consumer.on(consumer.events.GROUP_JOIN, () => console.log(readyLine))
 await consumer.connect()
 await consumer.subscribe({ topic: 'trades', fromBeginning: true })
 const latency = new Histogram()

@@ -6,6 +6,7 @@ import { runNode } from '../../src/main.ts'
 import { Histogram } from '../../src/node/histogram.ts'
 import type { NodeStatus } from '../../src/node/status.ts'
 import { freePort } from '../support/free-port.ts'
+import { readyLine } from './setting.ts'
 import type { BenchInput, BenchResult } from './setting.ts'
 
 const input = JSON.parse(process.argv[2]!) as BenchInput
@@ -16,7 +17,10 @@ const done = runNode({
   pipeline,
   fileHash: null,
   signal: stop.signal,
-  onRunning: (running) => (url = running),
+  onRunning: (running) => {
+    url = running
+    console.log(readyLine)
+  },
   settings: {
     node: { name: 'bench', host: '127.0.0.1', port: 0 },
     events: { kind: 'kafka', brokers: input.brokers, clientId: 'bench', group: undefined, fetchBytesMax: 4 << 20 },

@@ -32,6 +32,9 @@ export interface BenchInput {
   readonly run: string
 }
 
+/** The first line a contender prints: from now on it reads. */
+export const readyLine = 'ready'
+
 export interface BenchResult {
   /** From the first event polled to the last row committed. */
   readonly seconds: number
