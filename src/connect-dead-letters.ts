@@ -1,12 +1,14 @@
 /** What `forebay dead-letters` connects to: the ledger's database, the event log, and the tables of the tasks. */
 import { openDatabase, openEventLog } from './connect.ts'
 import type { RedrivePorts } from './dead-letters/redrive.ts'
-import { ForebayError } from './errors.ts'
 import type { EventLog } from './events/event-log.ts'
 import type { Database } from './inspect/database.ts'
+import { chosenTasks } from './node/fingerprint-of.ts'
 import type { NodeSettings } from './node/settings.ts'
 import { PostgresDeadLetters } from './offsets/postgres-dead-letters.ts'
 import type { PostgresTransaction } from './offsets/postgres-transaction.ts'
+import { known } from './offsets/routing-cut.ts'
+import { checkSameLog } from './offsets/same-log.ts'
 import type { Pipeline, TaskDefinition } from './pipeline/pipeline.ts'
 import { createPostgresTable } from './sinks/postgres-table.ts'
 import type { PostgresTable } from './sinks/postgres-table.ts'
@@ -14,28 +16,41 @@ import type { PostgresTable } from './sinks/postgres-table.ts'
 export interface DeadLetterParts extends AsyncDisposable {
   readonly letters: PostgresDeadLetters
   readonly log: EventLog
-  /**
-   * Checks that the event log is the one the letters are from, and opens the tables. Throws FB_IDENTITY, FB_USAGE when the pipeline
-   * never ran on this database, FB_CATALOGUE.
-   */
+  /** Checks that the event log is the one the letters are from. Throws FB_IDENTITY. */
+  checkLog(): Promise<void>
+  /** Checks the log, and opens the tables of the tasks this configuration runs. Throws FB_IDENTITY, FB_CATALOGUE. */
   forRedrive(): Promise<RedrivePorts<PostgresTransaction>>
 }
 
-/** Connects to nothing yet. */
-export function openDeadLetters(settings: NodeSettings, pipeline: Pipeline): DeadLetterParts {
+/** Throws FB_DATABASE_WRONG when the pipeline never ran on this database. */
+export async function openDeadLetters(
+  settings: NodeSettings,
+  pipeline: Pipeline,
+  warn: (sentence: string) => void,
+): Promise<DeadLetterParts> {
+  const { name, source } = pipeline
   const database = openDatabase(settings)
   const log = openEventLog(settings, pipeline)
-  const letters = new PostgresDeadLetters(database, pipeline.name)
+  const letters = new PostgresDeadLetters(database, name)
+  const close = async () => {
+    await Promise.allSettled([log[Symbol.asyncDispose](), database[Symbol.asyncDispose]()])
+  }
+  const checkLog = () => checkSameLog({ log, database, warn }, { pipeline: name, topic: source.topic })
+  try {
+    await database.use(`looking for the ledger of pipeline "${name}"`, (client) => known(client, name))
+  } catch (error) {
+    await close()
+    throw error
+  }
   return {
     letters,
     log,
+    checkLog,
     forRedrive: async () => {
-      await checkIdentity(database, log, pipeline)
-      return { letters, log, sinks: await openTables(database, pipeline.tasks) }
+      await checkLog()
+      return { letters, log, sinks: await openTables(database, chosenTasks(settings, pipeline)) }
     },
-    [Symbol.asyncDispose]: async () => {
-      await Promise.allSettled([log[Symbol.asyncDispose](), database[Symbol.asyncDispose]()])
-    },
+    [Symbol.asyncDispose]: close,
   }
 }
 
@@ -46,23 +61,4 @@ async function openTables(database: Database, tasks: readonly TaskDefinition[]):
     sinks.set(name, await database.use(`checking table ${sink.table}`, (client) => createPostgresTable(sink, client)))
   }
   return sinks
-}
-
-async function checkIdentity(database: Database, log: EventLog, { name, source }: Pipeline): Promise<void> {
-  const { rows } = await database.use(`reading the ledger of pipeline "${name}"`, (client) =>
-    client.query<{ cluster: string; topic: string; topic_id: string | null }>(
-      'select cluster, topic, topic_id from forebay.pipelines where name = $1',
-      [name],
-    ),
-  )
-  const [known] = rows
-  if (known === undefined)
-    throw new ForebayError('FB_USAGE', `pipeline "${name}" has never run on this database: there is nothing to redrive`)
-  const { cluster, topicId } = await log.identity()
-  const isSameTopic = known.topic_id === null || topicId === null || known.topic_id === topicId
-  if (known.cluster === cluster && known.topic === source.topic && isSameTopic) return
-  throw new ForebayError(
-    'FB_IDENTITY',
-    `The dead letters of pipeline "${name}" are from topic ${known.topic} of cluster ${known.cluster} (${known.topic_id ?? 'no id'}), but the event log is topic ${source.topic} of cluster ${cluster} (${topicId ?? 'no id'}); nothing was changed.`,
-  )
 }

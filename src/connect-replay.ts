@@ -9,7 +9,7 @@ import { ForebayError } from './errors.ts'
 import type { EventLog } from './events/event-log.ts'
 import { LocalJobGrid } from './grid/local-job-grid.ts'
 import type { JobLines } from './grid/segment.ts'
-import { Converter } from './ingest/converter.ts'
+import { Converter, eventKey } from './ingest/converter.ts'
 import type { ConvertingTask } from './ingest/converter.ts'
 import { openDatabase, openEventLog } from './connect.ts'
 import type { Database } from './inspect/database.ts'
@@ -25,6 +25,7 @@ import type { NewReplay } from './offsets/postgres-replays.ts'
 import { PostgresSession, sessionLock } from './offsets/postgres-session.ts'
 import type { PostgresSessionOptions } from './offsets/postgres-session.ts'
 import { PostgresTransaction } from './offsets/postgres-transaction.ts'
+import { checkSameLog } from './offsets/same-log.ts'
 import type { Pipeline, TaskDefinition } from './pipeline/pipeline.ts'
 import type { History } from './replay/verify-merged.ts'
 import type { KeyFilter } from './replay/range-converter.ts'
@@ -65,13 +66,17 @@ export interface TaskTable {
   readonly definition: PostgresTableDefinition
 }
 
-/** Throws FB_USAGE when the pipeline never ran, FB_IDENTITY when the log is another than the ledger's, and what the servers throw. */
-export async function openReplay(settings: NodeSettings, pipeline: Pipeline, parts: Parts): Promise<ReplayBase> {
+/** Throws FB_DATABASE_WRONG when the pipeline never ran, FB_IDENTITY when the log is another than the ledger's, and what the servers throw. */
+export async function openReplay(
+  settings: NodeSettings,
+  pipeline: Pipeline,
+  { parts, warn }: { parts: Parts; warn(sentence: string): void },
+): Promise<ReplayBase> {
   const database = parts.use(openDatabase(settings))
   const log = parts.use(openEventLog({ ...settings, events: { ...settings.events, fetchBytesMax } }, pipeline))
   const clock = new SystemClock()
   const state = await database.use(`reading the ledger of pipeline "${pipeline.name}"`, (client) => readLedgerState(client, pipeline.name))
-  await checkIdentity(log, state, pipeline)
+  await checkSameLog({ log, database, warn }, { pipeline: pipeline.name, topic: pipeline.source.topic })
   const tasks = chosenTasks(settings, pipeline)
   const converting = await database.use('checking tables', async (client) => {
     const made: ConvertingTask[] = []
@@ -112,27 +117,10 @@ const silent = { count: ignore, value: ignore, committed: ignore, log: ignore }
 
 function ignore(): void {}
 
-async function checkIdentity(log: EventLog, state: LedgerState, pipeline: Pipeline): Promise<void> {
-  const { cluster, topicId } = await log.identity()
-  const isOther =
-    cluster !== state.cluster ||
-    pipeline.source.topic !== state.topic ||
-    (topicId !== null && state.topicId !== null && topicId !== state.topicId)
-  if (!isOther) return
-  throw new ForebayError(
-    'FB_IDENTITY',
-    `The ledger of pipeline "${pipeline.name}" was built on topic ${state.topic} of cluster ${state.cluster}, but the event log is topic ${pipeline.source.topic} of cluster ${cluster}; point forebay at the right log or database.`,
-  )
-}
-
 /** Only events of `key`, as the pipeline takes it. */
 export function keyFilterOf({ pipeline }: ReplayBase, key: string): KeyFilter {
-  const { key: keyOfEvent, source } = pipeline
-  return {
-    key,
-    keyOf: ({ key: own, value }) =>
-      keyOfEvent === undefined ? (own?.toString('utf8') ?? '') : keyOfEvent(source.decode.decode(value ?? Buffer.alloc(0))),
-  }
+  const of = { key: pipeline.key, decode: (value: Buffer) => pipeline.source.decode.decode(value) }
+  return { key, keyOf: (record) => eventKey(of, record) }
 }
 
 /** `table` in the schema of the live one, unless it says its own. Throws FB_USAGE for a name Postgres would cut. */
@@ -159,13 +147,16 @@ export function openSink({ database }: ReplayBase, { definition }: TaskTable): P
 
 /** Makes `table` like `live` and writes down the replay; resolves to its id. Throws FB_USAGE when the table is not fit, FB_SCHEMA. */
 export function createReplay(
-  { database }: ReplayBase,
+  { database, pipeline }: ReplayBase,
   table: TaskTable,
   live: TaskTable,
-  replay: Omit<NewReplay, 'targetSql' | 'like'>,
+  replay: Omit<NewReplay, 'targetSql' | 'like' | 'liveTables'>,
 ): Promise<number> {
+  const liveTables = pipeline.tasks
+    .filter(({ sink }) => sink.kind === 'postgres-table')
+    .map((task) => sqlNameOf(tableLike(task, undefined)))
   return database.use('beginning a replay', (client) =>
-    insertReplay(client, { ...replay, targetSql: sqlNameOf(table), like: sqlNameOf(live) }),
+    insertReplay(client, { ...replay, targetSql: sqlNameOf(table), like: sqlNameOf(live), liveTables }),
   )
 }
 
@@ -207,6 +198,7 @@ export async function openCheck(
   const { definition } = table
   const name = await database.use(`looking for table ${definition.table}`, async (client) => {
     const { rows } = await client.query<{ name: string | null }>('select to_regclass($1)::oid::text as name', [sqlNameOf(table)])
+    if (isRepair) await checkOtherTasks(client, base, table)
     return rows[0]?.name ?? definition.table
   })
   const lock = {
@@ -222,6 +214,20 @@ export async function openCheck(
       : { kind: 'plain', of: await createPlainTableCheck(definition, client, { isOfKey }) },
   )
   return { session: new PostgresCheckSession(session), ledger: new PostgresReplayLedger(pipeline.name, state), check }
+}
+
+/** Rows of one task have no place in the live table of another; two tasks may share one. Throws FB_USAGE. */
+async function checkOtherTasks(client: Client, { pipeline }: ReplayBase, table: TaskTable): Promise<void> {
+  const lives = pipeline.tasks.filter(({ sink }) => sink.kind === 'postgres-table')
+  const { rows } = await client.query<{ task: string }>(
+    'select task from unnest($2::text[], $3::text[]) live (task, name) where to_regclass(live.name) = to_regclass($1)',
+    [sqlNameOf(table), lives.map(({ name }) => name), lives.map((task) => sqlNameOf(tableLike(task, undefined)))],
+  )
+  if (rows.length === 0 || rows.some(({ task }) => task === table.task)) return
+  throw new ForebayError(
+    'FB_USAGE',
+    `--into ${table.definition.table}: that is the live table of task ${rows[0]!.task}, not of ${table.task}`,
+  )
 }
 
 function sessionOptions({ database }: NodeSettings, applicationName: string): Omit<PostgresSessionOptions, 'lock' | 'isLazy'> {

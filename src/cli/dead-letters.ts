@@ -8,6 +8,7 @@ import { ForebayError } from '../errors.ts'
 import { linesBytesMaxOf } from '../node/settings.ts'
 import { letterJson, letterText, listText, mergeNotes } from './dead-letters-text.ts'
 import { stopOnSignal } from './operator.ts'
+import { paint } from './paint.ts'
 import { openTarget, withTarget } from './target.ts'
 import type { Target, TargetOptions } from './target.ts'
 
@@ -36,6 +37,8 @@ interface ChangeOptions extends FilterOptions {
 
 /** Letters that one command takes at most; the next call takes the next ones. */
 const lettersMax = 100_000
+/** Letters in memory at a time: each may hold a large job. */
+const lettersOfPage = 50
 const linesDefault = 50
 const wholeEvents = 'none'
 
@@ -106,16 +109,26 @@ function withFilter(command: Command): Command {
 
 async function list(options: ListOptions): Promise<void> {
   await using session = await open(options)
-  const { total, letters } = await session.find(options, options.all !== true, options.key === undefined ? options.limit : lettersMax)
-  const shown = letters.slice(0, options.limit)
-  if (options.json === true) print(`${JSON.stringify(shown.map(letterJson), null, 2)}\n`)
-  else print(listText(shown, options.key === undefined ? total : letters.length))
+  const isOpenOnly = options.all !== true
+  const found = await session.find(options, isOpenOnly, options.key === undefined ? options.limit : lettersMax)
+  const ids = found.slice(0, options.limit)
+  if (options.json === true) {
+    let isFirst = true
+    for await (const letter of session.lettersOf(ids)) {
+      print(`${isFirst ? '[' : ','}\n${JSON.stringify(letterJson(letter), null, 2).replace(/^/gm, '  ')}`)
+      isFirst = false
+    }
+    return print(isFirst ? '[]\n' : '\n]\n')
+  }
+  const shown: DeadLetterRow[] = []
+  for await (const letter of session.lettersOf(ids)) shown.push({ ...letter, payload: null })
+  const total = options.key === undefined ? await session.parts.letters.count(filterOf(options, isOpenOnly)) : found.length
+  print(listText(shown, total))
 }
 
 async function show(id: string, options: FilterOptions): Promise<void> {
   await using session = await open(options)
-  const { letters } = await session.parts.letters.list({ ids: [id], isOpenOnly: false }, 1)
-  const [letter] = letters
+  const [letter] = await session.parts.letters.read([id])
   if (letter === undefined) throw new ForebayError('FB_USAGE', `pipeline ${session.target.pipeline.name} has no dead letter ${id}`)
   const event = await eventOf(letter, session.parts.log, session.target.pipeline.source.topic)
   let now: Redriven | undefined
@@ -131,13 +144,14 @@ async function redrive(options: ChangeOptions): Promise<void> {
   demandFilter(options)
   await using session = await open(options)
   using stop = stopOnSignal()
-  const { letters } = await session.find(options, true, lettersMax)
+  const ids = await session.find(options, true, lettersMax)
   const ports = await session.parts.forRedrive()
   const isDry = options.dryRun === true
-  const results: (Redriven & { readonly letter: DeadLetterRow })[] = []
+  const results: (Redriven & Pick<DeadLetterRow, 'id' | 'task'>)[] = []
   let trouble: unknown
-  for (const letter of letters) {
+  for await (const letter of session.lettersOf(ids)) {
     if (stop.signal.aborted) break
+    const { id, task } = letter
     let result: Redriven
     try {
       result = await redriveLetter(letter, ports, session.redriving(isDry, options.byOrdinal === true))
@@ -146,18 +160,18 @@ async function redrive(options: ChangeOptions): Promise<void> {
       trouble = error
       break
     }
-    results.push({ ...result, letter })
-    if (result.outcome === 'failed' && options.json !== true) process.stderr.write(`${letter.id}: ${result.error}\n`)
+    results.push({ ...result, id, task })
+    if (result.outcome === 'failed' && options.json !== true) process.stderr.write(`${id}: ${result.error}\n`)
   }
   const count = (outcome: Redriven['outcome']) => results.filter((result) => result.outcome === outcome).length
   const jobs = results.reduce((sum, result) => sum + (result.outcome === 'redriven' ? result.jobs : 0), 0)
-  const [redriven, failed, taken, left] = [count('redriven'), count('failed'), count('taken'), letters.length - results.length]
+  const [redriven, failed, taken, left] = [count('redriven'), count('failed'), count('taken'), ids.length - results.length]
   const notes = mergeNotes(
     session.target.pipeline,
-    results.map(({ letter }) => letter.task),
+    results.map(({ task }) => task),
   )
   if (options.json === true) {
-    const each = results.map(({ letter, ...result }) => ({ id: letter.id, ...result }))
+    const each = results.map(({ task: _, ...result }) => result)
     print(`${JSON.stringify({ isDryRun: isDry, redriven, failed, taken, left, jobs, notes, letters: each }, null, 2)}\n`)
   } else {
     const verb = isDry ? 'would be redriven (tried and rolled back)' : 'redriven'
@@ -166,15 +180,13 @@ async function redrive(options: ChangeOptions): Promise<void> {
       taken > 0 ? `, ${taken} taken by another command` : '',
       left > 0 ? `, ${left} left as they were` : '',
     ]
-    print(
-      `${redriven} of ${letters.length} dead letters ${verb}, ${jobs} jobs${rest.join('')}\n${notes.map((note) => `${note}\n`).join('')}`,
-    )
+    print(`${redriven} of ${ids.length} dead letters ${verb}, ${jobs} jobs${rest.join('')}\n${notes.map((note) => `${note}\n`).join('')}`)
   }
   if (trouble !== undefined) throw trouble
   if (failed > 0)
     throw new ForebayError(
       'FB_BAD_JOB',
-      `${failed} of ${letters.length} dead letters failed again${isDry ? '' : ' and stay open with their new error'}`,
+      `${failed} of ${ids.length} dead letters failed again${isDry ? '' : ' and stay open with their new error'}`,
     )
 }
 
@@ -182,9 +194,8 @@ async function discard(options: ChangeOptions & { readonly reason: string }): Pr
   demandFilter(options)
   if (options.reason.trim() === '') throw new ForebayError('FB_USAGE', '--reason is empty; say why, it is kept with the letters')
   await using session = await open(options)
-  const { letters } = await session.find(options, true, lettersMax)
+  const ids = await session.find(options, true, lettersMax)
   const isDry = options.dryRun === true
-  const ids = letters.map(({ id }) => id)
   const discarded = isDry ? ids.length : await session.parts.letters.discard(ids, options.reason)
   if (options.json === true) print(`${JSON.stringify({ isDryRun: isDry, discarded, ids }, null, 2)}\n`)
   else print(`${discarded} dead letters ${isDry ? 'would be ' : ''}discarded\n`)
@@ -194,17 +205,22 @@ interface Session extends AsyncDisposable {
   readonly target: Target
   readonly parts: DeadLetterParts
   redriving(isDry: boolean, isByOrdinal: boolean): RedriveOptions
-  find(options: FilterOptions, isOpenOnly: boolean, countMax: number): Promise<{ total: number; letters: readonly DeadLetterRow[] }>
+  /** Ids of letters, in the order of the log. */
+  find(options: FilterOptions, isOpenOnly: boolean, countMax: number): Promise<readonly string[]>
+  /** A page in memory at a time. */
+  lettersOf(ids: readonly string[]): AsyncIterable<DeadLetterRow>
 }
 
 async function open(options: FilterOptions): Promise<Session> {
   const target = await openTarget(options)
   const { settings, pipeline } = target
   const { openDeadLetters } = await import('../connect-dead-letters.ts')
-  const parts = openDeadLetters(settings, pipeline)
+  const parts = await openDeadLetters(settings, pipeline, warn)
+  const lettersOf = (ids: readonly string[]) => inPages(parts, ids)
   return {
     target,
     parts,
+    lettersOf,
     redriving: (isDry, isByOrdinal) => ({
       pipeline,
       eventBytesMax: settings.eventBytesMax,
@@ -213,17 +229,26 @@ async function open(options: FilterOptions): Promise<Session> {
       isByOrdinal,
     }),
     find: async (filter, isOpenOnly, countMax) => {
-      const found = await parts.letters.list(filterOf(filter, isOpenOnly), countMax)
-      if (filter.key === undefined) return found
-      const letters: DeadLetterRow[] = []
-      for (const letter of found.letters) {
+      const ids = await parts.letters.ids(filterOf(filter, isOpenOnly), countMax)
+      if (filter.key === undefined) return ids
+      await parts.checkLog()
+      const ofKey: string[] = []
+      for await (const letter of lettersOf(ids)) {
         const event = await eventOf(letter, parts.log, pipeline.source.topic)
-        if (keyOf(event, (value) => pipeline.source.decode.decode(value), pipeline.key) === filter.key) letters.push(letter)
+        if (keyOf(event, pipeline) === filter.key) ofKey.push(letter.id)
       }
-      return { total: letters.length, letters }
+      return ofKey
     },
     [Symbol.asyncDispose]: () => parts[Symbol.asyncDispose](),
   }
+}
+
+async function* inPages({ letters }: DeadLetterParts, ids: readonly string[]): AsyncIterable<DeadLetterRow> {
+  for (let from = 0; from < ids.length; from += lettersOfPage) yield* await letters.read(ids.slice(from, from + lettersOfPage))
+}
+
+function warn(sentence: string): void {
+  process.stderr.write(`${paint(process.stderr, 'yellow', 'warning:')} ${sentence}\n`)
 }
 
 function filterOf({ id, task, error, from, to, partition, offset }: FilterOptions, isOpenOnly: boolean): DeadLetterFilter {

@@ -238,7 +238,7 @@ function checkVersion({ state, pipeline }: ReplayBase): void {
 }
 
 async function open({ target }: ReplayContext, parts: Parts): Promise<ReplayBase> {
-  const base = await openReplay(target.settings, target.pipeline, parts)
+  const base = await openReplay(target.settings, target.pipeline, { parts, warn })
   if (base.state.version !== target.pipeline.version)
     warn(
       `pipeline ${target.pipeline.name} runs as version ${base.state.version}, this is version ${target.pipeline.version}: its rows may differ for that alone`,

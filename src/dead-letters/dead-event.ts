@@ -2,6 +2,8 @@
  * The event behind a dead letter: from the event log, or what the letter kept of it.
  */
 import type { EventLog, EventRecord } from '../events/event-log.ts'
+import { eventKey } from '../ingest/converter.ts'
+import type { Pipeline } from '../pipeline/pipeline.ts'
 import type { DeadLetterRow } from './dead-letters.ts'
 
 /** `log`: the record itself. `letter`: only its value, since the log no longer holds it. */
@@ -28,16 +30,11 @@ function isSame({ value }: EventRecord, { payload, isJob, isPayloadCut }: DeadLe
   return isPayloadCut ? found.subarray(0, payload.length).equals(payload) : found.equals(payload)
 }
 
-/** The key of the event as the pipeline takes it, or undefined when it cannot be taken. */
-export function keyOf(
-  event: DeadEvent,
-  decode: (value: Buffer) => unknown,
-  key: ((event: unknown) => string) | undefined,
-): string | undefined {
-  if (event.from === 'nowhere') return undefined
-  if (key === undefined) return event.record.key?.toString('utf8')
+/** The key of the event as a node takes it; undefined when it cannot be taken, or the letter alone is left, which kept no record key. */
+export function keyOf(event: DeadEvent, { key, source }: Pick<Pipeline, 'key' | 'source'>): string | undefined {
+  if (event.from === 'nowhere' || (event.from === 'letter' && key === undefined)) return undefined
   try {
-    return key(decode(event.record.value ?? Buffer.alloc(0)))
+    return eventKey({ key, decode: (value) => source.decode.decode(value) }, event.record)
   } catch {
     return undefined
   }

@@ -45,8 +45,11 @@ export interface DeadLetterFilter {
 
 /** Failures: FB_DATABASE_UNREACHABLE, FB_SCHEMA. */
 export interface DeadLetters<Tx extends LedgerTransaction = LedgerTransaction> {
-  /** How many there are, and the first `countMax` in the order of the log. */
-  list(filter: DeadLetterFilter, countMax: number): Promise<{ readonly total: number; readonly letters: readonly DeadLetterRow[] }>
+  count(filter: DeadLetterFilter): Promise<number>
+  /** Ids of the first `countMax`, in the order of the log. */
+  ids(filter: DeadLetterFilter, countMax: number): Promise<readonly string[]>
+  /** The letters themselves, in the order of the log; as many as are asked for are in memory. */
+  read(ids: readonly string[]): Promise<readonly DeadLetterRow[]>
   /**
    * In one transaction takes the open letter, runs `write` and notes it as redriven. Resolves to false when the letter is no longer
    * open or another redrive is at it. What `write` throws rolls all of it back and is thrown. `isDry`: rolls back in any case.

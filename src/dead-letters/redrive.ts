@@ -147,8 +147,11 @@ function linesOf({ partition, offset, ordinal, isJob, createdAt }: DeadLetterRow
 }
 
 function lostTask({ task }: DeadLetterRow, { tasks }: Pipeline): string {
-  if (task === null) return 'no task of the pipeline writes into a table'
-  return tasks.some(({ name }) => name === task)
+  if (task === null) return 'no task that this configuration runs writes into a table'
+  const found = tasks.find(({ name }) => name === task)
+  if (found?.sink.kind === 'postgres-table')
+    return `task ${task} is left out by tasksOnly of this configuration: redrive with one that runs the task`
+  return found !== undefined
     ? `task ${task} keeps nothing that could be written later: discard the letter`
     : `the pipeline has no task ${task} any more: write the jobs by hand, or discard the letter`
 }

@@ -91,6 +91,22 @@ export function queueOf(key: string, queues: number): number {
 /** Named in the fingerprint of an epoch; changes when `queueOf` does. */
 export const hashName = 'fnv1a-utf16'
 
+/**
+ * The key by which an event is queued: what `key` gives, else the record's own, `''` where it has none.
+ * Throws when `key` is given and the event cannot be decoded, or `key` throws or gives no string: such an event is a dead letter.
+ */
+export function eventKey({ key, decode }: Pick<ConverterOptions, 'key' | 'decode'>, record: Pick<EventRecord, 'key' | 'value'>): string {
+  const event = key === undefined ? undefined : decode(record.value ?? Buffer.alloc(0))
+  return keyOf(key, event, record.key === null ? null : record.key.toString('utf8'))
+}
+
+function keyOf(key: ConverterOptions['key'], event: unknown, recordKey: string | null): string {
+  if (key === undefined) return recordKey ?? ''
+  const value: unknown = key(event)
+  if (typeof value !== 'string') throw new TypeError(`key() returned ${value === null ? 'null' : typeof value}, not a string`)
+  return value
+}
+
 export class Converter {
   readonly #options: ConverterOptions
   readonly #carrier: number
@@ -124,7 +140,7 @@ export class Converter {
     let queue: number
     try {
       event = decode(value)
-      queue = queueOf(this.#keyOf(event, key), queues)
+      queue = queueOf(keyOf(this.#options.key, event, key), queues)
     } catch (error) {
       return this.#deadEvent(value, sentenceOf(error))
     }
@@ -139,14 +155,6 @@ export class Converter {
       value,
       `its jobs need ${bytes} bytes, more than one segment holds (${linesBytesMax}): raise grid.segmentBytesMax`,
     )
-  }
-
-  #keyOf(event: unknown, recordKey: string | null): string {
-    const { key } = this.#options
-    if (key === undefined) return recordKey ?? ''
-    const value: unknown = key(event)
-    if (typeof value !== 'string') throw new TypeError(`key() returned ${value === null ? 'null' : typeof value}, not a string`)
-    return value
   }
 
   /** Adds the task's lines, or its dead letter, to `lines`; returns their bytes. All or nothing for one task and event. */

@@ -4,7 +4,7 @@
  *
  * Job: keeps, for each partition, the checksum of an event at or a little below its floor, and compares it with the event that
  * the log holds there now: at start for all partitions, later on a slow timer for those this node owns, which then also moves
- * the mark up to the present floor.
+ * the mark up to the present floor. A partition that is newly owned begins with the mark that its owner before kept.
  * Boundary: the event log and a small store; nothing of it is on the path of a flush or of a floor.
  *
  * Two owners of a partition for a while do no harm: each mark is of an event of the same topic.
@@ -58,7 +58,8 @@ export function checksumOf({ timestampMs, key, value }: EventRecord): string {
 export class FloorChecksum {
   readonly #ports: FloorChecksumPorts
   readonly #names: FloorChecksumNames
-  readonly #kept = new Map<number, FloorEvent>()
+  /** The marks of the partitions that were owned when last looked; undefined: it has none. */
+  readonly #owned = new Map<number, FloorEvent | undefined>()
 
   constructor(ports: FloorChecksumPorts, names: FloorChecksumNames) {
     this.#ports = ports
@@ -67,10 +68,7 @@ export class FloorChecksum {
 
   /** Compares every partition's mark with the log. Throws FB_IDENTITY; warns of what cannot be compared any more. */
   async check(): Promise<void> {
-    for (const [partition, event] of await this.#ports.store.floorEvents()) {
-      this.#kept.set(partition, event)
-      await this.#compare(partition, event, true)
-    }
+    for (const [partition, event] of await this.#ports.store.floorEvents()) await this.#compare(partition, event, true)
   }
 
   /**
@@ -78,6 +76,8 @@ export class FloorChecksum {
    * The signal of `body` aborts with `signal`, or when the topic turns out to be another one: FB_IDENTITY is thrown then.
    */
   async watch(owners: FloorOwners, signal: AbortSignal, body: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    // A reset took floors and marks back since: nothing that was seen before holds.
+    this.#owned.clear()
     const refused = new AbortController()
     const over = new AbortController()
     const watching = this.#keepUntil(over.signal, owners).catch((error: unknown) => refused.abort(error))
@@ -100,20 +100,29 @@ export class FloorChecksum {
 
   /** Compares and moves the marks of the partitions in `floors`, once. Throws FB_IDENTITY; any other failure waits for the next time. */
   async keep(floors: ReadonlyMap<number, bigint>): Promise<void> {
+    for (const partition of this.#owned.keys()) if (!floors.has(partition)) this.#owned.delete(partition)
     const moved = new Map<number, FloorEvent>()
     try {
+      await this.#readOfNew([...floors.keys()].filter((partition) => !this.#owned.has(partition)))
       for (const [partition, floor] of floors) {
-        const kept = this.#kept.get(partition)
+        const kept = this.#owned.get(partition)
         if (kept !== undefined) await this.#compare(partition, kept, false)
-        const event = kept?.offset === floor ? undefined : await this.#lastEvent(partition, floor)
+        const event = kept !== undefined && kept.offset >= floor ? undefined : await this.#lastEvent(partition, floor)
         if (event !== undefined && event.offset !== kept?.offset) moved.set(partition, event)
       }
       if (moved.size > 0) await this.#ports.store.keepFloorEvents(moved)
-      for (const [partition, event] of moved) this.#kept.set(partition, event)
+      for (const [partition, event] of moved) this.#owned.set(partition, event)
     } catch (error) {
       if (!isForebayError(error) || error.policy === 'fatal') throw error
       this.#ports.observer.log('debug', `the events at the floors were not kept: ${sentenceOf(error)}`)
     }
+  }
+
+  /** Another node may have moved their marks since this one looked. */
+  async #readOfNew(partitions: readonly number[]): Promise<void> {
+    if (partitions.length === 0) return
+    const stored = await this.#ports.store.floorEvents()
+    for (const partition of partitions) this.#owned.set(partition, stored.get(partition))
   }
 
   async #lastEvent(partition: number, floor: bigint): Promise<FloorEvent | undefined> {

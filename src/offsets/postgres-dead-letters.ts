@@ -16,6 +16,7 @@ interface LetterRecord extends Omit<DeadLetterRow, 'offset'> {
 
 const columns = `id::text, topic, partition, "offset"::text, ordinal, task, is_job as "isJob", error, payload, is_payload_cut as "isPayloadCut",
   created_at as "createdAt", attempts, resolved_at as "resolvedAt", resolution, reason`
+const order = 'partition, dead_letters."offset", ordinal, dead_letters.id'
 const errorCharsMax = 1000
 
 export class PostgresDeadLetters implements DeadLetters<PostgresTransaction> {
@@ -27,16 +28,30 @@ export class PostgresDeadLetters implements DeadLetters<PostgresTransaction> {
     this.#pipeline = pipeline
   }
 
-  async list(filter: DeadLetterFilter, countMax: number): Promise<{ total: number; letters: DeadLetterRow[] }> {
+  async count(filter: DeadLetterFilter): Promise<number> {
     const { where, values } = this.#where(filter)
-    return this.#database.use('reading dead letters', async (client) => {
-      const counted = await client.query<{ total: string }>(`select count(*) as total from forebay.dead_letters where ${where}`, values)
-      const { rows } = await client.query<LetterRecord>(
-        `select ${columns} from forebay.dead_letters where ${where} order by partition, dead_letters."offset", ordinal, dead_letters.id limit ${countMax}`,
-        values,
-      )
-      return { total: Number(counted.rows[0]?.total), letters: rows.map((row) => ({ ...row, offset: BigInt(row.offset) })) }
-    })
+    const { rows } = await this.#database.use('counting dead letters', (client) =>
+      client.query<{ total: string }>(`select count(*) as total from forebay.dead_letters where ${where}`, values),
+    )
+    return Number(rows[0]?.total)
+  }
+
+  async ids(filter: DeadLetterFilter, countMax: number): Promise<string[]> {
+    const { where, values } = this.#where(filter)
+    const { rows } = await this.#database.use('looking for dead letters', (client) =>
+      client.query<{ id: string }>(`select id::text from forebay.dead_letters where ${where} order by ${order} limit ${countMax}`, values),
+    )
+    return rows.map(({ id }) => id)
+  }
+
+  async read(ids: readonly string[]): Promise<DeadLetterRow[]> {
+    const { rows } = await this.#database.use('reading dead letters', (client) =>
+      client.query<LetterRecord>(
+        `select ${columns} from forebay.dead_letters where pipeline = $1 and id = any($2::bigint[]) order by ${order}`,
+        [this.#pipeline, ids],
+      ),
+    )
+    return rows.map((row) => ({ ...row, offset: BigInt(row.offset) }))
   }
 
   async redrive(id: string, write: (transaction: PostgresTransaction) => Promise<void>, isDry: boolean): Promise<boolean> {

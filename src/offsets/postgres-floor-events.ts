@@ -1,10 +1,10 @@
 import { FloorChecksum } from './floor-checksum.ts'
 import type { FloorChecksumNames, FloorChecksumPorts, FloorEvent, FloorEventStore } from './floor-checksum.ts'
-import type { PostgresPool } from './postgres-pool.ts'
+import type { Database } from '../inspect/database.ts'
 
 interface FloorChecksumBase extends Pick<FloorChecksumPorts, 'log' | 'clock'> {
   readonly metrics: FloorChecksumPorts['observer']
-  readonly pool: PostgresPool
+  readonly pool: Database
 }
 
 /** The checksum of a pipeline's floors, with its marks kept in Postgres. */
@@ -14,10 +14,10 @@ export function floorChecksum({ log, clock, metrics: observer, pool }: FloorChec
 
 /** The events at the floors of one pipeline, in the table `forebay.floor_events`. */
 class PostgresFloorEvents implements FloorEventStore {
-  readonly #pool: PostgresPool
+  readonly #pool: Database
   readonly #pipeline: string
 
-  constructor(pool: PostgresPool, pipeline: string) {
+  constructor(pool: Database, pipeline: string) {
     this.#pool = pool
     this.#pipeline = pipeline
   }

@@ -8,6 +8,7 @@ import type { OffsetSpan } from '../replay/table-check.ts'
 import { epochLock } from './epochs.ts'
 import type { Fingerprint } from './epochs.ts'
 import type { PostgresTransaction } from './postgres-transaction.ts'
+import { known } from './routing-cut.ts'
 
 /** A pipeline's ledger when a command began. */
 export interface LedgerState {
@@ -15,9 +16,7 @@ export interface LedgerState {
   readonly reset: number
   readonly version: string
   readonly fingerprint: Fingerprint
-  readonly cluster: string
   readonly topic: string
-  readonly topicId: string | null
   readonly floors: ReadonlyMap<number, bigint>
   /** Every version that the pipeline ever ran as. */
   readonly versions: readonly string[]
@@ -40,16 +39,6 @@ export function beginningOf({ beginnings }: LedgerState, { task, table }: { task
   return last?.floors ?? new Map<number, bigint>()
 }
 
-interface StateRow {
-  readonly epoch: number
-  readonly reset: number
-  readonly version: string
-  readonly fingerprint: Fingerprint
-  readonly cluster: string
-  readonly topic: string
-  readonly topic_id: string | null
-}
-
 interface EpochRow {
   readonly version: string
   readonly fingerprint: Fingerprint
@@ -57,37 +46,23 @@ interface EpochRow {
   readonly emptied: readonly string[]
 }
 
-/** Throws FB_USAGE when the pipeline never ran on this database. */
+/** Throws FB_DATABASE_WRONG when the pipeline never ran on this database. */
 export async function readLedgerState(client: pg.ClientBase, pipeline: string): Promise<LedgerState> {
-  const { rows: schema } = await client.query<{ isThere: boolean }>(`select to_regclass('forebay.epochs') is not null as "isThere"`)
-  const never = new ForebayError(
-    'FB_USAGE',
-    `pipeline "${pipeline}" has never run on this database: there is nothing to replay; check the configuration, or start a node first`,
-  )
-  if (schema[0]?.isThere !== true) throw never
-  const { rows } = await client.query<StateRow>(
-    `select e.epoch, e.reset, e.version, e.fingerprint, p.cluster, p.topic, p.topic_id
-     from forebay.epochs e join forebay.pipelines p on p.name = e.pipeline where e.pipeline = $1 order by e.epoch desc limit 1`,
-    [pipeline],
-  )
+  const { active, pipeline: stored } = await known(client, pipeline)
   const { rows: floors } = await client.query<{ partition: number; floor: string }>(
     'select partition, floor from forebay.floors where pipeline = $1 order by partition',
     [pipeline],
   )
-  const [state] = rows
-  if (state === undefined || floors.length === 0) throw never
   const { rows: epochs } = await client.query<EpochRow>(
     `select version, fingerprint, cut, emptied from forebay.epochs where pipeline = $1 order by epoch desc`,
     [pipeline],
   )
   return {
-    epoch: state.epoch,
-    reset: state.reset,
-    version: state.version,
-    fingerprint: state.fingerprint,
-    cluster: state.cluster,
-    topic: state.topic,
-    topicId: state.topic_id,
+    epoch: active.epoch,
+    reset: active.reset,
+    version: active.version,
+    fingerprint: active.fingerprint,
+    topic: stored.topic,
     floors: new Map(floors.map(({ partition, floor }) => [partition, BigInt(floor)])),
     versions: [...new Set(epochs.map(({ version }) => version))],
     beginnings: epochs.map(({ cut, emptied, fingerprint }, i) => {
@@ -141,16 +116,27 @@ export class PostgresReplayLedger implements ReplayLedger<PostgresTransaction> {
     return found
   }
 
-  async guard(transaction: PostgresTransaction): Promise<void> {
+  async guard(transaction: PostgresTransaction, { partition, upTo }: OffsetSpan): Promise<void> {
     await transaction.query({ text: `select pg_advisory_xact_lock_shared(${epochLock(this.#pipeline)})` })
     const { rows } = await transaction.query<{ reset: number; version: string }>({
       text: 'select reset, version from forebay.epochs where pipeline = $1 order by epoch desc limit 1',
       values: [this.#pipeline],
     })
-    if (rows[0]?.reset === this.#state.reset && rows[0].version === this.#state.version) return
+    if (rows[0]?.reset !== this.#state.reset || rows[0].version !== this.#state.version)
+      throw new ForebayError(
+        'FB_EPOCH_CLOSED',
+        `pipeline "${this.#pipeline}" was reset, or got another version, while its table was being mended; what was mended stays; run the repair again`,
+      )
+    const { rows: floors } = await transaction.query<{ floor: string }>({
+      text: 'select floor from forebay.floors where pipeline = $1 and partition = $2 for share',
+      values: [this.#pipeline, partition],
+    })
+    const [now] = floors
+    if (now !== undefined && BigInt(now.floor) >= upTo) return
+    // The floor never goes back by itself: a server took over, or was restored, without the last commits, and the nodes write these rows again.
     throw new ForebayError(
-      'FB_EPOCH_CLOSED',
-      `pipeline "${this.#pipeline}" was reset, or got another version, while its table was being mended; what was mended stays; run the repair again`,
+      'FB_INTERRUPTED',
+      `the database lost its last commits while the table was being mended: the floor of partition ${partition} is at ${now?.floor ?? 'nothing'}, and was at ${upTo} or above; nothing was written above it; run the repair again`,
     )
   }
 }

@@ -18,6 +18,8 @@ export interface NewReplay {
   readonly targetSql: string
   /** The live table as SQL names it: the new one is made like it. */
   readonly like: string
+  /** Every table that a task of the pipeline writes into, as SQL names it. */
+  readonly liveTables: readonly string[]
   readonly version: string
   readonly fileHash: string | null
   readonly spec: ReplaySpec
@@ -76,20 +78,21 @@ export async function insertReplay(client: pg.ClientBase, replay: NewReplay): Pr
   return id
 }
 
-async function prepareTarget(client: pg.ClientBase, { target, targetSql, like }: NewReplay): Promise<void> {
+async function prepareTarget(client: pg.ClientBase, { target, targetSql, like, liveTables }: NewReplay): Promise<void> {
   const refuse = (why: string): never => {
     throw new ForebayError('FB_USAGE', `--into ${target}: ${why}`)
   }
   const { rows } = await client.query<{ oid: string | null; isLive: boolean }>(
-    'select to_regclass($1)::oid as oid, to_regclass($1) = to_regclass($2) as "isLive"',
-    [targetSql, like],
+    `select to_regclass($1)::oid as oid, exists (select from unnest($2::text[]) live where to_regclass(live) = to_regclass($1)) as "isLive"`,
+    [targetSql, liveTables],
   )
   const found = must(rows[0], 'an answer')
   if (found.oid === null) {
     await client.query(`create table ${targetSql} (like ${like} including all)`)
     return
   }
-  if (found.isLive) refuse(`that is the live table: its rows would be there twice; name another table, or mend the live one with --repair`)
+  if (found.isLive)
+    refuse(`that is a live table of the pipeline: rows would be there twice; name another table, or mend the live one with --repair`)
   const { rows: unfinished } = await client.query<{ id: number }>(
     `select id from forebay.replays where finished_at is null and to_regclass($1)
        = to_regclass((select string_agg(quote_ident(part), '.') from unnest(string_to_array(target, '.')) part))`,

@@ -1,6 +1,7 @@
 /**
  * Events to lines of jobs, task by task, exactly as a node converts them; with a filter by event key. Pure.
  */
+import { assert } from '../assert.ts'
 import type { ConvertedEvent, Converter } from '../ingest/converter.ts'
 import type { EventRecord } from '../events/event-log.ts'
 import { JobLines } from '../grid/segment.ts'
@@ -79,6 +80,7 @@ function isOfKey(record: EventRecord, { key, keyOf }: KeyFilter): boolean {
 export function jobLinesOf(task: string, partition: number, { offsets, timesMs, texts }: Omit<TaskJobs, 'queues'>): JobLines {
   const base = { offset: offsets[0] ?? 0n, timeMs: timesMs.reduce((a, b) => Math.min(a, b), Infinity) }
   const bytes = Buffer.from(texts.length === 0 ? '' : `${texts.join('\n')}\n`)
+  assert((offsets.at(-1) ?? base.offset) - base.offset < 2n ** 32n, 'offsets of one section lie within 32 bits of its first')
   const deltas = Uint32Array.from(offsets, (offset) => Number(offset - base.offset))
   const deltasMs = Uint32Array.from(timesMs, (timeMs) => Math.min(timeMs - base.timeMs, 0xffffffff))
   return new JobLines({ task, kind: 'job', partition, queue: 0 }, bytes, base, deltas, deltasMs)

@@ -23,6 +23,8 @@ interface Limits {
 }
 
 const pollWaitMs = 500
+/** From the first offset of a slice to its last, less than this: the lines of its jobs count their offsets from the first in 32 bits. */
+const spanOffsetsMax = 2n ** 31n
 const patienceMs = 60_000
 
 export class RangeReader implements AsyncDisposable {
@@ -76,7 +78,7 @@ export class RangeReader implements AsyncDisposable {
     let bytes = 0
     while (this.#taken < events.length && this.#taken - from < eventsMax && bytes < bytesMax) {
       const { timestampMs, value, offset } = events[this.#taken]!
-      if (timestampMs > timeMsMax) break
+      if (timestampMs > timeMsMax || offset - events[from]!.offset >= spanOffsetsMax) break
       bytes += value?.length ?? 0
       this.#position = offset
       this.#taken++

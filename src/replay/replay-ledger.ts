@@ -22,8 +22,11 @@ export interface ReplayLedger<Tx extends LedgerTransaction> {
   deadMarks(transaction: Tx, task: string, span: OffsetSpan): Promise<DeadMark[]>
   /** What is applied of `task`, by partition, as this transaction sees it; makes the transaction see one moment only. */
   applied(transaction: Tx, task: string): Promise<ReadonlyMap<number, Applied>>
-  /** Keeps epochs from being opened while the transaction lasts. Throws FB_EPOCH_CLOSED when the pipeline was reset since. */
-  guard(transaction: Tx): Promise<void>
+  /**
+   * Keeps epochs from being opened while the transaction lasts. Throws FB_EPOCH_CLOSED when the pipeline was reset since, and
+   * FB_INTERRUPTED when the floor, as this transaction sees it, is below the end of `span`: the nodes will write those rows.
+   */
+  guard(transaction: Tx, span: OffsetSpan): Promise<void>
 }
 
 /** Whether the job of an event in `queue` was applied (or dead-lettered). */

@@ -175,7 +175,7 @@ class PlainVerifying<Tx extends LedgerTransaction> {
   }
 
   async #compare(transaction: Tx, span: OffsetSpan): Promise<Outcome> {
-    if (this.#run.isRepair) await this.#ports.ledger.guard(transaction)
+    if (this.#run.isRepair) await this.#ports.ledger.guard(transaction, span)
     const comparison = await this.#check.compare(transaction, span, Math.max(0, this.findings.listRoom))
     const mended = this.#run.isRepair && comparison.missing > 0 ? await this.#check.mend(transaction, span) : { rows: 0, refused: [] }
     return { comparison, mended, partition: span.partition }

@@ -239,7 +239,7 @@ describe('forebay dead-letters', () => {
        insert into forebay.dead_letters (pipeline, epoch, topic, partition, queue, "offset", ordinal, task, error, is_payload_cut) values ('broken', 1, 't', 0, 0, 5, 0, 'x', 'e', false)`,
     )
     const [store, second] = [new PostgresDeadLetters(pool, 'broken'), new PostgresDeadLetters(other, 'broken')]
-    const find = async () => (await store.list({ isOpenOnly: true }, 10)).letters
+    const find = async () => store.read(await store.ids({ isOpenOnly: true }, 10))
     const id = (await find())[0]!.id
     const insert = { text: 'insert into once values (1)' }
     const killed = store.redrive(
@@ -269,7 +269,7 @@ describe('forebay dead-letters', () => {
     await using pool = testPool(database.url)
     const store = new PostgresDeadLetters(pool, 'again')
     await ask(database.url, insert)
-    const { letters: found } = await store.list({ isOpenOnly: true }, 10)
+    const found = await store.read(await store.ids({ isOpenOnly: true }, 10))
     expect(
       await store.discard(
         found.map(({ id }) => id),
@@ -277,7 +277,7 @@ describe('forebay dead-letters', () => {
       ),
     ).toBe(1)
     await ask(database.url, insert)
-    expect(await store.list({ isOpenOnly: true }, 10)).toEqual({ total: 0, letters: [] })
+    expect([await store.count({ isOpenOnly: true }), await store.ids({ isOpenOnly: true }, 10)]).toEqual([0, []])
     expect(
       await store.discard(
         found.map(({ id }) => id),

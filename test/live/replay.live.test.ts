@@ -229,7 +229,10 @@ describe('forebay replay --into', () => {
   })
 
   it('refuses the live table, and a pipeline that never ran', async () => {
-    const refusals: [string, string[]][] = [['that is the live table', ['--task', 'item', '--into', 'items']]]
+    const refusals: [string, string[]][] = [
+      ['that is a live table', ['--task', 'item', '--into', 'items']],
+      ['that is a live table', ['--task', 'item', '--into', 'totals']],
+    ]
     for (const [sentence, args] of refusals) {
       const { code, stderr } = await command.run('replay', '--from', 'earliest', ...args)
       expect(code, stderr).toBe(64)

@@ -103,6 +103,31 @@ describe('the event at the floor', () => {
     expect(state.kept.get(0)?.offset).toBe(12n)
   })
 
+  it('is read again when a partition is taken over, before its mark is moved', async () => {
+    const { state, node } = setting(events(0, 20, 'a'), 20n)
+    const [first, second] = [node(), node()]
+    await second.check()
+    await first.keep(new Map([[0, 7n]]))
+    state.events = events(0, 30, 'b')
+    const mark = state.kept.get(0)
+    await expect(second.keep(new Map([[0, 12n]]))).rejects.toMatchObject({ code: 'FB_IDENTITY' })
+    expect(state.kept.get(0)).toEqual(mark)
+  })
+
+  it('is read again when a partition comes back, and never moves back', async () => {
+    const { state, node } = setting(events(0, 20, 'a'), 20n)
+    const [first, second] = [node(), node()]
+    await first.keep(new Map([[0, 3n]]))
+    await first.keep(new Map())
+    await second.keep(new Map([[0, 12n]]))
+    await first.keep(new Map([[0, 9n]]))
+    expect(state.kept.get(0)?.offset).toBe(12n)
+    // What the other one compared is compared again.
+    await first.keep(new Map())
+    state.events = [...events(0, 12, 'a'), ...events(12, 8, 'b')]
+    await expect(first.keep(new Map([[0, 15n]]))).rejects.toMatchObject({ code: 'FB_IDENTITY' })
+  })
+
   it('is kept once more after a clean end', async () => {
     const { state, node } = setting(events(0, 20, 'a'), 20n)
     const part = { floor: 3n }

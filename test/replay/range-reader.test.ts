@@ -50,6 +50,19 @@ describe('A range reader', () => {
     expect(reader.position).toBe(17n)
   })
 
+  it('cuts a slice before its offsets need more than 32 bits', async () => {
+    const sparse = [1n, 2n, 2n ** 31n, 2n ** 31n + 1n, 2n ** 33n]
+    const { log } = logOf(sparse, { endOffset: 2n ** 34n })
+    await using reader = new RangeReader(log, clock(), { partition: 0, firstOffset: 0n, lastOffset: 2n ** 33n })
+    const slices: bigint[][] = []
+    while (!reader.isAtEnd) {
+      const { events, lastOffset } = await reader.next({ eventsMax: 100, bytesMax: 1000 }, signal)
+      expect(lastOffset).toBe(events.at(-1)!.offset)
+      slices.push(events.map(({ offset }) => offset))
+    }
+    expect(slices).toEqual([[1n, 2n, 2n ** 31n], [2n ** 31n + 1n], [2n ** 33n]])
+  })
+
   it('hands out again from where it is rewound to', async () => {
     const { log, opened } = logOf(offsets, { endOffset: 30n })
     await using reader = new RangeReader(log, clock(), { partition: 0, firstOffset: 1n, lastOffset: 29n })
