@@ -21,13 +21,14 @@ import { queueCopier } from './inspect/queue-copier.ts'
 import { createLogger } from './node/logger.ts'
 import { bufferStatus } from './node/buffers.ts'
 import { HttpServer } from './node/http-server.ts'
-import { checkMemory, memoryBound } from './node/memory-bound.ts'
+import { channelsOf, checkMemory, memoryBound } from './node/memory-bound.ts'
 import { LedgerWatch } from './node/ledger-watch.ts'
 import { Membership } from './node/membership.ts'
 import { NodeMetrics } from './node/metrics.ts'
 import { LogEnds, gatherStatus } from './node/node-status.ts'
 import { Node } from './node/node.ts'
 import { destroyOlderEpochs } from './node/older-epochs.ts'
+import { watchPartitions } from './node/partition-watch.ts'
 import { Parts } from './node/parts.ts'
 import { tellPressure } from './node/pressure.ts'
 import { linesBytesMaxOf, windowSegmentsMax } from './node/settings.ts'
@@ -147,7 +148,9 @@ async function runEpoch(base: Base, ledger: PostgresLedger, { options, show }: E
   if (ledger.cutSentence !== undefined) metrics.log('warn', ledger.cutSentence)
   logger.info(`node ${settings.node.name} runs pipeline ${pipeline.name} (epoch ${ledger.epoch}) at ${http.url}`)
   try {
-    await checksum.watch(node.owners, signal, (until) => node.run(until))
+    const known = { topic: pipeline.source.topic, partitions: base.identity.partitions }
+    const ports = { log, clock, observer: metrics }
+    await checksum.watch(node.owners, signal, (until) => watchPartitions(ports, known, until, (inner) => node.run(inner)))
   } catch (error) {
     if (isForebayError(error, 'FB_EPOCH_CLOSED')) {
       logger.warn(error.message)
@@ -169,7 +172,10 @@ interface Base {
   readonly metrics: NodeMetrics
   readonly pool: PostgresPool
   readonly log: EventLog
-  readonly identity: LogIdentity
+  /** How often a `Node` was built. */
+  lives: number
+  /** As of the last opening of an epoch. */
+  identity: LogIdentity
   readonly grid: JobGrid
   readonly cron: CronSchedule
   readonly stopMember: () => Promise<void>
@@ -196,18 +202,25 @@ async function openBase(settings: NodeSettings, pipeline: Pipeline, parts: Parts
   )
   const log = parts.use(openEventLog(settings, pipeline))
   const identity = await log.identity()
-  checkMemory(settings, identity.partitions)
+  checkMemory(settings, identity.partitions, { channels: channelsOf(chosenTasks(settings, pipeline)) })
   const { grid, stopMember } = await startGrid(gridSettings, { clock, observer: metrics }, parts)
   const id = `${node.name}.${randomBytes(3).toString('hex')}`
   const cron = openCronSchedule(settings, pipeline, { id, clock, observer: metrics }, parts)
-  return { id, clock, logger, metrics, pool, log, identity, grid, cron, stopMember, side: { clock, observer: metrics } }
+  return { id, clock, lives: 0, logger, metrics, pool, log, identity, grid, cron, stopMember, side: { clock, observer: metrics } }
 }
 
-function openLedger(
-  { pool, log, identity }: Base,
-  { settings, pipeline, fileHash }: RunOptions,
-  isJoinOnly: boolean,
-): Promise<PostgresLedger> {
+async function openLedger(base: Base, { settings, pipeline, fileHash, signal }: RunOptions, isJoinOnly: boolean): Promise<PostgresLedger> {
+  const { id, clock, pool, log, logger } = base
+  const identity = await log.identity()
+  if (identity.partitions > base.identity.partitions) {
+    try {
+      checkMemory(settings, identity.partitions, { channels: channelsOf(chosenTasks(settings, pipeline)) })
+    } catch (error) {
+      // It ran until now, and what was added may stay small; the next start refuses.
+      logger.warn(sentenceOf(error))
+    }
+  }
+  base.identity = identity
   return openPostgresLedger({
     pool,
     pipeline: pipeline.name,
@@ -218,6 +231,7 @@ function openLedger(
     isJoinOnly,
     startAt: () => startFloors(log, identity.partitions, settings.startAt),
     synchronousCommit: settings.database.synchronousCommit,
+    drain: { clock, requestedBy: `node ${id}`, signal },
   })
 }
 
@@ -243,8 +257,8 @@ interface BuiltNode {
 async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSettings, pipeline: Pipeline): Promise<BuiltNode> {
   const { id, clock, metrics: observer, pool, log, identity, grid } = base
   const { beatMs, leaseMs, secret, queues, capacity, lingerMs, segmentBytesMax } = settings.grid
-  const { deployment, epoch } = ledger
-  const scopeParts = { deployment, pipeline: pipeline.name, topic: pipeline.source.topic, epoch }
+  const { deployment, epoch, mark } = ledger
+  const scopeParts = { deployment, pipeline: pipeline.name, topic: pipeline.source.topic, epoch, mark }
   const scope = scopeName(scopeParts)
   await checkCapacity(grid, scope, capacity)
   const watch = new LedgerWatch(ledger, clock)
@@ -258,6 +272,8 @@ async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSetti
     { log, grid, ledger: watch, clock, observer, membership },
     {
       id,
+      // It may open the same epoch again, and stamps of its earlier owners there must not pass for those of the later.
+      ownerName: `${id}.${base.lives++}`,
       scope,
       secret: secret ?? deployment,
       partitions: identity.partitions,
@@ -278,7 +294,6 @@ async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSetti
 /** Serves status, metrics and channels from now on, of whatever epoch the node is in. */
 async function serve(base: Base, face: Face, { settings, pipeline }: RunOptions, parts: Parts): Promise<HttpServer> {
   const { id, clock, metrics } = base
-  const { bufferBytes } = memoryBound(settings, base.identity.partitions)
   const same = {
     id,
     version: pipeline.version,
@@ -292,7 +307,12 @@ async function serve(base: Base, face: Face, { settings, pipeline }: RunOptions,
     if (built === undefined) return waitingStatus({ ...same, waitsFor })
     const { channels, watch: ledger, ...parts } = built
     const windowMax = windowSegmentsMax(settings.grid.capacity)
-    const buffers = () => bufferStatus(built.node, base.log, bufferBytes)
+    const buffers = () =>
+      bufferStatus(
+        built.node,
+        base.log,
+        memoryBound(settings, base.identity.partitions, channelsOf(chosenTasks(settings, pipeline))).bufferBytes,
+      )
     return gatherStatus({
       ...same,
       ...parts,
@@ -306,6 +326,7 @@ async function serve(base: Base, face: Face, { settings, pipeline }: RunOptions,
   const { name: _, ...address } = settings.node
   const channels = () => new Map(face.built?.channels.map((channel) => [channel.stats.channel, channel]))
   const fatalReason = () => face.fatalReason
-  const queue = queueCopier(base.grid, settings, base.identity.partitions, () => face.built?.scope)
+  const scopeNow = () => face.built?.scope
+  const queue: ReturnType<typeof queueCopier> = (...asked) => queueCopier(base.grid, settings, base.identity.partitions, scopeNow)(...asked)
   return parts.use(await HttpServer.listen({ ...address, status, fatalReason, metrics, queue, channels, observer: metrics }))
 }

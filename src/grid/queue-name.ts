@@ -7,11 +7,13 @@ export interface Scope {
   readonly pipeline: string
   readonly topic: string
   readonly epoch: number
+  /** Tells the epoch from another one of its number: `epochMark`. */
+  readonly mark: string
 }
 
 /** The scope in one string: part of ring and map names, and the first field of every segment. */
 export function scopeName(scope: Scope): string {
-  return `${scope.deployment}.${scope.pipeline}.${scope.topic}.e${scope.epoch}`
+  return `${scope.deployment}.${scope.pipeline}.${scope.topic}.e${scope.epoch}-${scope.mark}`
 }
 
 export function ringName(scope: string, { partition, queue }: QueueId): string {

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { JobGrid } from '../grid/job-grid.ts'
 import { scopeName } from '../grid/queue-name.ts'
 import { membershipMap, nodeInfoOf } from '../node/membership.ts'
+import { epochMark } from '../offsets/epoch-mark.ts'
 import type { Fingerprint } from '../offsets/epochs.ts'
 import type { LedgerFacts, NodeFacts, PartitionLedger } from './facts.ts'
 import type { InspectedPipeline } from './gather-explain.ts'
@@ -30,7 +31,13 @@ export async function gatherNodes(
   const scope =
     ledger === undefined || ledger.epoch === null
       ? told
-      : scopeName({ deployment: ledger.deployment, pipeline: pipeline.name, topic: pipeline.source.topic, epoch: ledger.epoch.epoch })
+      : scopeName({
+          deployment: ledger.deployment,
+          pipeline: pipeline.name,
+          topic: pipeline.source.topic,
+          epoch: ledger.epoch.epoch,
+          mark: epochMark(ledger.epoch.fingerprint, ledger.epoch.reset),
+        })
   const before = await entriesOf(grid, scope)
   const known = [...before.values()].flatMap(({ http }) => http ?? [])
   const mentioned = answers.flatMap(({ status }) => status?.members.flatMap(({ http }) => http ?? []) ?? [])

@@ -4,6 +4,9 @@
  *
  * It waits looking once a second. A node whose own epoch was closed only ever joins: opening one of its own would fight those that
  * closed it. When it cannot join because its version or tasks are not the epoch's, it ends with what closed its epoch.
+ *
+ * A server that is away ends a node at its very first start only: right after a reset or a cut every node would end of one short
+ * outage, so later it waits for the server, before an epoch is joined and while it gets ready to run in it.
  */
 import { isForebayError } from '../errors.ts'
 import type { Clock } from '../schedule/clock.ts'
@@ -20,29 +23,36 @@ export interface EpochLife<Opened> {
 
 const lookMs = 1000
 
-/** Throws what no waiting mends; at the very first opening everything but FB_ROUTING. */
+/** Throws what no waiting mends; at the very first opening and life everything but FB_ROUTING. */
 export async function liveThroughEpochs<Opened>(life: EpochLife<Opened>, signal: AbortSignal): Promise<void> {
   let closing: unknown
   let isFirst = true
+  const wait = async (sentence: string) => {
+    await life.onWaiting(sentence)
+    await life.clock.sleep(lookMs, signal)
+  }
   while (!signal.aborted) {
     let opened: Opened
     try {
       opened = await life.open(closing !== undefined)
     } catch (error) {
+      // Stopped while it waited for others to drain.
+      if (signal.aborted && isForebayError(error, 'FB_INTERRUPTED')) return
       const mayPass = isForebayError(error) && (error.code === 'FB_ROUTING' || (error.policy === 'retry' && !isFirst))
       const isOutdated = isForebayError(error) && (error.code === 'FB_FINGERPRINT' || error.code === 'FB_EPOCH_CLOSED')
       if (!mayPass) throw isOutdated && closing !== undefined ? closing : error
       isFirst = false
-      await life.onWaiting(error.message)
-      await life.clock.sleep(lookMs, signal)
+      await wait(error.message)
       continue
     }
+    const mayWait = !isFirst
     isFirst = false
     try {
       return await life.live(opened, signal)
     } catch (error) {
-      if (!isForebayError(error, 'FB_EPOCH_CLOSED')) throw error
-      closing = error
+      if (isForebayError(error, 'FB_EPOCH_CLOSED')) closing = error
+      else if (mayWait && isForebayError(error) && error.policy === 'retry') await wait(error.message)
+      else throw error
     }
   }
 }

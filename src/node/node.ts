@@ -44,6 +44,8 @@ export interface NodeTask extends ConvertingTask {
 export interface NodeOptions extends Omit<ConverterOptions, 'tasks'> {
   /** Unique for this life of the process. */
   readonly id: string
+  /** What the names of its partitions' owners begin with, unique for each `Node` of a process (rule 8). Default: `id`. */
+  readonly ownerName?: string
   readonly scope: string
   readonly secret: string
   readonly partitions: number
@@ -170,11 +172,11 @@ export class Node {
   }
 
   #own(partition: number): void {
-    const { id, scope, secret, queues, tasks, linesBytesMax, windowSegmentsMax, lingerMs } = this.#options
+    const { id, ownerName = id, scope, secret, queues, tasks, linesBytesMax, windowSegmentsMax, lingerMs } = this.#options
     const sections = sectionsOf(tasks)
     const running = this.#start<PartitionOwner>(`partition ${partition}`, (entry) => ({
       live: async (signal) => {
-        const owner = `${id}.${this.#lives++}`
+        const owner = `${ownerName}.${this.#lives++}`
         const options = { partition, queues, owner, scope, secret, sections, linesBytesMax, windowSegmentsMax, lingerMs }
         entry.part = new PartitionOwner(this.#ports, options, this.#converter)
         entry.trouble = entry.troubleCode = undefined

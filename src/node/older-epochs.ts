@@ -16,8 +16,8 @@ export interface OlderEpochsPorts {
   readonly grid: JobGrid
   readonly clock: Clock
   readonly observer: Observer
-  /** The few epochs before `epoch`, and how many queues a partition had in each. */
-  readonly before: (epoch: number) => Promise<readonly { readonly epoch: number; readonly queues: number }[]>
+  /** The few epochs before `epoch`, their marks, and how many queues a partition had in each. */
+  readonly before: (epoch: number) => Promise<readonly { readonly epoch: number; readonly mark: string; readonly queues: number }[]>
 }
 
 export interface OlderEpochsOptions {
@@ -37,9 +37,9 @@ export async function destroyOlderEpochs(ports: OlderEpochsPorts, options: Older
   await clock.sleep(waitMs, signal)
   if (signal.aborted) return
   try {
-    for (const { epoch, queues } of await before(scope.epoch)) {
+    for (const { queues, ...named } of await before(scope.epoch)) {
       if (signal.aborted) return
-      await grid.destroy(namesOf(scopeName({ ...scope, epoch }), queues, options))
+      await grid.destroy(namesOf(scopeName({ ...scope, ...named }), queues, options))
     }
   } catch (error) {
     if (!isForebayError(error)) throw error

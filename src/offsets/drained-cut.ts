@@ -36,7 +36,7 @@ export interface DrainedCut<T> {
 
 const lookMs = 250
 
-/** Throws FB_FENCED when withdrawn or another one is in force, FB_ROUTING after the timeout, and what `attempt` throws that no waiting mends. */
+/** Throws FB_FENCED when withdrawn or another one is in force, FB_INTERRUPTED when `signal` aborts, FB_ROUTING after the timeout, and what `attempt` throws that no waiting mends. */
 export async function cutWhenDrained<T>(cut: DrainedCut<T>): Promise<T> {
   const { database, pipeline, epoch, purpose, requestedBy, clock } = cut
   const id = randomUUID()
@@ -65,7 +65,8 @@ async function tryUntilDrained<T>(cut: DrainedCut<T>, id: string, untilMs: numbe
   const { database, clock, pipeline, signal } = cut
   let why = 'it was not tried'
   while (clock.now() < untilMs) {
-    if (signal.aborted) throw new ForebayError('FB_FENCED', `Withdrawn: the nodes of pipeline "${pipeline}" read on, nothing was changed.`)
+    if (signal.aborted)
+      throw new ForebayError('FB_INTERRUPTED', `Withdrawn: the nodes of pipeline "${pipeline}" read on, nothing was changed.`)
     try {
       return await database.use('cutting over', async (client) => {
         // Whether it is still there is looked at under the lock: a cut whose answer was lost has taken it away.

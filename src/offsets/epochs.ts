@@ -4,7 +4,8 @@
  * A start reads first, without a lock, so that a node that joins disturbs nobody. Only a first start, a new version, added
  * partitions or another routing take the exclusive lock, look again, and write.
  *
- * Another version inherits every watermark. Another routing cannot, since its queues are not the old ones: it is opened at a cut
+ * Another version is opened at a drained cut if it can be had (`version-cut.ts`), and otherwise inherits every watermark, with a
+ * warning where something is in flight. Another routing cannot, since its queues are not the old ones: it is opened at a cut
  * where nothing is applied beyond any floor (`undrained` is empty), and its watermarks begin at the floors (I8).
  */
 import { createHash } from 'node:crypto'
@@ -13,6 +14,7 @@ import { ForebayError } from '../errors.ts'
 import type { LogIdentity } from '../events/event-log.ts'
 import { freshNodes } from './presence.ts'
 import { dropRequest, isRequested, undrained, undrainedText } from './drain.ts'
+import type { Undrained } from './drain.ts'
 
 /** What all nodes of one epoch have in common. The first four decide which job goes where and when it is refused. */
 export interface Fingerprint {
@@ -44,7 +46,7 @@ export interface Opening {
   startAt(): Promise<ReadonlyMap<number, bigint>>
   /** Joins the active epoch or throws FB_EPOCH_CLOSED: for a node whose own epoch was closed. Default: may open one. */
   readonly isJoinOnly?: boolean
-  /** Id of the drain request under which another routing may be opened although nodes run. Default: only where none runs. */
+  /** Id of the drain request under which another routing may be opened although nodes run (default: only where none runs), or another version only when all is drained (default: as things are). */
   readonly drainRequest?: string
 }
 
@@ -82,6 +84,24 @@ export interface Known {
 /** `join`: nothing is to be written. `cut`: the routing differs. */
 type Verdict = 'join' | 'open' | 'cut'
 
+/** How long a flush may be kept waiting behind an attempt to cut that waits itself; the attempt is made again. */
+const attemptLockMs = 300
+
+/**
+ * BEGIN and the exclusive lock of the epoch. An `isAttempt` gives up soon: a request for the exclusive lock stands before every
+ * flush that comes after it.
+ */
+export async function beginExclusive(client: pg.ClientBase, pipeline: string, isAttempt: boolean): Promise<void> {
+  await client.query(
+    [
+      'begin isolation level read committed read write',
+      ...(isAttempt ? [`set local lock_timeout = '${attemptLockMs}ms'`] : []),
+      `select pg_advisory_xact_lock(${epochLock(pipeline)})`,
+      'set local lock_timeout to default',
+    ].join(';'),
+  )
+}
+
 /** Key of the advisory lock that flushes share and an opening epoch holds alone. */
 export function epochLock(pipeline: string): string {
   return String(createHash('sha256').update(`forebay epoch ${pipeline}`).digest().readBigInt64BE())
@@ -95,43 +115,64 @@ export async function openEpoch(client: pg.ClientBase, opening: Opening): Promis
   const seen = await readKnown(client, opening.pipeline)
   const verdict = verdictOf(seen, opening)
   if (verdict === 'join') return epochOf(seen.active, opening)
-  if (verdict === 'cut') await checkCut(client, opening, seen.active!)
+  await checkOpening(client, opening, seen, verdict)
   const floors = seen.pipeline === undefined ? await opening.startAt() : new Map<number, bigint>()
-  await client.query(`begin isolation level read committed read write; select pg_advisory_xact_lock(${epochLock(opening.pipeline)})`)
+  await beginExclusive(client, opening.pipeline, opening.drainRequest !== undefined)
   const known = await readKnown(client, opening.pipeline)
-  const cutSentence = await write(client, opening, known, floors)
+  const { cutSentence, warnings } = await write(client, opening, known, floors)
   const after = await readKnown(client, opening.pipeline)
   await client.query('commit')
-  return { ...epochOf(after.active, opening), ...(cutSentence === undefined ? {} : { cutSentence }) }
+  const epoch = epochOf(after.active, opening)
+  return { ...epoch, warnings: [...warnings, ...epoch.warnings], ...(cutSentence === undefined ? {} : { cutSentence }) }
+}
+
+/** What opening says beside the epoch. */
+type Told = Pick<Epoch, 'cutSentence' | 'warnings'>
+
+/** Throws what forbids to open now. Returns what is in flight where another version opens nevertheless. */
+async function checkOpening(client: pg.ClientBase, opening: Opening, known: Known, verdict: Verdict): Promise<Undrained | undefined> {
+  if (verdict === 'cut') await checkCut(client, opening, known.active!)
+  if (!isConverterChange(known, opening)) return undefined
+  const { pipeline, fingerprint, drainRequest } = opening
+  if (drainRequest !== undefined) await checkRequested(client, pipeline, drainRequest)
+  const [first] = await undrained(client, pipeline, [...known.active!.fingerprint.tasks, ...fingerprint.tasks])
+  if (first === undefined || drainRequest === undefined) return first
+  throw new ForebayError(
+    'FB_ROUTING',
+    `Epoch ${known.active!.epoch} of pipeline "${pipeline}" is not drained yet (${undrainedText(first)}).`,
+  )
+}
+
+/** Whether version or tasks differ from the active epoch while the routing is the same. */
+export function isConverterChange({ active }: Pick<Known, 'active'>, { fingerprint }: Pick<Opening, 'fingerprint'>): boolean {
+  if (active === undefined || differencesOf(active.fingerprint, fingerprint).length > 0) return false
+  return !isSame(active.fingerprint, fingerprint)
 }
 
 /** Under the exclusive lock: looks again and writes what is missing. */
-async function write(
-  client: pg.ClientBase,
-  opening: Opening,
-  known: Known,
-  floors: ReadonlyMap<number, bigint>,
-): Promise<string | undefined> {
+async function write(client: pg.ClientBase, opening: Opening, known: Known, floors: ReadonlyMap<number, bigint>): Promise<Told> {
   const verdict = verdictOf(known, opening)
-  if (verdict === 'join') return undefined
+  if (verdict === 'join') return { warnings: [] }
   const { active } = known
-  if (verdict === 'cut') await checkCut(client, opening, active!)
+  const inFlight = await checkOpening(client, opening, known, verdict)
   if (known.pipeline === undefined) await insertPipeline(client, opening)
   await insertFloors(client, opening, floors)
   if (active === undefined || !isSame(active.fingerprint, opening.fingerprint))
     await insertEpoch(client, opening, { active, reset: active?.reset ?? 0, isCut: verdict === 'cut' || hasNewTask(active, opening) })
-  if (verdict === 'cut') {
-    await client.query('delete from forebay.watermarks where pipeline = $1', [opening.pipeline])
-    await dropRequest(client, opening.pipeline)
-  }
+  if (verdict === 'cut') await client.query('delete from forebay.watermarks where pipeline = $1', [opening.pipeline])
+  if (verdict === 'cut' || opening.drainRequest !== undefined) await dropRequest(client, opening.pipeline)
   await insertWatermarks(client, opening)
-  if (verdict !== 'cut') return undefined
-  return `pipeline "${opening.pipeline}" was drained: epoch ${active!.epoch + 1} opens with ${differencesOf(
-    active!.fingerprint,
-    opening.fingerprint,
-  )
-    .map(({ field, was, is }) => `${field} ${is} instead of ${was}`)
-    .join(', ')}`
+  if (verdict === 'cut') return { cutSentence: cutSentenceOf(active!, opening), warnings: [] }
+  return { warnings: inFlight === undefined ? [] : [inFlightSentence(active!, opening, inFlight)] }
+}
+
+function cutSentenceOf({ epoch, fingerprint: was }: EpochRow, { pipeline, fingerprint }: Opening): string {
+  const changes = differencesOf(was, fingerprint).map((change) => `${change.field} ${change.is} instead of ${change.was}`)
+  return `pipeline "${pipeline}" was drained: epoch ${epoch + 1} opens with ${changes.join(', ')}`
+}
+
+function inFlightSentence({ epoch, version }: EpochRow, { pipeline, fingerprint }: Opening, first: Undrained): string {
+  return `Epoch ${epoch + 1} (version ${fingerprint.version}) of pipeline "${pipeline}" opens while jobs of version ${version} are in flight (${undrainedText(first)}): events above a floor that it decodes otherwise, gives another key, or whose first durable task is another one may be lost or doubled.`
 }
 
 /** Throws when the ledger belongs to another log, or the active epoch forbids this version. */
@@ -187,18 +228,22 @@ async function checkCut(client: pg.ClientBase, opening: Opening, active: EpochRo
     const running = (await freshNodes(client, pipeline)).filter(({ epoch }) => epoch !== null).map(({ node }) => node)
     const others = `until ${running.join(', ')} stopped with nothing in flight`
     if (running.length > 0) refuse(`it owns nothing and waits for \`forebay routing apply\`, or ${others}. Or start it with ${was}`)
-  } else if (!(await isRequested(client, pipeline, drainRequest))) {
-    throw new ForebayError(
-      'FB_FENCED',
-      `The request to drain pipeline "${pipeline}" was withdrawn, or another epoch opened meanwhile; nothing was changed.`,
-    )
-  }
+  } else await checkRequested(client, pipeline, drainRequest)
   const left = await undrained(client, pipeline, [...active.fingerprint.tasks, ...fingerprint.tasks])
   const [first] = left
   if (first === undefined) return
   const mend = drainRequest === undefined ? `; start a node with ${was} and run \`forebay routing apply\`` : ''
   const what = left.length === 1 ? 'a partition is' : `${left.length} partitions are`
   refuse(`it waits until ${what} drained (${undrainedText(first)})${mend}`)
+}
+
+/** Throws FB_FENCED when the request `id` is no longer there. */
+export async function checkRequested(client: pg.ClientBase, pipeline: string, id: string): Promise<void> {
+  if (await isRequested(client, pipeline, id)) return
+  throw new ForebayError(
+    'FB_FENCED',
+    `The request to drain pipeline "${pipeline}" was withdrawn, or another epoch opened meanwhile; nothing was changed.`,
+  )
 }
 
 /** Throws FB_FINGERPRINT for a version that another has superseded. */

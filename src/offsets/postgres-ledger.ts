@@ -10,6 +10,7 @@ import pg from 'pg'
 import { assert, must } from '../assert.ts'
 import { ForebayError } from '../errors.ts'
 import { isDrainingSql } from './drain.ts'
+import { epochMark } from './epoch-mark.ts'
 import { epochLock, openEpoch } from './epochs.ts'
 import type { Epoch, Opening } from './epochs.ts'
 import { floorAllowedBy } from './ledger.ts'
@@ -17,12 +18,16 @@ import type { Advance, Flush, Ledger, OwnerCapture, PartitionView } from './ledg
 import type { PostgresPool } from './postgres-pool.ts'
 import { PostgresTransaction } from './postgres-transaction.ts'
 import { createSchema } from './schema.ts'
+import { openEpochDrained } from './version-cut.ts'
+import type { VersionCutPorts } from './version-cut.ts'
 
 export interface PostgresLedgerOptions extends Opening {
   /** Stays the caller's: the ledger never ends it. */
   readonly pool: PostgresPool
   /** `off` commits before the disk has it: a crash of Postgres may forget the last flushes, and their jobs are made again. */
   readonly synchronousCommit: 'on' | 'off'
+  /** How nodes of another version are asked to drain first; undefined: they are not. */
+  readonly drain?: Omit<VersionCutPorts, 'database'>
 }
 
 interface Opened extends Epoch {
@@ -64,11 +69,14 @@ const readPartition = {
  * Throws FB_DATABASE_WRONG, FB_IDENTITY, FB_FINGERPRINT, FB_ROUTING, FB_EPOCH_CLOSED (`isJoinOnly`), FB_DATABASE_UNREACHABLE, or FB_DATABASE_REFUSED without the right to create the schema.
  */
 export async function openPostgresLedger(options: PostgresLedgerOptions): Promise<PostgresLedger> {
-  const opened = await options.pool.use(`opening the ledger of pipeline "${options.pipeline}"`, async (client) => {
-    const deployment = await createSchema(client)
-    return { deployment, ...(await openEpoch(client, options)) }
-  })
-  return new PostgresLedger(options, opened)
+  const { pool, drain } = options
+  const doing = `opening the ledger of pipeline "${options.pipeline}"`
+  const deployment = await pool.use(doing, (client) => createSchema(client))
+  const epoch =
+    drain === undefined
+      ? await pool.use(doing, (client) => openEpoch(client, options))
+      : await openEpochDrained({ ...drain, database: pool }, options)
+  return new PostgresLedger(options, { deployment, ...epoch })
 }
 
 export class PostgresLedger implements Ledger<PostgresTransaction> {
@@ -76,6 +84,8 @@ export class PostgresLedger implements Ledger<PostgresTransaction> {
   readonly deployment: string
   readonly epoch: number
   readonly reset: number
+  /** Tells this epoch from another one of its number that a failover forgot. */
+  readonly mark: string
   /** What opening found worth telling. */
   readonly warnings: readonly string[]
   /** Set when opening cut the routing over. */
@@ -88,6 +98,7 @@ export class PostgresLedger implements Ledger<PostgresTransaction> {
     this.deployment = opened.deployment
     this.epoch = opened.epoch
     this.reset = opened.reset
+    this.mark = epochMark(options.fingerprint, opened.reset)
     this.warnings = opened.warnings
     this.cutSentence = opened.cutSentence
     this.#options = options

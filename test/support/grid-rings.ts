@@ -1,16 +1,19 @@
 /** The rings and maps of a node's pipeline, as any other client of the grid may read and write them. */
 import type { JobGrid } from '../../src/grid/job-grid.ts'
 import { flagMapName, ringName, scopeName } from '../../src/grid/queue-name.ts'
+import { epochMark } from '../../src/offsets/epoch-mark.ts'
+import type { Fingerprint } from '../../src/offsets/epochs.ts'
 import { ask } from './live-node.ts'
 
 /** The scope of the newest epoch of `pipeline` in the database. */
 export async function scopeOf(url: string, pipeline: string, topic: string): Promise<string> {
-  const [row] = await ask<{ id: string; epoch: number }>(
+  const [row] = await ask<{ id: string; epoch: number; reset: number; fingerprint: Fingerprint }>(
     url,
-    'select d.id, max(e.epoch) as epoch from forebay.deployment d, forebay.epochs e where e.pipeline = $1 group by d.id',
+    'select d.id, e.epoch, e.reset, e.fingerprint from forebay.deployment d, forebay.epochs e where e.pipeline = $1 order by e.epoch desc limit 1',
     [pipeline],
   )
-  return scopeName({ deployment: row!.id, pipeline, topic, epoch: row!.epoch })
+  const { id: deployment, epoch, reset, fingerprint } = row!
+  return scopeName({ deployment, pipeline, topic, epoch, mark: epochMark(fingerprint, reset) })
 }
 
 /** Names of all rings of a scope, partition by partition. */
