@@ -3,7 +3,7 @@ import type { Config } from '../node/config.ts'
 import { leafKeys, valueAt } from '../node/config-issues.ts'
 import { docOf } from '../node/config-schema.ts'
 import { secretEnv } from '../node/config-secrets.ts'
-import { checkMemory } from '../node/memory-bound.ts'
+import { channelsOf, checkMemory } from '../node/memory-bound.ts'
 import type { MemoryBound } from '../node/memory-bound.ts'
 import type { Pipeline, TaskDefinition } from '../pipeline/pipeline.ts'
 import { durationText, parseDuration, parseSize, sizeText } from '../pipeline/units.ts'
@@ -44,7 +44,7 @@ export function addCheckConfig(program: Command): void {
 
 async function checkConfig({ partitions, json = false, ...options }: CheckOptions): Promise<void> {
   const { config, pipeline, tasks, settings } = await openTarget(options)
-  const report = { config, pipeline, tasks, memory: checkMemory(settings, partitions), partitions }
+  const report = { config, pipeline, tasks, memory: checkMemory(settings, partitions, { channels: channelsOf(tasks) }), partitions }
   process.stdout.write(json ? `${JSON.stringify(jsonOf(report), null, 2)}\n` : textOf(report))
   for (const warning of config.warnings) process.stderr.write(`${paint(process.stderr, 'yellow', 'warning:')} ${warning}\n`)
 }

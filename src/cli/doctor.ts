@@ -5,6 +5,8 @@ import { askMembers, checkRings, judgeMembers } from '../doctor/check-grid.ts'
 import { judgeNodes, judgeTopic } from '../doctor/check-nodes.ts'
 import type { Finding } from '../doctor/finding.ts'
 import { fail, ok } from '../doctor/finding.ts'
+import { chosenTasks } from '../node/fingerprint-of.ts'
+import { channelsOf } from '../node/memory-bound.ts'
 import { ForebayError } from '../errors.ts'
 import { topicDrift } from '../events/topic-settings.ts'
 import { awayOf, foundOf } from '../inspect/facts.ts'
@@ -65,7 +67,12 @@ async function examine(target: InspectTarget): Promise<Finding[]> {
       of.settings,
       answers.some(({ status }) => status !== null),
     )),
-    ...checkConfiguration(target.target.config, of.settings, partitions === 0 ? partitionsUnknown : partitions),
+    ...checkConfiguration(
+      target.target.config,
+      of.settings,
+      partitions === 0 ? partitionsUnknown : partitions,
+      channelsOf(chosenTasks(of.settings, of.pipeline)),
+    ),
     ...database,
     ...topic,
     ...(await checkGrid(target, scope)),

@@ -4,7 +4,9 @@
 import { totalmem } from 'node:os'
 import { ForebayError } from '../errors.ts'
 import { recentEntriesMax } from '../grid/job-grid.ts'
+import type { TaskDefinition } from '../pipeline/pipeline.ts'
 import { sizeText } from '../pipeline/units.ts'
+import { latestBytesMax } from '../sinks/latest-values.ts'
 import { readEntriesMax } from '../work/queue-reader.ts'
 import { windowSegmentsMax } from './settings.ts'
 import type { GridSettings, NodeSettings } from './settings.ts'
@@ -23,6 +25,11 @@ const draftBytesFactor = 2 * 4 + 2
 const decodedShare = 1.2
 /** A read of a ring comes in as pieces of the socket and is put together from them. */
 const readBytesFactor = 2
+/**
+ * Of one channel, in sizes of its values: the values, the snapshot for newcomers, and the grid's copy of them as it comes in and is
+ * decoded. What clients have not taken yet comes on top, see push-clients.ts.
+ */
+const channelBytesFactor = 1 + 1 + 2
 /** A member needs room for its own objects and for copies in migration. */
 const memberHeapShareMax = 0.8
 const machineShareMax = 0.8
@@ -32,7 +39,7 @@ export interface MemoryBound {
   readonly gridBytes: number
   /** What one member holds of it after as many others died as there are backups; null when the grid is in the process or not ours. */
   readonly memberBytes: number | null
-  /** Buffers of a node that owns every partition and every queue. */
+  /** Buffers of a node that owns every partition and every queue, and the values of its channels. */
   readonly bufferBytes: number
   /** The same and its rings when the grid is in the process. */
   readonly nodeBytes: number
@@ -47,9 +54,9 @@ export function gridBytesWorstCase({ grid }: Sized, partitions: number): number 
 
 /**
  * Bytes of buffers of a node that owns everything: fetches, drafts of segments, and what its readers hold. Those take a full window
- * and one read beyond it; own segments are kept for them beside a grid that is elsewhere. COPY takes the segments as they are; merged rows are few against them.
+ * and one read beyond it, and as many `channels` as push to clients; own segments are kept for them beside a grid that is elsewhere. COPY takes the segments as they are; merged rows are few against them.
  */
-export function bufferBytesWorstCase({ events, grid }: Sized, partitions: number): number {
+export function bufferBytesWorstCase({ events, grid }: Sized, partitions: number, channels = 0): number {
   const queues = partitions * grid.queues
   const { segmentBytesMax, capacity } = grid
   const fetches = partitions * events.fetchBytesMax * fetchBytesFactor
@@ -57,30 +64,36 @@ export function bufferBytesWorstCase({ events, grid }: Sized, partitions: number
   const windows = queues * segmentBytesMax * windowSegmentsMax(capacity) * decodedShare
   const reads = queues * segmentBytesMax * Math.min(readEntriesMax, capacity) * readBytesFactor
   const recents = grid.mode === 'local' ? 0 : queues * segmentBytesMax * recentEntriesMax
-  return Math.ceil(fetches + drafts + windows + reads + recents)
+  const values = channels * latestBytesMax * channelBytesFactor
+  return Math.ceil(fetches + drafts + windows + reads + recents + values)
 }
 
 /** The same with the rings, when they are in the process. */
-export function nodeBytesWorstCase(settings: Sized, partitions: number): number {
+export function nodeBytesWorstCase(settings: Sized, partitions: number, channels = 0): number {
   const { grid } = settings
-  return bufferBytesWorstCase(settings, partitions) + (grid.mode === 'local' ? ringBytes(grid, partitions) : 0)
+  return bufferBytesWorstCase(settings, partitions, channels) + (grid.mode === 'local' ? ringBytes(grid, partitions) : 0)
 }
 
-export function memoryBound(settings: Sized, partitions: number): MemoryBound {
+export function memoryBound(settings: Sized, partitions: number, channels = 0): MemoryBound {
   const { grid } = settings
   const survivors = Math.max(1, memberCount(grid) - grid.backups)
   const memberBytes = grid.mode === 'local' ? null : (ringBytes(grid, partitions) * copiesOn(grid, survivors)) / survivors
   const gridBytes = gridBytesWorstCase(settings, partitions)
-  const bufferBytes = bufferBytesWorstCase(settings, partitions)
-  return { gridBytes, memberBytes, bufferBytes, nodeBytes: nodeBytesWorstCase(settings, partitions) }
+  const bufferBytes = bufferBytesWorstCase(settings, partitions, channels)
+  return { gridBytes, memberBytes, bufferBytes, nodeBytes: nodeBytesWorstCase(settings, partitions, channels) }
 }
 
 /**
  * Throws FB_CONFIG with the numbers when full rings would not fit into the members' heaps, or a node's buffers into this
- * machine. `machineBytes`: memory this process may use; default: that of the machine, or of its container.
+ * machine. `channels` push to clients (default none). `machineBytes`: memory this process may use; default: that of the machine, or of
+ * its container.
  */
-export function checkMemory(settings: Sized, partitions: number, machineBytes: number = memoryOfMachine()): MemoryBound {
-  const bound = memoryBound(settings, partitions)
+export function checkMemory(
+  settings: Sized,
+  partitions: number,
+  { channels = 0, machineBytes = memoryOfMachine() }: { channels?: number; machineBytes?: number } = {},
+): MemoryBound {
+  const bound = memoryBound(settings, partitions, channels)
   const { grid } = settings
   const heapBytes = grid.memberHeapMb * 1024 * 1024
   const rings = `${partitions} partitions x ${grid.queues} queues x ${grid.capacity} segments x ${sizeText(grid.segmentBytesMax)}`
@@ -94,11 +107,16 @@ export function checkMemory(settings: Sized, partitions: number, machineBytes: n
   if (bound.nodeBytes > machineBytes * machineShareMax) {
     throw new ForebayError(
       'FB_CONFIG',
-      `a node does not fit: owning everything (${rings}, fetches of ${sizeText(settings.events.fetchBytesMax)}) it holds ${sizeText(bound.nodeBytes)},` +
+      `a node does not fit: owning everything (${rings}, fetches of ${sizeText(settings.events.fetchBytesMax)}${channels === 0 ? '' : `, ${channels} channels of ${sizeText(latestBytesMax)}`}) it holds ${sizeText(bound.nodeBytes)},` +
         ` more than ${machineShareMax * 100}% of the ${sizeText(machineBytes)} it may use; lower grid.capacity, grid.segmentBytesMax or events.fetchBytesMax`,
     )
   }
   return bound
+}
+
+/** How many of `tasks` push to clients. */
+export function channelsOf(tasks: readonly Pick<TaskDefinition, 'sink'>[]): number {
+  return tasks.filter(({ sink }) => sink.kind === 'web-socket').length
 }
 
 function ringBytes(grid: GridSettings, partitions: number): number {

@@ -3,7 +3,8 @@
  *
  * Invariant: within a partition a value is only ever replaced by one of a higher offset. A key belongs to one partition;
  * should two partitions speak about it all the same, the later record time decides, then the higher partition. A seed
- * (offset -1) is older than any live value. Bounded by `keysMax`: further keys are not taken.
+ * (offset -1) is older than any live value. Bounded by `keysMax` and `bytesMax`: what does not fit is not taken, and the value
+ * held stays.
  */
 export interface LatestValue {
   readonly partition: number
@@ -15,14 +16,27 @@ export interface LatestValue {
   readonly json: string
 }
 
+/** Bytes of one channel's values at most, unless it is told otherwise. */
+export const latestBytesMax = 64 * 1024 * 1024
+/** Of one entry beside its texts: the objects of its value and its place in the map. */
+const entryBytes = 200
+
 export type Verdict = 'taken' | 'older' | 'full'
 
 export class LatestValues {
   readonly #values = new Map<string, LatestValue>()
   readonly #keysMax: number
+  readonly #bytesMax: number
+  #bytes = 0
 
-  constructor(keysMax: number) {
+  constructor(keysMax: number, bytesMax: number = latestBytesMax) {
     this.#keysMax = keysMax
+    this.#bytesMax = bytesMax
+  }
+
+  /** What keys and values take in memory at most. */
+  get bytes(): number {
+    return this.#bytes
   }
 
   get size(): number {
@@ -44,10 +58,18 @@ export class LatestValues {
   /** Keeps `value` when it is newer than what is held. */
   apply(key: string, value: LatestValue): Verdict {
     const held = this.#values.get(key)
-    if (held ? !isNewer(value, held) : this.#values.size >= this.#keysMax) return held ? 'older' : 'full'
+    if (held && !isNewer(value, held)) return 'older'
+    const bytes = this.#bytes + bytesOf(key, value) - (held ? bytesOf(key, held) : 0)
+    if (bytes > this.#bytesMax || (!held && this.#values.size >= this.#keysMax)) return 'full'
+    this.#bytes = bytes
     this.#values.set(key, value)
     return 'taken'
   }
+}
+
+function bytesOf(key: string, { json }: LatestValue): number {
+  // A character takes two bytes where the text has one that is not Latin.
+  return entryBytes + 2 * (key.length + json.length)
 }
 
 export type LatestPosition = Pick<LatestValue, 'partition' | 'offset' | 'timeMs'>

@@ -52,6 +52,8 @@ export interface WebSocketOptions {
   readonly frameIntervalMs?: number
   /** Further keys are not shown. Default 100000. */
   readonly keysMax?: number
+  /** Nor is what would take more memory. Default 64 MiB; the memory bound of the node counts the default. */
+  readonly bytesMax?: number
   /** Unsent bytes above which a client is conflated. Default 1 MiB. */
   readonly bufferBytesMax?: number
   /** How long a client may stay conflated before it is dropped with 1013. Default 10000. */
@@ -82,7 +84,7 @@ export class WebSocketSink implements DeliveringSink {
     this.#options = options
     this.label = `channel ${definition.channel}`
     this.#ring = fanoutRingName(scope, definition.channel)
-    this.#values = new LatestValues(options.keysMax ?? 100_000)
+    this.#values = new LatestValues(options.keysMax ?? 100_000, options.bytesMax)
     this.#clients = new PushClients({
       channel: definition.channel,
       clock,
@@ -178,7 +180,10 @@ export class WebSocketSink implements DeliveringSink {
     const verdict = this.#values.apply(key, value)
     if (verdict === 'full' && !this.#isFullTold) {
       this.#isFullTold = true
-      this.#options.observer.log('warn', `${this.label} holds its most keys; further ones are not shown`, { keys: this.#values.size })
+      const { size: keys, bytes } = this.#values
+      this.#options.observer.log('warn', `${this.label} is full with ${keys} keys of ${bytes} bytes; what does not fit is not shown`, {
+        key,
+      })
     }
     if (verdict !== 'taken') return false
     this.#clients.changed(key)
@@ -186,17 +191,17 @@ export class WebSocketSink implements DeliveringSink {
     return true
   }
 
-  async #push(signal: AbortSignal): Promise<void> {
+  #push(signal: AbortSignal): Promise<void> {
     const { clock, frameIntervalMs = 10 } = this.#options
-    while (!signal.aborted) {
+    return this.#repeat(signal, 'push', async () => {
       await this.#pushWake.wait(idleWaitMs)
-      if (!this.#clients.needsTick) continue
+      if (!this.#clients.needsTick) return
       this.#clients.tick()
       const nextMs = clock.now() + frameIntervalMs
       // A timer may fire a fraction of a millisecond early.
       while (clock.now() < nextMs && !signal.aborted) await clock.sleep(nextMs - clock.now(), signal)
       if (this.#clients.needsTick) this.#pushWake.wake()
-    }
+    })
   }
 
   #publish(signal: AbortSignal): Promise<void> {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { checkMemory, gridBytesWorstCase, memoryBound, nodeBytesWorstCase } from '../../src/node/memory-bound.ts'
+import stockTicks from '../../examples/stock-ticks/pipeline.ts'
+import { channelsOf, checkMemory, gridBytesWorstCase, memoryBound, nodeBytesWorstCase } from '../../src/node/memory-bound.ts'
 import type { GridSettings } from '../../src/node/settings.ts'
 
 const mib = 1024 * 1024
@@ -50,17 +51,27 @@ describe('The memory bound', () => {
     expect(nodeBytesWorstCase(settingsWith({ mode: 'local' }), 4)).toBe(Math.ceil((80 + 10 + 64 * 1.2 + 32 + 144) * mib))
   })
 
+  it('counts the values of each channel, with what is made of them', () => {
+    const channels = channelsOf(stockTicks.tasks)
+    expect(channels).toBe(1)
+    expect(memoryBound(settingsWith({}), 4, channels).bufferBytes - memoryBound(settingsWith({}), 4).bufferBytes).toBe(256 * mib)
+    expect(() => checkMemory(settingsWith({}), 4, { channels, machineBytes: 512 * mib })).toThrow(/1 channels of 64MiB\) it holds/)
+    expect(() => checkMemory(settingsWith({}), 4, { machineBytes: 512 * mib })).not.toThrow()
+  })
+
   it('lets pass what fits', () => {
-    expect(checkMemory(settingsWith({}), 4, gib)).toMatchObject({ gridBytes: 288 * mib, memberBytes: 144 * mib })
+    expect(checkMemory(settingsWith({}), 4, { machineBytes: gib })).toMatchObject({ gridBytes: 288 * mib, memberBytes: 144 * mib })
   })
 
   it('refuses rings that do not fit into the members, with the numbers', () => {
-    expect(() => checkMemory(settingsWith({ memberHeapMb: 128 }), 4, gib)).toThrow(
+    expect(() => checkMemory(settingsWith({ memberHeapMb: 128 }), 4, { machineBytes: gib })).toThrow(
       /4 partitions x 2 queues x 144 segments x 128KiB, 1 backups on 3 members\) need 144MiB .* more than 80% of grid\.memberHeap \(128MiB\)/,
     )
   })
 
   it('refuses buffers that do not fit into the machine, with the numbers', () => {
-    expect(() => checkMemory(settingsWith({}), 4, 100 * mib)).toThrow(/it holds 206.8MiB, more than 80% of the 100MiB it may use/)
+    expect(() => checkMemory(settingsWith({}), 4, { machineBytes: 100 * mib })).toThrow(
+      /it holds 206.8MiB, more than 80% of the 100MiB it may use/,
+    )
   })
 })

@@ -224,6 +224,27 @@ describe('the WebSocket sink', () => {
     await expect.poll(() => quick.latest.get('A')?.offset).toBe(String(offset))
   })
 
+  it('tells of a push that fails and goes on with the next', async () => {
+    const messages: string[] = []
+    const told = { ...observer, log: (_level: string, message: string) => void messages.push(message) }
+    const { sink, url } = await node(new MemoryGrid(), { observer: told })
+    let looks = 0
+    sink.attach({
+      get readyState() {
+        if (looks++ === 0) throw new Error('for once')
+        return 3
+      },
+      bufferedAmount: 0,
+      send: () => undefined,
+      close: () => undefined,
+      terminate: () => undefined,
+      on: () => undefined,
+    })
+    await expect.poll(() => messages).toEqual(['channel prices cannot push: for once'])
+    await sink.deliver([jobs(sink, 1, [{ symbol: 'A', price: 1 }])])
+    expect((await client(url)).latest.get('A')?.offset).toBe('1')
+  })
+
   it('refuses a job without a usable key or JSON form', () => {
     const sink = createWebSocket({
       definition: { channel: 'c', latestBy: (job) => job as string },
