@@ -1,5 +1,5 @@
 /** The contender with the grid: one node with a Hazelcast member beside it, running the stock-ticks example. */
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pipeline from '../../examples/stock-ticks/pipeline.ts'
 import { runNode } from '../../src/main.ts'
