@@ -94,8 +94,9 @@ describe('The decoder of fetches', () => {
             firstOffset += messages.length + 3
           }
           const whole = Buffer.concat(parts)
-          // A broker cuts its answer off in the middle of a batch.
-          const bytes = responseOf(whole.subarray(0, Math.max(0, whole.length - cut)), [{ producerId: 7n, firstOffset: 1001n }])
+          // A broker cuts its answer off in the middle of a batch. kafkajs fails on less than the byte of the format.
+          const kept = whole.length - cut < 17 ? 0 : whole.length - cut
+          const bytes = responseOf(whole.subarray(0, kept), [{ producerId: 7n, firstOffset: 1001n }])
           const reference = (await kafkajs.decode(bytes)).responses[0]!.partitions[0]!
           const found = decodeFetch(bytes)!.responses[0]!.partitions[0]!
           expect({ ...found, messages: [], bytes: 0 }).toEqual({ ...reference, messages: [], bytes: 0 })
