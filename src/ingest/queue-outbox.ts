@@ -2,9 +2,9 @@
  * What the owner of a partition keeps for one of its queues: jobs not yet sent, cut into drafts of segments, and the
  * window of segments sent but not yet durable. State only; no I/O, no clock.
  *
- * Jobs wait in drafts: any number of sealed ones, full up to the size limit, and one open. The jobs of an event always
- * stay in one draft (I6). `takeDraft` hands out one at a time; until `acknowledge` the outbox is not idle, so that the
- * floor cannot pass what may not have arrived (rule 7).
+ * Jobs wait in drafts: any number of sealed ones, full up to the size limit or to the offsets that a segment can span, and one open.
+ * The jobs of an event always stay in one draft (I6). `takeDraft` hands out one at a time; until `acknowledge` the outbox is not idle,
+ * so that the floor cannot pass what may not have arrived (rule 7).
  */
 import type { LineKind, SectionDraft } from '../grid/segment.ts'
 import type { ConvertedEvent } from './converter.ts'
@@ -15,6 +15,9 @@ export interface Draft {
   hi: bigint
   bytes: number
 }
+
+/** A segment holds its offsets as 32-bit distances from its first; half of that leaves no doubt. */
+const offsetSpanMax = 2n ** 31n
 
 export interface OutboxLimits {
   /** Bytes of lines in one segment. */
@@ -29,6 +32,8 @@ export class QueueOutbox {
   readonly #template: readonly { task: string; kind: LineKind }[]
   #sealed: Draft[] = []
   #open: Draft | undefined
+  /** Of the open draft. */
+  #firstOffset = 0n
   #isUnacknowledged = false
   #unacknowledgedBytes = 0
   #sent: bigint
@@ -76,7 +81,12 @@ export class QueueOutbox {
   /** Buffers the jobs of one event, unless they were sent before. `position` is the offset passed just before it. */
   add(event: ConvertedEvent, offset: bigint, timeMs: number, position: bigint): void {
     if (event.lines.length === 0 || offset <= this.#sent) return
-    if (this.#open !== undefined && this.#open.bytes + event.bytes > this.#limits.linesBytesMax) this.#seal(position)
+    if (
+      this.#open !== undefined &&
+      (this.#open.bytes + event.bytes > this.#limits.linesBytesMax || offset - this.#firstOffset > offsetSpanMax)
+    )
+      this.#seal(position)
+    if (this.#open === undefined) this.#firstOffset = offset
     this.#open ??= { sections: this.#template.map((of) => ({ ...of, offsets: [], timesMs: [], text: '' })), hi: offset, bytes: 0 }
     for (const { section, text } of event.lines) {
       const draft = this.#open.sections[section]!
