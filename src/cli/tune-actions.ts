@@ -11,6 +11,7 @@ import { measureFlushes } from '../tune/measure-flushes.ts'
 import type { ProbedTask } from '../tune/measure-flushes.ts'
 import { measureGrid } from '../tune/measure-grid.ts'
 import { measureTimer } from '../tune/measure-timer.ts'
+import { processorShare } from '../tune/processor.ts'
 import type { Measurements } from '../tune/measurements.ts'
 import { gridChoiceOf, recommendGrid } from '../tune/recommend-grid.ts'
 import type { GridAdvice } from '../tune/recommend-grid.ts'
@@ -56,7 +57,7 @@ async function measureAndAdvise(
   await using parts = new Parts()
   const base = await openTune(settings, pipeline, tasks, { parts, warn })
   const measureShare = options.validate === true ? 0.5 : 1
-  const { measurements, sample } = await measure(base, tasks, options, { bar, share: measureShare, signal })
+  const { measurements, sample } = await measure(base, tasks, options, { bar, part: measureShare, signal })
   const gridOf = (isRoutingFree: boolean) =>
     recommendGrid(measurements, settings, { eventLinesBytesMax: sample.eventLinesBytesMax, isRoutingFree })
   const grid = gridOf(true)
@@ -81,26 +82,29 @@ async function measure(
   base: TuneBase,
   tasks: readonly TaskDefinition[],
   { quick, rate }: TuneOptions,
-  { bar, share, signal }: { readonly bar: TuneBar; readonly share: number; readonly signal: AbortSignal },
+  { bar, part, signal }: { readonly bar: TuneBar; readonly part: number; readonly signal: AbortSignal },
 ): Promise<Measured> {
   const { clock, settings, pipeline } = base
   const budget = quick === true ? budgets.quick : budgets.long
   const total = budget.timer + budget.events + budget.grid + budget.flushes
   let done = 0
   const step = (budgetMs: number) => {
-    const onStep = bar.part((share * done) / total, (share * (done + budgetMs)) / total)
+    const onStep = bar.part((part * done) / total, (part * (done + budgetMs)) / total)
     done += budgetMs
     return { budgetMs, onStep, signal }
   }
   const timerLateMs = await measureTimer(clock, step(budget.timer))
+  const share = processorShare()
   const names = tasks.map(({ name }) => name)
   const { lingerMs } = settings.grid
   const sample = await measureEvents(base, { tasks: names, topic: pipeline.source.topic, lingerMs, perSecond: rate }, step(budget.events))
   const lines = [...sample.jobs.values()].find(({ texts }) => texts.length > 0)?.texts ?? ['-']
-  const grid = await measureGrid(base.grid, lines, clock, step(budget.grid))
+  const { msPerSegment, ...grid } = await measureGrid(base.grid, lines, clock, step(budget.grid))
   const probed = tasks.map((task) => probedTask(task, sample))
-  const flushes = await measureFlushes(await openFlushProbe(base, sample.jobs), probed, clock, step(budget.flushes))
-  return { measurements: { events: sample.measurement, tasks: flushes, grid, timerLateMs }, sample }
+  const { tasks: measured, msPerFlush } = await measureFlushes(await openFlushProbe(base, sample.jobs), probed, clock, step(budget.flushes))
+  // Before and after: what others take of the machine changes.
+  const ofProcess = { share: (share + processorShare()) / 2, msPerSegment, msPerFlush }
+  return { measurements: { events: sample.measurement, tasks: measured, grid, timerLateMs, process: ofProcess }, sample }
 }
 
 function probedTask({ name, sink, everyMs }: TaskDefinition, { jobs, measurement }: EventSample): ProbedTask {

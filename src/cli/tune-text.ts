@@ -36,6 +36,8 @@ export interface TuneReport extends TuneResult {
   readonly written: Written | null
 }
 
+const busyShare = 0.6
+
 /** In the largest unit that divides it, so that nothing is rounded. */
 export function exactSizeText(bytes: number): string {
   const [unit, factor] = (
@@ -85,6 +87,7 @@ export function tuneJson(report: TuneReport) {
         isLive,
       },
       timerLateMs: percentilesOf(timerLateMs),
+      process: measurements.process,
       grid: { append: measurements.grid.append.map(sizedJson), delivery: measurements.grid.delivery.map(sizedJson) },
       tasks: measurements.tasks.map(({ flushes, ...task }) => ({
         ...task,
@@ -191,7 +194,13 @@ function notesOf({ measurements, isLive, advice, grid, trial, written, present: 
       )
   }
   if (advice.headroom < 1)
-    notes.push('the whole falls behind at the present rate: more nodes, a faster database or fewer rows an event are needed')
+    notes.push(
+      'one node alone falls behind at the present rate, by the database or by its share of this machine: more nodes, a faster database or fewer rows an event are needed',
+    )
+  if (measurements.process.share < busyShare)
+    notes.push(
+      `this machine is busy with other work: a process that wants a core gets ${Math.round(measurements.process.share * 100)}% of one; all figures are of now, so measure at a usual hour`,
+    )
   if (!isLive) notes.push('nothing was published meanwhile, so predictions leave out the way of a record into the topic and to the node')
   if (trial !== null && Math.abs(trial.eventsPerSecond / Math.max(1e-9, events.perSecond) - 1) > 0.25)
     notes.push(`the trial had ${countText(trial.eventsPerSecond)} events/s, the prediction is for ${countText(events.perSecond)}`)

@@ -8,6 +8,7 @@ import type { Converter } from '../ingest/converter.ts'
 import type { Clock } from '../schedule/clock.ts'
 import { burstOf, countsPerSecond } from './event-rate.ts'
 import type { EventMeasurement } from './measurements.ts'
+import { processorMs } from './processor.ts'
 import { Quantiles } from './quantiles.ts'
 import { goOn } from './tune-step.ts'
 import type { StepOptions } from './tune-step.ts'
@@ -229,9 +230,9 @@ async function convertSample(
     for (let from = 0; from < events.length; from += sliceEvents) {
       goOn(signal)
       const slice = events.slice(from, from + sliceEvents)
-      const startedMs = clock.now()
+      const usedMs = processorMs()
       const converted = converter.convertAll(slice, partition)
-      ms += clock.now() - startedMs
+      ms += processorMs() - usedMs
       converted.forEach(({ lines, bytes }, i) => {
         lineBytes += bytes
         eventLinesBytesMax = Math.max(eventLinesBytesMax, bytes)

@@ -1,6 +1,7 @@
 /** Measures whole flushes of every task by batch size, through a port that writes to scratch tables only. */
 import type { Clock } from '../schedule/clock.ts'
 import type { FlushMethod, Sized, TaskMeasurement } from './measurements.ts'
+import { processorMs } from './processor.ts'
 import { Quantiles } from './quantiles.ts'
 import { goOn } from './tune-step.ts'
 import type { StepOptions } from './tune-step.ts'
@@ -35,25 +36,36 @@ export async function measureFlushes(
   tasks: readonly ProbedTask[],
   clock: Clock,
   options: StepOptions,
-): Promise<TaskMeasurement[]> {
+): Promise<{ readonly tasks: TaskMeasurement[]; readonly msPerFlush: number }> {
   const { budgetMs, onStep } = options
   const flushes: Sized[][] = []
   for (const [index, { task, method, jobsPerEvent }] of tasks.entries()) {
     const onStepOfTask = (share: number) => onStep(`flushes of ${task}`, ((index + share) / tasks.length) * (1 - togetherShare))
     const taskBudgetMs = ((1 - togetherShare) * budgetMs) / tasks.length
-    flushes.push(
-      jobsPerEvent === 0 ? [idle(method)] : await measureTask(probe, task, clock, { ...options, budgetMs: taskBudgetMs }, onStepOfTask),
-    )
+    flushes.push(jobsPerEvent === 0 ? [idle] : await measureTask(probe, task, clock, { ...options, budgetMs: taskBudgetMs }, onStepOfTask))
   }
   const contention = await measureTogether(probe, tasks, flushes, clock, { ...options, budgetMs: togetherShare * budgetMs })
   onStep('flushes', 1)
-  return tasks.map(({ usualRows: _, ...task }, i) => ({ ...task, flushes: flushes[i]!, contention: contention[i]! }))
+  return {
+    tasks: tasks.map(({ usualRows: _, ...task }, i) => ({ ...task, flushes: flushes[i]!, contention: contention[i]! })),
+    msPerFlush: await processorMsOf(
+      probe,
+      tasks.find(({ method, jobsPerEvent }) => method !== 'push' && jobsPerEvent > 0),
+    ),
+  }
+}
+
+const processorRounds = 20
+
+async function processorMsOf(probe: FlushProbe, table: ProbedTask | undefined): Promise<number> {
+  if (table === undefined) return 0
+  const usedMs = processorMs()
+  for (let round = 0; round < processorRounds; round++) await probe.flush(table.task, sizes[0])
+  return (processorMs() - usedMs) / processorRounds
 }
 
 /** A task of which the sample has no job costs nothing. */
-function idle(_method: FlushMethod): Sized {
-  return { size: 1, ms: new Quantiles([0]) }
-}
+const idle: Sized = { size: 1, ms: new Quantiles([0]) }
 
 async function measureTask(
   probe: FlushProbe,

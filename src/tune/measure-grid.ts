@@ -8,6 +8,7 @@ import { decodeSegment, encodeSegment } from '../grid/segment.ts'
 import type { SectionDraft } from '../grid/segment.ts'
 import type { Clock } from '../schedule/clock.ts'
 import type { GridMeasurement, Sized } from './measurements.ts'
+import { processorMs } from './processor.ts'
 import { Quantiles } from './quantiles.ts'
 import { goOn } from './tune-step.ts'
 import type { StepOptions } from './tune-step.ts'
@@ -34,16 +35,20 @@ export async function measureGrid(
   lines: readonly string[],
   clock: Clock,
   options: StepOptions,
-): Promise<GridMeasurement> {
+): Promise<GridMeasurement & { readonly msPerSegment: number }> {
   const append: Sized[] = []
   const delivery: Sized[] = []
+  let msPerSegment = 0
   for (const [queue, size] of sizes.entries()) {
+    const usedMs = processorMs()
     const took = await measureSize(probe, { queue, draft: draftOf(lines, size) }, clock, options, size)
     append.push({ size, ms: new Quantiles(took.appends) })
     delivery.push({ size, ms: new Quantiles(took.deliveries) })
+    // Of the smallest: a busy queue has many small ones.
+    if (queue === 0) msPerSegment = (processorMs() - usedMs) / took.appends.length
     options.onStep('grid', (queue + 1) / sizes.length)
   }
-  return { append, delivery }
+  return { append, delivery, msPerSegment }
 }
 
 async function measureSize(

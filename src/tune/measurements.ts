@@ -50,10 +50,21 @@ export interface GridMeasurement {
   readonly delivery: readonly Sized[]
 }
 
+/** What a node's own work costs its process, which does one thing at a time. */
+export interface ProcessMeasurement {
+  /** Share of a core that this process gets while it wants all of one: less than 1 where others want it too. */
+  readonly share: number
+  /** Processor time of one segment: encoded, appended, read and decoded. */
+  readonly msPerSegment: number
+  /** Processor time of one small flush. */
+  readonly msPerFlush: number
+}
+
 export interface Measurements {
   readonly events: EventMeasurement
   readonly tasks: readonly TaskMeasurement[]
   readonly grid: GridMeasurement
   /** How late timers of the event loop fire. */
   readonly timerLateMs: Quantiles
+  readonly process: ProcessMeasurement
 }

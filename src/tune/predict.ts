@@ -14,7 +14,8 @@
  * longer: the next one begins when the last has ended, and takes all that came meanwhile. Queueing is just that: near full use
  * period and batch grow together until the flush keeps up, or never, and then there is no figure. Bursts make larger segments and batches, at the
  * shares in which events met them. The more of the time other tasks flush, the nearer a flush is to what it takes beside theirs.
- * Everything is that of one node that does it all, as after the others died.
+ * A node does one thing at a time, so a row waits for other work at each of its turns, the longer the more of its share of a core the
+ * process uses (turns x slice x use / (1 - use)). Everything is that of one node that does it all, as after the others died.
  *
  * The parts are independent, so the sum is sampled at points that fill their space evenly.
  */
@@ -67,13 +68,23 @@ export function predict(
   rate: number = measured.events.perSecond,
 ): Prediction[] {
   const alone = tasks.map((task) => loadOf(measured.events, grid, task, rate, 1))
+  const used = Math.min(
+    useMax,
+    processUse(
+      measured,
+      grid,
+      alone.map(({ periodMs }, i) => ({ of: tasks[i]!.of, periodMs })),
+      rate,
+    ),
+  )
+  const turnMs = (measured.process.msPerSegment / 2 / measured.process.share) * (used / (1 - used))
   return tasks.map((task, index) => {
     const others = alone.reduce((sum, { utilisation }, other) => sum + (other === index ? 0 : utilisation), 0)
     const slowdown = 1 + (Math.max(1, task.of.contention) - 1) * Math.min(1, others)
     const load = loadOf(measured.events, grid, task, rate, slowdown)
     const perSecond = rate * task.of.jobsPerEvent
     const rowsPerSecondMax = ratePerSecond(task.of.flushes, task.choice.rowsMax) / slowdown
-    const latency = load.keepsUp ? latencyOf(measured, grid, { ...load, of: task.of, slowdown, rate }) : undefined
+    const latency = load.keepsUp ? latencyOf(measured, grid, { ...load, of: task.of, slowdown, rate, turnMs }) : undefined
     return {
       p50Ms: latency?.at(0.5) ?? null,
       p99Ms: latency?.at(0.99) ?? null,
@@ -86,11 +97,32 @@ export function predict(
   })
 }
 
-/** How many times the rate could be, of tables that share one database and of what one process converts. */
-export function headroomOf(measured: Measurements, predictions: readonly Prediction[]): number {
+/** How many times the rate could be, of tables that share one database and of what one process does. */
+export function headroomOf(measured: Measurements, grid: GridChoice, predictions: readonly Prediction[]): number {
   const ofDatabase = measured.tasks.reduce((sum, { method }, i) => sum + (method === 'push' ? 0 : 1 / predictions[i]!.headroom), 0)
-  const ofProcess = (measured.events.perSecond * measured.events.convertMsPerEvent) / 1000
+  const tasks = measured.tasks.map((of, i) => ({ of, periodMs: predictions[i]!.periodMs }))
+  const ofProcess = processUse(measured, grid, tasks, measured.events.perSecond)
   return 1 / Math.max(ofDatabase, ofProcess, 1e-9)
+}
+
+/** Settles of a partition in a second, while it is busy; each has half the statements of a flush. */
+const settlesPerSecond = 20
+/** Times at which a row waits for the process: polled, sent, acknowledged, read, its tick, and the statements of its flush. */
+const turns = 8
+/** Nearer to full use the wait is endless on paper; in life it ends with the burst. */
+const useMax = 0.95
+
+/** How much of the processor time that the process gets a node of `tasks` needs; above 1 it falls behind. */
+export function processUse(
+  { events, process: { share, msPerSegment, msPerFlush } }: Pick<Measurements, 'events' | 'process'>,
+  grid: GridChoice,
+  tasks: readonly { readonly of: TaskMeasurement; readonly periodMs: number }[],
+  rate: number,
+): number {
+  const flushesPerMs = tasks.reduce((sum, { of, periodMs }) => sum + (of.method === 'push' ? 0 : 1 / periodMs), 0)
+  const settlesPerMs = rate === 0 ? 0 : (events.partitions * settlesPerSecond) / 1000
+  const segments = segmentsPerMs(events, grid, rate) * events.partitions * grid.queues
+  return ((rate / 1000) * events.convertMsPerEvent + segments * msPerSegment + (flushesPerMs + settlesPerMs / 2) * msPerFlush) / share
 }
 
 interface Load {
@@ -150,14 +182,15 @@ function segmentsPerMs(events: EventMeasurement, grid: GridChoice, rate: number)
 function latencyOf(
   { events, grid: measured, timerLateMs }: Omit<Measurements, 'tasks'>,
   grid: GridChoice,
-  load: Load & { of: TaskMeasurement; slowdown: number; rate: number },
+  load: Load & { of: TaskMeasurement; slowdown: number; rate: number; turnMs: number },
 ): Quantiles {
-  const { rows, of, slowdown, rate } = load
+  const { rows, of, slowdown, rate, turnMs } = load
   const ofPartition = rate / events.partitions / 1000
   const arrivals = arrivalsPerMs(events, rate)
   const sums: number[] = []
   for (let i = 0; i < points; i++) {
-    const [fetch, company, lateLinger, delivery, phase, lateTick, flush, burst] = pointAt(i) as [
+    const [fetch, company, lateLinger, delivery, phase, lateTick, flush, burst, busy] = pointAt(i) as [
+      number,
       number,
       number,
       number,
@@ -183,15 +216,16 @@ function latencyOf(
         timeAt(measured.delivery, Math.min(grid.segmentBytesMax, segmentBytes), delivery) +
         tickWait(load, flushMs, phase) +
         timerLateMs.at(lateTick) +
+        turns * turnMs * 2 * busy +
         flushMs,
     )
   }
   return new Quantiles(sums)
 }
 
-const strides = [2, 3, 5, 7, 11, 13, 17, 19].map((prime) => Math.sqrt(prime) % 1)
+const strides = [2, 3, 5, 7, 11, 13, 17, 19, 23].map((prime) => Math.sqrt(prime) % 1)
 
-/** Point `i` of a sequence that fills the unit cube of eight dimensions evenly. */
+/** Point `i` of a sequence that fills the unit cube of nine dimensions evenly. */
 function pointAt(i: number): number[] {
   return strides.map((stride) => (0.5 + (i + 1) * stride) % 1)
 }

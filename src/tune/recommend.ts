@@ -56,7 +56,7 @@ export function recommendTasks(measured: Measurements, grid: GridChoice, wishes:
   relieve(chosen, measured, grid)
   const predictions = predict(measured, grid, chosen)
   const tasks = chosen.map(({ of, choice }, i) => ({ task: of.task, ...choice, predicted: predictions[i]! }))
-  return { tasks, headroom: headroomOf(measured, predictions) }
+  return { tasks, headroom: headroomOf(measured, grid, predictions) }
 }
 
 function intervalOf(of: TaskMeasurement, { events, timerLateMs }: Measurements, wantedMs: number): number {

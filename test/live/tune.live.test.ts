@@ -60,14 +60,13 @@ async function publish(): Promise<void> {
 
 const scratchSchemas = () =>
   database.query<{ name: string }>("select nspname as name from pg_namespace where starts_with(nspname, 'forebay_tune_')")
-const untouched = async () => ({
-  ledger: await Promise.all(
-    ['pipelines', 'epochs', 'floors', 'watermarks', 'dead_letters', 'log_floors'].map((table) =>
-      database.query(`select xmin, t.* from forebay.${table} t order by t::text`),
-    ),
-  ),
-  rows: await database.query('select (select count(*) from items) as items, (select sum(events) from totals) as totals'),
-})
+const untouched = async () => {
+  const found: unknown[] = []
+  for (const table of ['pipelines', 'epochs', 'floors', 'watermarks', 'dead_letters', 'log_floors'])
+    found.push(await database.query(`select xmin, t.* from forebay.${table} t order by t::text`))
+  found.push(await database.query('select (select count(*) from items) as items, (select sum(events) from totals) as totals'))
+  return found
+}
 const msOf = (text: string) => Number.parseFloat(text) * (text.endsWith('ms') ? 1 : 1000)
 const taskOf = ({ tasks }: Tuned, name: string) => tasks.find(({ task }) => task === name)!
 

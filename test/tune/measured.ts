@@ -31,5 +31,12 @@ export function eventsMeasured(perSecond: number, more: Partial<EventMeasurement
 
 export function measured(perSecond: number, tasks: readonly TaskMeasurement[], more: Partial<Measurements> = {}): Measurements {
   const free = [1024, 131_072].map((size) => ({ size, ms: nothing }))
-  return { events: eventsMeasured(perSecond), tasks, grid: { append: free, delivery: free }, timerLateMs: nothing, ...more }
+  return {
+    events: eventsMeasured(perSecond),
+    tasks,
+    grid: { append: free, delivery: free },
+    timerLateMs: nothing,
+    process: { share: 1, msPerSegment: 0, msPerFlush: 0 },
+    ...more,
+  }
 }

@@ -91,6 +91,16 @@ describe('The model of tune', () => {
     expect(at(10).headroom).toBeLessThan(at(10_000).headroom)
   })
 
+  it('lets rows wait for a process that gets little of the machine, and says that it falls behind', () => {
+    const tasks = [taskMeasured('a', flushes(1, 0))]
+    const at = (share: number) => measured(1000, tasks, { process: { share, msPerSegment: 0.4, msPerFlush: 1 } })
+    const lingering = { ...grid, lingerMs: 5 }
+    const [idle, busy] = [one(at(1), every(10), lingering), one(at(0.2), every(10), lingering)]
+    expect(busy.p50Ms!).toBeGreaterThan(idle.p50Ms! + 20)
+    expect(headroomOf(at(1), lingering, [idle])).toBeGreaterThan(1)
+    expect(headroomOf(at(0.2), lingering, [busy])).toBeLessThan(1)
+  })
+
   it('counts the headroom of tables that share a database, and of the process', () => {
     const tasks = [taskMeasured('a', flushes(0, 0.1)), taskMeasured('b', flushes(0, 0.1)), taskMeasured('p', flushes(0, 0.0001), 'push')]
     const all = measured(1000, tasks)
@@ -100,8 +110,8 @@ describe('The model of tune', () => {
       tasks.map((of) => ({ of, choice: every(10) })),
     )
     expect(predictions[0]!.headroom).toBeCloseTo(10)
-    expect(headroomOf(all, predictions)).toBeCloseTo(5)
+    expect(headroomOf(all, grid, predictions)).toBeCloseTo(5)
     const busy = { ...all, events: { ...all.events, convertMsPerEvent: 0.5 } }
-    expect(headroomOf(busy, predictions)).toBeCloseTo(2)
+    expect(headroomOf(busy, grid, predictions)).toBeCloseTo(2)
   })
 })
