@@ -5,6 +5,7 @@ import type { DeadLetterFilter, DeadLetterRow } from '../dead-letters/dead-lette
 import { redriveLetter } from '../dead-letters/redrive.ts'
 import type { Redriven, RedriveOptions } from '../dead-letters/redrive.ts'
 import { ForebayError } from '../errors.ts'
+import { parseTime } from '../events/log-point.ts'
 import { linesBytesMaxOf } from '../node/settings.ts'
 import { letterJson, letterText, listText, mergeNotes } from './dead-letters-text.ts'
 import { stopOnSignal } from './operator.ts'
@@ -283,8 +284,7 @@ function wholeNumber(text: string): number {
 }
 
 function timeOf(text: string): Date {
-  const isZoned = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)$/.test(text)
-  const time = new Date(text)
-  if (!isZoned || Number.isNaN(time.getTime())) throw new InvalidArgumentError('expected a time as 2026-11-23T09:00:00Z or with an offset')
-  return time
+  const timeMs = parseTime(text)
+  if (timeMs === undefined) throw new InvalidArgumentError('expected a time as 2026-11-23T09:00:00Z or with an offset')
+  return new Date(timeMs)
 }

@@ -5,6 +5,7 @@
  * Durations become milliseconds, sizes become bytes. Every key is read once, at start.
  */
 import * as z from 'zod'
+import { parseTime } from '../events/log-point.ts'
 import { durationText, parseDuration, parseSize, sizeText } from '../pipeline/units.ts'
 import type { Measured } from '../pipeline/units.ts'
 
@@ -302,8 +303,8 @@ function measured(parse: (text: unknown) => Measured, textOf: (value: number) =>
 
 function startTime(written: unknown, context: z.RefinementCtx): 'earliest' | 'latest' | number {
   if (written === 'earliest' || written === 'latest') return written
-  const timeMs = typeof written === 'string' && /^\d{4}-\d\d-\d\dT.*(Z|[+-]\d\d:\d\d)$/.test(written) ? Date.parse(written) : Number.NaN
-  if (Number.isNaN(timeMs))
+  const timeMs = typeof written === 'string' ? parseTime(written) : undefined
+  if (timeMs === undefined)
     context.addIssue({ code: 'custom', message: 'expected earliest, latest or a time with its zone, such as 2026-01-31T09:30:00Z' })
-  return timeMs
+  return timeMs ?? Number.NaN
 }

@@ -43,6 +43,7 @@ describe('forebay dead-letters', () => {
     ['discard without a reason', ['discard', '--all'], /--reason/],
     ['discard with an empty reason', ['discard', '--all', '--reason', ' '], /--reason is empty/],
     ['a time without a zone', ['list', '--from', '2026-11-23T09:00:00'], /expected a time/],
+    ['a day that does not exist', ['list', '--to', '2026-02-31T09:00:00Z'], /expected a time/],
     ['an offset that is no number', ['list', '--offset', 'earliest'], /expected a whole number/],
     ['an id that is no number', ['show', 'x'], /expected a whole number/],
     ['a limit of none', ['list', '--limit', '0'], /expected a number from 1/],

@@ -240,8 +240,8 @@ describe('forebay replay --into', () => {
     }
     using stranger = commandFolder({ topic, name: 'stranger' }, { url: database.url })
     const { code, stderr } = await stranger.run('replay', '--from', 'earliest', '--task', 'item', '--verify')
-    expect(code).toBe(64)
-    expect(stderr).toContain('has never run on this database')
+    expect(code).toBe(78)
+    expect(stderr).toContain('it never started here')
   })
 
   it('counts without writing', async () => {

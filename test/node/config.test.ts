@@ -163,6 +163,11 @@ describe('A configuration', () => {
       'c.yaml:2: events.startAt: expected earliest, latest or a time with its zone, such as 2026-01-31T09:30:00Z',
     ],
     [
+      'a start on a day that does not exist',
+      'pipeline: p.ts\nevents: { kind: postgres, startAt: 2026-02-31T09:30:00Z }\n',
+      'c.yaml:2: events.startAt: expected earliest, latest or a time with its zone, such as 2026-01-31T09:30:00Z',
+    ],
+    [
       'a login without password',
       'pipeline: p.ts\nevents:\n  brokers: [a:1]\n  sasl: { username: u }\n',
       'c.yaml:4: events.sasl: has no password; give events.sasl.passwordFile or FOREBAY_EVENTS_PASSWORD',

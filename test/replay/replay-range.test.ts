@@ -31,6 +31,7 @@ describe('A point', () => {
   it('is no earliest for an end, and says what a time lacks', () => {
     expect(() => parsePoint('earliest', '--to')).toThrow('--to takes committed, an offset')
     expect(() => parsePoint('2026-01-31T09:30', '--from')).toThrow('is not a time with its zone')
+    expect(() => parsePoint('2026-02-31T09:30:00Z', '--to')).toThrow('its day does not exist')
   })
 })
 
