@@ -45,14 +45,14 @@ export function openTopicAdmin({ events, database }: Pick<NodeSettings, 'events'
     : new KafkaTopicAdmin(kafkaAddress(events), topic)
 }
 
-/** The database of the ledger, for a few statements of one command; connects to nothing yet. */
-export function openDatabase({ database }: Pick<NodeSettings, 'database'>): Database {
+/** The database of the ledger, for a few statements of one command, the longest of `statementMsMax`; connects to nothing yet. */
+export function openDatabase({ database }: Pick<NodeSettings, 'database'>, statementMsMax: number = statementMs): Database {
   return new PostgresPool({
     url: database.url,
     applicationName: 'forebay command',
     connectionsMax: 2,
     connectTimeoutMs: databaseConnectMs,
-    statementTimeoutMs: statementMs,
+    statementTimeoutMs: statementMsMax,
     lockTimeoutMs: statementMs,
     idleInTransactionTimeoutMs: statementMs,
   })

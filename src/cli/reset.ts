@@ -7,10 +7,12 @@ import { fingerprintOf } from '../node/fingerprint-of.ts'
 import { cutWhenDrained } from '../offsets/drained-cut.ts'
 import { parseResetPoint, planReset } from '../offsets/reset-plan.ts'
 import type { PartitionReset, PartitionState, ResetPlan, ResetPoint } from '../offsets/reset-plan.ts'
-import { performReset } from '../offsets/reset.ts'
+import { isSame } from '../offsets/epochs.ts'
+import { checkRouting, performReset } from '../offsets/reset.ts'
 import type { Reset, ResetEpoch } from '../offsets/reset.ts'
 import { readRoutingPlan } from '../offsets/routing-cut.ts'
 import type { RoutingPlan } from '../offsets/routing-cut.ts'
+import { checkSameLog } from '../offsets/same-log.ts'
 import { parseDuration } from '../pipeline/units.ts'
 import { SystemClock } from '../schedule/clock.ts'
 import { livingNodes, reasonsOf, requester, stopOnSignal, tellOnce } from './operator.ts'
@@ -30,6 +32,9 @@ interface ResetOptions extends TargetOptions {
   readonly yes?: boolean
   readonly json?: boolean
 }
+
+/** To delete the dead letters of a long range, or to wait for the tables' indices, takes minutes, not seconds. */
+const resetStatementMs = 600_000
 
 const examples = `
 Examples:
@@ -72,6 +77,9 @@ async function reset(options: ResetOptions): Promise<void> {
   await using log = openEventLog(target.settings, target.pipeline)
   const identity = await log.identity()
   const found = await readPlan(target, database)
+  const warn = (sentence: string) => void process.stderr.write(`${paint(process.stderr, 'yellow', 'warning:')} ${sentence}\n`)
+  await checkSameLog({ log, database, warn }, { pipeline: target.pipeline.name, topic: target.pipeline.source.topic })
+  checkRouting({ epoch: found.epoch, fingerprint: found.active }, { pipeline: target.pipeline.name, fingerprint: found.configured })
   const wish = {
     point,
     partition,
@@ -80,11 +88,12 @@ async function reset(options: ResetOptions): Promise<void> {
     skipsLost: options.skipLost === true,
   }
   const plan = planReset(wish, await statesOf(log, identity, found, point), target.tasks)
-  if (options.dryRun !== true) await refuseRunning(target, database, options)
+  if (options.dryRun !== true) await refuseRunning(target, database, found, options)
   if (options.json !== true || options.yes !== true) process.stderr.write(planText(target, plan, options))
   if (options.dryRun === true) return print(target, plan, options, undefined)
   await confirm(target, options)
-  const epoch = await perform({ target, database, identity, plan, found, timeoutMs: timeout.value }, options.drain === true)
+  await using patient = openDatabase(target.settings, resetStatementMs)
+  const epoch = await perform({ target, database: patient, identity, plan, found, timeoutMs: timeout.value }, options.drain === true)
   await commitFloors(log, epoch.partitions)
   print(target, { ...plan, partitions: epoch.partitions }, options, epoch)
 }
@@ -119,8 +128,21 @@ async function nextOffsetOf(log: EventLog, partition: number, startOffset: bigin
   return point.kind === 'offset' ? point.offset : log.offsetAt(partition, point.timeMs)
 }
 
-async function refuseRunning({ pipeline }: Target, database: Database, { drain = false }: ResetOptions): Promise<void> {
-  if (drain) return
+async function refuseRunning(
+  { pipeline }: Target,
+  database: Database,
+  { active, configured, running }: RoutingPlan,
+  { drain = false }: ResetOptions,
+): Promise<void> {
+  if (drain && (running.length === 0 || isSame(active, configured))) return
+  if (drain) {
+    // The next epoch would be the configuration's, which the nodes that run cannot join: they would all end.
+    const text = ({ version, tasks }: typeof active) => `version ${version} with tasks ${tasks.join(', ')}`
+    throw new ForebayError(
+      'FB_USAGE',
+      `Pipeline "${pipeline.name}" runs with ${text(active)} on ${running.map(({ node }) => node).join(', ')}, the configuration has ${text(configured)}: reset with what runs, or stop the nodes first.`,
+    )
+  }
   const living = await livingNodes(database, pipeline.name)
   const names = living.filter(({ epoch }) => epoch !== null).map(({ node }) => node)
   if (names.length === 0) return

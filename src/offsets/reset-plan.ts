@@ -36,6 +36,13 @@ export interface PartitionReset {
   readonly target: bigint
   readonly cut: bigint
   readonly change: 'back' | 'ahead' | 'kept'
+  /** Of one that goes ahead: tables are emptied of rows that queues wrote above the cut, so that these are made again. */
+  readonly isAboveMadeAgain?: boolean
+}
+
+/** Whether jobs that were applied before may be applied again. */
+export function isMadeAgain({ change, isAboveMadeAgain = false }: PartitionReset): boolean {
+  return change === 'back' || isAboveMadeAgain
 }
 
 export interface ResetWish {
@@ -83,9 +90,8 @@ export function planReset(wish: ResetWish, states: readonly PartitionState[], ta
   ) {
     throw new ForebayError('FB_USAGE', `Every partition stands before ${timeText(wish.point)} already; a reset only goes back.`)
   }
-  const isBack = partitions.some(({ change }) => change === 'back')
   const truncations = tablesOf(wish, tasks)
-  if (isBack) checkTasks(wish, tasks)
+  if (partitions.some((partition) => isMadeAgain(partition))) checkTasks(wish, tasks)
   return { partitions, truncations, warnings: warningsOf(wish, partitions, tasks) }
 }
 
@@ -118,7 +124,10 @@ function resetOf(
   }
   if (lost > 0n) {
     const begin = floorBefore(range.startOffset)
-    if (skipsLost && cut <= begin) return { partition, floor, target: begin, cut: begin, change: 'ahead' }
+    if (skipsLost && cut <= begin) {
+      const isAboveMadeAgain = truncate.length > 0 && appliedTo > begin
+      return { partition, floor, target: begin, cut: begin, change: 'ahead', ...(isAboveMadeAgain ? { isAboveMadeAgain } : {}) }
+    }
     throw new ForebayError(
       'FB_RETENTION_PASSED',
       `Partition ${partition}: the floor is ${floor}, but the log begins at ${range.startOffset}: ${lost} offsets are gone unprocessed. ` +
@@ -206,7 +215,7 @@ function warningsOf(
   const open = durableTasks(tasks).filter(({ table }) => !truncate.includes(table))
   const twice = open.filter(({ kind }) => kind === 'insert').map(({ table }) => table)
   const repeated = open.filter(({ kind }) => kind === 'repeatable').map(({ table }) => table)
-  const isBack = partitions.some(({ change }) => change === 'back')
+  const isBack = partitions.some((partition) => isMadeAgain(partition))
   return [
     ...(truncate.length > 0 && left.length > 0
       ? [

@@ -5,10 +5,19 @@
 import type pg from 'pg'
 import { ForebayError } from '../errors.ts'
 import type { LogIdentity } from '../events/event-log.ts'
-import { dropRequest, isRequested, undrained, undrainedText } from './drain.ts'
-import { checkIdentity, checkVersion, differencesOf, epochLock, insertEpoch, insertFloors, insertWatermarks } from './epochs.ts'
+import { dropRequest, undrained, undrainedText } from './drain.ts'
+import {
+  beginExclusive,
+  checkIdentity,
+  checkRequested,
+  checkVersion,
+  differencesOf,
+  insertEpoch,
+  insertFloors,
+  insertWatermarks,
+} from './epochs.ts'
 import type { Fingerprint } from './epochs.ts'
-import { changeOf } from './reset-plan.ts'
+import { changeOf, isMadeAgain } from './reset-plan.ts'
 import type { PartitionReset } from './reset-plan.ts'
 import { known, readProgress } from './routing-cut.ts'
 
@@ -37,25 +46,27 @@ export interface ResetEpoch {
  * (`drainRequest`), FB_FENCED when floors moved meanwhile, FB_SCHEMA when a table cannot be emptied.
  */
 export async function performReset(client: pg.ClientBase, reset: Reset): Promise<ResetEpoch> {
-  const { pipeline, fingerprint, truncations } = reset
-  await client.query(`begin isolation level read committed read write; select pg_advisory_xact_lock(${epochLock(pipeline)})`)
+  const { pipeline, fingerprint, truncations, drainRequest } = reset
+  // Looked at before the lock, which flushes wait for while it is asked for.
+  if (drainRequest !== undefined) await checkDrained(client, reset, drainRequest, (await known(client, pipeline)).active.fingerprint)
+  await beginExclusive(client, pipeline, drainRequest !== undefined)
   const { active, ...stored } = await known(client, pipeline)
   checkIdentity(stored.pipeline, reset)
   checkVersion(active, stored.earlierVersions, reset)
   checkRouting(active, reset)
-  if (reset.drainRequest !== undefined) await checkDrained(client, reset, reset.drainRequest, active.fingerprint)
+  if (drainRequest !== undefined) await checkDrained(client, reset, drainRequest, active.fingerprint)
   await insertFloors(client, reset, new Map())
   const partitions = await presentChanges(client, reset)
   if (truncations.length > 0) await client.query(`truncate ${truncations.join(', ')}`)
-  await goBack(
-    client,
-    pipeline,
-    partitions.filter(({ change }) => change === 'back'),
-  )
+  const [again, onwards] = [
+    partitions.filter((partition) => isMadeAgain(partition)),
+    partitions.filter((partition) => !isMadeAgain(partition)),
+  ]
+  await begin(client, pipeline, again)
   await raise(
     client,
     pipeline,
-    partitions.filter(({ change }) => change === 'ahead'),
+    onwards.filter(({ change }) => change === 'ahead'),
   )
   const next = { epoch: active.epoch + 1, reset: active.reset + 1, partitions }
   await insertEpoch(client, reset, { active, reset: next.reset, isCut: true })
@@ -67,7 +78,11 @@ export async function performReset(client: pg.ClientBase, reset: Reset): Promise
   return next
 }
 
-function checkRouting(active: { epoch: number; fingerprint: Fingerprint }, { pipeline, fingerprint }: Reset): void {
+/** Throws FB_ROUTING when the configuration has another routing than the epoch. */
+export function checkRouting(
+  active: { epoch: number; fingerprint: Fingerprint },
+  { pipeline, fingerprint }: Pick<Reset, 'pipeline' | 'fingerprint'>,
+): void {
   const differences = differencesOf(active.fingerprint, fingerprint)
   if (differences.length === 0) return
   const what = differences.map(({ field, was, is }) => `${field} ${was}, the configuration has ${is}`).join('; ')
@@ -78,8 +93,7 @@ function checkRouting(active: { epoch: number; fingerprint: Fingerprint }, { pip
 }
 
 async function checkDrained(client: pg.ClientBase, { pipeline }: Reset, request: string, active: Fingerprint): Promise<void> {
-  if (!(await isRequested(client, pipeline, request)))
-    throw new ForebayError('FB_FENCED', `The request to drain pipeline "${pipeline}" was withdrawn, or another epoch opened meanwhile.`)
+  await checkRequested(client, pipeline, request)
   const [first] = await undrained(client, pipeline, active.tasks)
   if (first !== undefined) throw new ForebayError('FB_ROUTING', `Pipeline "${pipeline}" is not drained yet (${undrainedText(first)}).`)
 }
@@ -92,24 +106,29 @@ async function presentChanges(client: pg.ClientBase, { pipeline, partitions, tru
   await client.query('select from forebay.floors where pipeline = $1 order by partition for update', [pipeline])
   const now = new Map((await readProgress(client, pipeline)).map((row) => [row.partition, row]))
   // Whether rows may come twice was asked only if something was to be made again.
-  const isAsked = partitions.some(({ change }) => change === 'back')
+  const isAsked = partitions.some((partition) => isMadeAgain(partition))
   return partitions.map((planned) => {
     const { partition, floor, target, cut, change } = planned
     const { floor: standing, appliedTo } = now.get(partition) ?? { floor: -1n, appliedTo: -1n }
     const isStill = now.has(partition) && (change === 'ahead' ? standing === floor : change === 'kept' || standing >= cut)
     const at = { floor: standing, appliedTo, target, isTruncated: truncations.length > 0 }
-    const present = { partition, floor: standing, target, ...changeOf(at) }
-    if (!isStill || (change === 'kept' && present.change === 'back' && !isAsked)) {
+    const isAhead = change === 'ahead' && truncations.length > 0 && appliedTo > cut
+    const present: PartitionReset =
+      change === 'ahead'
+        ? { partition, floor, target, cut, change, ...(isAhead ? { isAboveMadeAgain: true } : {}) }
+        : { partition, floor: standing, target, ...changeOf(at) }
+    if (!isStill || (isMadeAgain(present) && !isMadeAgain(planned) && !isAsked)) {
       throw new ForebayError(
         'FB_FENCED',
         `The floor of partition ${partition} moved from ${floor} to ${standing} meanwhile; nothing was changed, run the reset again.`,
       )
     }
-    return change === 'ahead' ? planned : present
+    return present
   })
 }
 
-async function goBack(client: pg.ClientBase, pipeline: string, back: readonly PartitionReset[]): Promise<void> {
+/** Everything above the cut is made again, whatever was applied there. */
+async function begin(client: pg.ClientBase, pipeline: string, back: readonly PartitionReset[]): Promise<void> {
   const values = [pipeline, back.map(({ partition }) => partition), back.map(({ cut }) => String(cut))]
   await client.query('delete from forebay.watermarks where pipeline = $1 and partition = any($2::int[])', values.slice(0, 2))
   const cuts = 'unnest($2::int[], $3::bigint[]) as c (partition, cut)'

@@ -240,6 +240,44 @@ it('goes back to the point where a partition has passed it since the plan, so th
   expect((await ledgerOf()).filter(({ partition, applied }) => partition === 1 && applied !== '12')).toEqual([])
 })
 
+it('makes rows above a point gone ahead to again when their table is emptied', async () => {
+  await publish(20)
+  await runTo()
+  await ask(database.url, 'update forebay.floors set floor = 5')
+  const ahead = [0, 1].map((partition) => ({ partition, floor: 5n, target: 9n, cut: 9n, change: 'ahead' as const }))
+  await expect(performed(ahead, ['items', 'totals'])).rejects.toMatchObject({ code: 'FB_FENCED' })
+  const asked = ahead.map((partition) => ({ ...partition, isAboveMadeAgain: true }))
+  expect((await performed(asked, ['items', 'totals'])).partitions).toEqual(asked)
+  expect((await ledgerOf()).filter(({ applied }) => applied !== '9')).toEqual([])
+  await runTo()
+  const above = feed.events.filter(({ offset }) => offset > 9n)
+  expect(await differenceOf(database.url, above)).toEqual(noDifference)
+})
+
+it('refuses at once to drain nodes of another version, which all would end, and to reset with another routing', async () => {
+  await publish(20)
+  await using node = await startNode(itemsPipeline({ topic: 'items', version: '2' }), { url: database.url, name: 'n2' })
+  await floorsReachEnd(database.url, feed.events)
+  const words = ['--to', 'earliest', ...truncateAll, '--drain', '--yes']
+  const version = await reset(...words)
+  expect([version.code, version.stderr]).toEqual([64, expect.stringMatching(/version 2 with tasks item, total on n2.*has version 1/)])
+  file = folder.write('n1', { url: database.url, grid: { mode: 'local', queues: 5 } })
+  const routing = await reset(...words, '--timeout', '1s')
+  expect([routing.code, routing.stderr]).toEqual([75, expect.stringMatching(/has queues 2, the configuration has 5.*routing apply/)])
+  expect(await epochOf()).toEqual({ epoch: 1, reset: 0 })
+  await node.stop()
+})
+
+it('refuses to go back on a topic whose events at the floors are others', async () => {
+  await publish(20)
+  await runTo()
+  await ask(database.url, `update forebay.floor_events set checksum = 'another'`)
+  const ledger = await ledgerOf()
+  const refused = await reset('--to', 'earliest', ...truncateAll, '--yes')
+  expect([refused.code, refused.stderr]).toEqual([78, expect.stringMatching(/checksum another/)])
+  expect(await ledgerOf()).toEqual(ledger)
+})
+
 it('shows what it would do, asks before it does it, and refuses what cannot be', async () => {
   const early = await reset('--to', 'earliest', ...truncateAll, '--yes')
   expect(early.code).toBe(78)

@@ -68,6 +68,14 @@ it('ends with what closed its epoch when its version or its tasks are not those 
   }
 })
 
+it('waits where a server is away while it gets ready for a later epoch, and ends where that is its first', async () => {
+  const away = failure('FB_EVENT_LOG_UNREACHABLE', 'away')
+  const { seen, ended } = await play([1, 2, 2], [failure('FB_EPOCH_CLOSED'), away, undefined])
+  expect(ended).toBeUndefined()
+  expect(seen).toEqual(['open', 'live 1', 'join', 'live 2', 'waits: away', 'sleep', 'join', 'live 2'])
+  expect((await play([1], [away])).ended).toBe(away)
+})
+
 it('passes on what ends a life otherwise', async () => {
   expect((await play([1], [failure('FB_SCHEMA')])).ended).toMatchObject({ code: 'FB_SCHEMA' })
 })

@@ -167,4 +167,12 @@ describe('A reset', () => {
     expect(changesOf(plan)).toEqual([['ahead', 59n]])
     expect(plan.warnings).toEqual(['partition 0 gives up 9 offsets that the log no longer holds'])
   })
+
+  it('makes again what lies above a point gone ahead to when tables are emptied of it, and asks for words first', () => {
+    const lost = state({ range: { startOffset: 60n, endOffset: 90n }, nextOffset: 60n, appliedTo: 80n })
+    expect(() => planReset(wish({ skipsLost: true, truncate: ['my.rows'] }), [lost], [row, sum])).toThrow(/adds up/)
+    const all = wish({ skipsLost: true, truncate: ['my.rows', 'sums'] })
+    expect(planReset(all, [lost], [row, sum]).partitions).toMatchObject([{ change: 'ahead', cut: 59n, isAboveMadeAgain: true }])
+    expect(planReset(all, [{ ...lost, appliedTo: 59n }], [row, sum]).partitions[0]).not.toHaveProperty('isAboveMadeAgain')
+  })
 })
