@@ -1,4 +1,8 @@
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest'
+import * as z from 'zod'
+import { definePipeline, json, postgresTable } from '../../src/index.ts'
+import type { Pipeline } from '../../src/index.ts'
+import { NodeMetrics } from '../../src/node/metrics.ts'
 import { type GridCluster, startGridCluster } from '../support/grid-cluster.ts'
 import {
   type Feed,
@@ -86,6 +90,130 @@ it('lets one version make each job when a new one starts in midstream, and the o
   expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
   expect((await young.status()).epoch).toBe(2)
   await young.stop()
+})
+
+/** A pipeline whose versions differ in what they can decode and in the key: events of `mode` later are read by version 2 only. */
+function changedPipeline(version: '1' | '2'): Pipeline {
+  const [oldItem, youngItem] = [z.strictObject({ key: z.string(), n: z.int() }), z.object({ key: z.string(), n: z.int() })]
+  return definePipeline({
+    name: 'items',
+    version,
+    source: { topic, decode: json(version === '1' ? oldItem : youngItem) },
+    key: ({ key }) => (version === '1' ? key : `${key} by another name`),
+    tasks: {
+      item: {
+        every: '15ms',
+        sink: postgresTable('items', {
+          columns: { source_partition: 'int', source_offset: 'bigint', item_key: 'text', n: 'int', made_by: 'text' },
+        }),
+        convert: ({ key, n }, at) => ({ source_partition: at.partition, source_offset: at.offset, item_key: key, n, made_by: version }),
+      },
+      total: {
+        every: '400ms',
+        sink: postgresTable('totals', {
+          columns: { item_key: 'text', events: 'bigint', total: 'bigint', last_n: 'int' },
+          upsertOn: ['item_key'],
+          merge: { events: 'add', total: 'add', last_n: 'last' },
+        }),
+        convert: ({ key, n }) => ({ item_key: key, events: 1, total: n, last_n: n }),
+      },
+    },
+  })
+}
+
+it('loses and doubles nothing under load when the next version decodes what this one could not and gives other keys', async () => {
+  const grid = { mode: 'client' as const, clusterName: cluster.clusterName, members: cluster.addresses, queues: 4 }
+  const startChanged = (version: '1' | '2') => startNode(changedPipeline(version), { url: database.url, name: `c${version}`, grid })
+  await using old = await startChanged('1')
+  let isPublishing = true
+  const publishing = (async () => {
+    for (let n = 0; n < 600 && isPublishing; n++) {
+      for (const partition of [0, 1]) {
+        const values = itemValues(partition, 15).map((value, i) => (i % 3 === 0 ? value.replace('}', ',"mode":"later"}') : value))
+        await feed.publish(partition, values)
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  })()
+  using log = vi.spyOn(NodeMetrics.prototype, 'log')
+  try {
+    await expect.poll(() => ask(database.url, 'select from totals limit 1'), { timeout: 10_000 }).toHaveLength(1)
+    await using young = await startChanged('2')
+    expect(await old.ended).toMatchObject({ code: 'FB_EPOCH_CLOSED' })
+  } finally {
+    isPublishing = false
+    await publishing
+  }
+  expect(log.mock.calls.map(([, sentence]) => sentence).join()).not.toMatch(/are in flight/)
+  await using again = await startChanged('2')
+  await floorsReachEnd(database.url, feed.events)
+  await again.stop()
+
+  const applied = await ask<{ place: string }>(
+    database.url,
+    `select concat_ws('/', source_partition, source_offset) as place from items
+     union all select concat_ws('/', partition, "offset") from forebay.dead_letters`,
+  )
+  const places = feed.events.map(({ partition, offset }) => `${partition}/${offset}`)
+  expect(applied.map(({ place }) => place).toSorted()).toEqual(places.toSorted())
+  const sums = await ask(
+    database.url,
+    `select item_key, events::int, total::int from totals except select item_key, count(*)::int, sum(n)::int from items group by item_key`,
+  )
+  expect(sums).toEqual([])
+  const disorder = await ask(
+    database.url,
+    `select * from (select source_offset - lag(source_offset) over (partition by source_partition, item_key order by seq) as step from items) steps where step <= 0`,
+  )
+  expect(disorder).toEqual([])
+  const made = await ask<{ made_by: string }>(database.url, 'select made_by from items group by made_by order by made_by')
+  expect(made.map(({ made_by }) => made_by)).toEqual(['1', '2'])
+})
+
+it('opens with a warning where what runs cannot drain, since the new version may be the mend', async () => {
+  const old = await start('1')
+  await publishBatches(3)
+  await floorsReachEnd(database.url, feed.events)
+  await ask(
+    database.url,
+    `create function refuse() returns trigger language plpgsql as $$ begin raise 'full' using errcode = '53100'; end $$;
+     create trigger refuse before insert or update on totals for each statement execute function refuse()`,
+  )
+  await publishBatches(3)
+  const ahead = 'select from forebay.watermarks w join forebay.floors f using (pipeline, partition) where w.applied > f.floor'
+  await expect.poll(async () => (await ask(database.url, ahead)).length, { timeout: 10_000 }).toBeGreaterThan(0)
+  const log = vi.spyOn(NodeMetrics.prototype, 'log')
+  try {
+    await using young = await start('2')
+    expect((await young.status()).epoch).toBe(2)
+    const warnings = log.mock.calls.filter(([level]) => level === 'warn').map(([, sentence]) => sentence)
+    expect(warnings.join()).toMatch(/Epoch 2 \(version 2\) .* while jobs of version 1 are in flight .*may be lost or doubled/)
+    await ask(database.url, 'drop function refuse cascade')
+    await floorsReachEnd(database.url, feed.events)
+    expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+    await young.stop()
+  } finally {
+    log.mockRestore()
+  }
+  expect(await old.ended).toMatchObject({ code: 'FB_EPOCH_CLOSED' })
+})
+
+it('takes up partitions that are added while it runs, without a restart', async () => {
+  await using node = await start('1')
+  await publishBatches(2)
+  await floorsReachEnd(database.url, feed.events)
+  await ask(
+    database.url,
+    `with grown as (update forebay.log_topics set partitions = 3 where name = $1 returning topic)
+     insert into forebay.log_partitions (topic, partition) select topic, 2 from grown`,
+    [topic],
+  )
+  await feed.publish(2, itemValues(2, 15))
+  await publishBatches(2)
+  await floorsReachEnd(database.url, feed.events)
+  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  expect((await node.status()).epoch).toBe(1)
+  await node.stop()
 })
 
 it('lets a new version make again what the old one had converted but not applied', async () => {
