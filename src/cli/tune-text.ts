@@ -37,6 +37,7 @@ export interface TuneReport extends TuneResult {
 }
 
 const busyShare = 0.6
+const useMax = 0.8
 
 /** In the largest unit that divides it, so that nothing is rounded. */
 export function exactSizeText(bytes: number): string {
@@ -71,6 +72,7 @@ export function tuneJson(report: TuneReport) {
       method: measurements.tasks[i]!.method,
     })),
     headroom: finite(advice.headroom),
+    processUse: Math.round(advice.processUse * 1000) / 1000,
     grid: {
       queues: grid.queues,
       capacity: grid.capacity,
@@ -123,7 +125,7 @@ export function tuneText(report: TuneReport, width: number): string {
       advice.tasks.map((task) => taskCells(report, task)),
     ),
     '',
-    `headroom of the whole: ${timesText(advice.headroom)} the present rate`,
+    `the database carries ${timesText(advice.headroom)} the present rate; one node that does it all uses ${Math.round(advice.processUse * 100)}% of the processor time it gets here`,
     ...gridLines(report),
     ...notesOf(report).map((note) => `\n${note}`),
     ...barChartsOf(report).flatMap((chart) => ['', ...barChart(chart, width)]),
@@ -194,9 +196,8 @@ function notesOf({ measurements, isLive, advice, grid, trial, written, present: 
       )
   }
   if (advice.headroom < 1)
-    notes.push(
-      'one node alone falls behind at the present rate, by the database or by its share of this machine: more nodes, a faster database or fewer rows an event are needed',
-    )
+    notes.push('the database falls behind at the present rate: it must be faster, or tasks make fewer rows of an event')
+  if (advice.processUse > useMax) notes.push('one node alone hardly keeps up here: spread the work over more nodes on other machines')
   if (measurements.process.share < busyShare)
     notes.push(
       `this machine is busy with other work: a process that wants a core gets ${Math.round(measurements.process.share * 100)}% of one; all figures are of now, so measure at a usual hour`,

@@ -39,7 +39,7 @@ export async function measureFlushes(
 ): Promise<{ readonly tasks: TaskMeasurement[]; readonly msPerFlush: number }> {
   const { budgetMs, onStep } = options
   const flushes: Sized[][] = []
-  for (const [index, { task, method, jobsPerEvent }] of tasks.entries()) {
+  for (const [index, { task, jobsPerEvent }] of tasks.entries()) {
     const onStepOfTask = (share: number) => onStep(`flushes of ${task}`, ((index + share) / tasks.length) * (1 - togetherShare))
     const taskBudgetMs = ((1 - togetherShare) * budgetMs) / tasks.length
     flushes.push(jobsPerEvent === 0 ? [idle] : await measureTask(probe, task, clock, { ...options, budgetMs: taskBudgetMs }, onStepOfTask))

@@ -97,12 +97,9 @@ export function predict(
   })
 }
 
-/** How many times the rate could be, of tables that share one database and of what one process does. */
-export function headroomOf(measured: Measurements, grid: GridChoice, predictions: readonly Prediction[]): number {
-  const ofDatabase = measured.tasks.reduce((sum, { method }, i) => sum + (method === 'push' ? 0 : 1 / predictions[i]!.headroom), 0)
-  const tasks = measured.tasks.map((of, i) => ({ of, periodMs: predictions[i]!.periodMs }))
-  const ofProcess = processUse(measured, grid, tasks, measured.events.perSecond)
-  return 1 / Math.max(ofDatabase, ofProcess, 1e-9)
+/** How many times the rate could be, of tables that share one database; it is the same for any number of nodes. */
+export function headroomOf({ tasks }: Pick<Measurements, 'tasks'>, predictions: readonly Prediction[]): number {
+  return 1 / tasks.reduce((sum, { method }, i) => sum + (method === 'push' ? 0 : 1 / predictions[i]!.headroom), 0)
 }
 
 /** Settles of a partition in a second, while it is busy; each has half the statements of a flush. */
@@ -117,7 +114,7 @@ export function processUse(
   { events, process: { share, msPerSegment, msPerFlush } }: Pick<Measurements, 'events' | 'process'>,
   grid: GridChoice,
   tasks: readonly { readonly of: TaskMeasurement; readonly periodMs: number }[],
-  rate: number,
+  rate: number = events.perSecond,
 ): number {
   const flushesPerMs = tasks.reduce((sum, { of, periodMs }) => sum + (of.method === 'push' ? 0 : 1 / periodMs), 0)
   const settlesPerMs = rate === 0 ? 0 : (events.partitions * settlesPerSecond) / 1000

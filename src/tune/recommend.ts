@@ -9,7 +9,7 @@
  * Where nothing fits, the longest interval up to 10 s is taken, since large flushes carry most, and the headroom says so.
  */
 import type { Measurements, TaskMeasurement } from './measurements.ts'
-import { headroomOf, predict } from './predict.ts'
+import { headroomOf, predict, processUse } from './predict.ts'
 import type { ChosenTask, GridChoice, Prediction, TaskChoice } from './predict.ts'
 import { rateAt, timeAt } from './series.ts'
 
@@ -26,8 +26,10 @@ export interface TaskAdvice extends TaskChoice {
 
 export interface Advice {
   readonly tasks: readonly TaskAdvice[]
-  /** How many times the mean rate the whole could carry; below 1 it falls behind. */
+  /** How many times the mean rate the database could carry, all tables together; below 1 it falls behind, however many nodes there are. */
   readonly headroom: number
+  /** Of the processor time that one process gets here, what one node needs that does it all; above 1 it takes more nodes. */
+  readonly processUse: number
 }
 
 /** Intervals that are considered, and those of the charts. */
@@ -55,8 +57,13 @@ export function recommendTasks(measured: Measurements, grid: GridChoice, wishes:
   })
   relieve(chosen, measured, grid)
   const predictions = predict(measured, grid, chosen)
+  const use = processUse(
+    measured,
+    grid,
+    chosen.map(({ of }, i) => ({ of, periodMs: predictions[i]!.periodMs })),
+  )
   const tasks = chosen.map(({ of, choice }, i) => ({ task: of.task, ...choice, predicted: predictions[i]! }))
-  return { tasks, headroom: headroomOf(measured, grid, predictions) }
+  return { tasks, headroom: headroomOf(measured, predictions), processUse: use }
 }
 
 function intervalOf(of: TaskMeasurement, { events, timerLateMs }: Measurements, wantedMs: number): number {

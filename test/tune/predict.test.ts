@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { headroomOf, predict } from '../../src/tune/predict.ts'
+import { headroomOf, predict, processUse } from '../../src/tune/predict.ts'
 import type { GridChoice, TaskChoice } from '../../src/tune/predict.ts'
 import { Quantiles } from '../../src/tune/quantiles.ts'
 import { eventsMeasured, flushes, measured, taskMeasured } from './measured.ts'
@@ -97,11 +97,12 @@ describe('The model of tune', () => {
     const lingering = { ...grid, lingerMs: 5 }
     const [idle, busy] = [one(at(1), every(10), lingering), one(at(0.2), every(10), lingering)]
     expect(busy.p50Ms!).toBeGreaterThan(idle.p50Ms! + 20)
-    expect(headroomOf(at(1), lingering, [idle])).toBeGreaterThan(1)
-    expect(headroomOf(at(0.2), lingering, [busy])).toBeLessThan(1)
+    const useOf = (share: number) => processUse(at(share), lingering, [{ of: tasks[0]!, periodMs: 10 }])
+    expect(useOf(1)).toBeLessThan(1)
+    expect(useOf(0.2)).toBeCloseTo(5 * useOf(1))
   })
 
-  it('counts the headroom of tables that share a database, and of the process', () => {
+  it('counts the headroom of tables that share a database', () => {
     const tasks = [taskMeasured('a', flushes(0, 0.1)), taskMeasured('b', flushes(0, 0.1)), taskMeasured('p', flushes(0, 0.0001), 'push')]
     const all = measured(1000, tasks)
     const predictions = predict(
@@ -110,8 +111,6 @@ describe('The model of tune', () => {
       tasks.map((of) => ({ of, choice: every(10) })),
     )
     expect(predictions[0]!.headroom).toBeCloseTo(10)
-    expect(headroomOf(all, grid, predictions)).toBeCloseTo(5)
-    const busy = { ...all, events: { ...all.events, convertMsPerEvent: 0.5 } }
-    expect(headroomOf(busy, grid, predictions)).toBeCloseTo(2)
+    expect(headroomOf(all, predictions)).toBeCloseTo(5)
   })
 })
