@@ -172,6 +172,31 @@ describe('the WebSocket sink', () => {
     expect(frames.length).toBeLessThan(5)
   })
 
+  it('sends no two frames closer together than its interval, however fast values change', async () => {
+    const { sink, url } = await node(new MemoryGrid())
+    const sentMs: number[] = []
+    sink.attach({
+      readyState: 1,
+      bufferedAmount: 0,
+      send: () => void sentMs.push(performance.now()),
+      close: () => undefined,
+      terminate: () => undefined,
+      on: () => undefined,
+    })
+    const { socket, frames } = await client(url)
+    const arrivedMs: number[] = []
+    socket.on('message', () => arrivedMs.push(performance.now()))
+    let offset = 0
+    for (; frames.length < 60; await clock.sleep(1)) await sink.deliver([jobs(sink, ++offset, [{ symbol: 'A', price: offset }])])
+    const gapsOf = (times: readonly number[]) => times.slice(1).map((timeMs, index) => timeMs - times[index]!)
+    expect(Math.min(...gapsOf(sentMs))).toBeGreaterThan(9.5)
+    // The client sees some closer together when it was held up between them.
+    const gapsMs = gapsOf(arrivedMs)
+    expect(gapsMs.length).toBeGreaterThan(50)
+    expect(gapsMs.filter((gapMs) => gapMs >= 8).length / gapsMs.length).toBeGreaterThanOrEqual(0.9)
+    expect(offset).toBeGreaterThan(frames.length)
+  })
+
   it('shows what another node applied, also to a node that starts later', async () => {
     const grid = new MemoryGrid()
     const [first, second] = [await node(grid), await node(grid)]
