@@ -7,15 +7,14 @@
 import { randomBytes } from 'node:crypto'
 import { ForebayError } from './errors.ts'
 import type { EventLog } from './events/event-log.ts'
-import { LocalJobGrid } from './grid/local-job-grid.ts'
 import type { JobLines } from './grid/segment.ts'
-import { Converter, eventKey } from './ingest/converter.ts'
-import type { ConvertingTask } from './ingest/converter.ts'
+import { eventKey } from './ingest/converter.ts'
+import type { Converter } from './ingest/converter.ts'
 import { openDatabase, openEventLog } from './connect.ts'
 import type { Database } from './inspect/database.ts'
+import { converterOf } from './node/converter-of.ts'
 import { chosenTasks, trackedTasks } from './node/fingerprint-of.ts'
 import { Parts } from './node/parts.ts'
-import { linesBytesMaxOf } from './node/settings.ts'
 import type { NodeSettings } from './node/settings.ts'
 import { PostgresCheckSession } from './offsets/postgres-check-session.ts'
 import { PostgresReplayLedger, beginningOf, readLedgerState } from './offsets/postgres-replay-ledger.ts'
@@ -38,7 +37,6 @@ import type { PostgresTableDefinition } from './sinks/postgres-table-definition.
 import { createPostgresTable } from './sinks/postgres-table.ts'
 import type { PostgresTable } from './sinks/postgres-table.ts'
 import { planTable, quotedTable } from './sinks/table-plan.ts'
-import { createWebSocket } from './sinks/web-socket.ts'
 import type { TransactionalSink } from './sinks/sink.ts'
 import { writeIsolating } from './work/isolate.ts'
 
@@ -78,44 +76,14 @@ export async function openReplay(
   const state = await database.use(`reading the ledger of pipeline "${pipeline.name}"`, (client) => readLedgerState(client, pipeline.name))
   await checkSameLog({ log, database, warn }, { pipeline: pipeline.name, topic: pipeline.source.topic })
   const tasks = chosenTasks(settings, pipeline)
-  const converting = await database.use('checking tables', async (client) => {
-    const made: ConvertingTask[] = []
-    for (const task of tasks) made.push(await convertingTask(task, trackedTasks(tasks), client, clock))
-    return made
+  await database.use('checking tables', async (client) => {
+    for (const { sink } of tasks) if (sink.kind === 'postgres-table') await createPostgresTable(sink, client)
   })
-  const { fingerprint } = state
-  const converter = new Converter({
-    decode: (value) => pipeline.source.decode.decode(value),
-    key: pipeline.key,
-    tasks: converting,
-    queues: fingerprint.queues,
-    eventBytesMax: fingerprint.eventBytesMax,
-    linesBytesMax: linesBytesMaxOf(fingerprint.segmentBytesMax),
-  })
+  const converter = converterOf(pipeline, tasks, { ...state.fingerprint, tracked: trackedTasks(tasks) })
   return { settings, pipeline, clock, log, database, state, converter, tasks }
 }
 
 type Client = Parameters<typeof createPostgresTable>[1]
-
-async function convertingTask(task: TaskDefinition, tracked: readonly string[], client: Client, clock: Clock): Promise<ConvertingTask> {
-  const { name, sink, convert } = task
-  const encoder =
-    sink.kind === 'postgres-table'
-      ? await createPostgresTable(sink, client)
-      : createWebSocket({
-          definition: sink,
-          grid: new LocalJobGrid({ capacity: 1 }),
-          clock,
-          observer: silent,
-          scope: 'replay',
-          nodeId: 'replay',
-        })
-  return { name, isTracked: tracked.includes(name), convert, encode: (job) => encoder.encode(job) }
-}
-
-const silent = { count: ignore, value: ignore, committed: ignore, log: ignore }
-
-function ignore(): void {}
 
 /** Only events of `key`, as the pipeline takes it. */
 export function keyFilterOf({ pipeline }: ReplayBase, key: string): KeyFilter {

@@ -6,7 +6,6 @@ import { redriveLetter } from '../dead-letters/redrive.ts'
 import type { Redriven, RedriveOptions } from '../dead-letters/redrive.ts'
 import { ForebayError } from '../errors.ts'
 import { parseTime } from '../events/log-point.ts'
-import { linesBytesMaxOf } from '../node/settings.ts'
 import { letterJson, letterText, listText, mergeNotes } from './dead-letters-text.ts'
 import { stopOnSignal } from './operator.ts'
 import { paint } from './paint.ts'
@@ -225,7 +224,7 @@ async function open(options: FilterOptions): Promise<Session> {
     redriving: (isDry, isByOrdinal) => ({
       pipeline,
       eventBytesMax: settings.eventBytesMax,
-      linesBytesMax: linesBytesMaxOf(settings.grid.segmentBytesMax),
+      segmentBytesMax: settings.grid.segmentBytesMax,
       isDry,
       isByOrdinal,
     }),

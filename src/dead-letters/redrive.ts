@@ -8,8 +8,8 @@
 import { ForebayError, isForebayError, sentenceOf } from '../errors.ts'
 import type { EventLog, EventRecord } from '../events/event-log.ts'
 import { JobLines } from '../grid/segment.ts'
-import { Converter } from '../ingest/converter.ts'
 import type { DeadLine, EventPosition } from '../ingest/converter.ts'
+import { converterOf } from '../node/converter-of.ts'
 import type { LedgerTransaction } from '../offsets/ledger.ts'
 import type { Pipeline, TaskDefinition } from '../pipeline/pipeline.ts'
 import type { TransactionalSink } from '../sinks/sink.ts'
@@ -27,7 +27,7 @@ export interface RedrivePorts<Tx extends LedgerTransaction = LedgerTransaction> 
 export interface RedriveOptions {
   readonly pipeline: Pipeline
   readonly eventBytesMax: number
-  readonly linesBytesMax: number
+  readonly segmentBytesMax: number
   /** Write and roll back. */
   readonly isDry: boolean
   /** Take the job at the letter's ordinal though the conversion of its event changed. */
@@ -75,7 +75,7 @@ function remake(letter: DeadLetterRow, event: DeadEvent, sinks: ReadonlyMap<stri
     if (!letter.isJob || letter.payload === null || letter.isPayloadCut) throw refusal(event.why)
     return { jobs: [linesOf(letter, tasks[0]!.name, [letter.payload.toString('utf8')])], from: 'letter' }
   }
-  const made = tasks.map((task) => ({ task: task.name, ...convert(event, letter, task, sinks, options) }))
+  const made = tasks.map((task) => ({ task: task.name, ...convert(event, letter, task, options) }))
   if (!letter.isJob)
     return { jobs: made.flatMap(({ task, lines }) => (lines.length === 0 ? [] : [linesOf(letter, task, lines)])), from: event.from }
   const [{ task, lines, isList }] = made as [(typeof made)[0]]
@@ -92,30 +92,18 @@ function convert(
   { record, from }: { record: EventRecord; from: 'log' | 'letter' },
   { partition }: DeadLetterRow,
   task: TaskDefinition,
-  sinks: ReadonlyMap<string, unknown>,
-  { pipeline, eventBytesMax, linesBytesMax }: RedriveOptions,
+  { pipeline, eventBytesMax, segmentBytesMax }: RedriveOptions,
 ): { lines: string[]; isList: boolean } {
   let isList = false
-  const sink = sinks.get(task.name) as TransactionalSink
-  const converter = new Converter({
-    decode: (value) => pipeline.source.decode.decode(value),
-    key: pipeline.key,
-    queues: 1,
-    eventBytesMax,
-    linesBytesMax,
-    tasks: [
-      {
-        name: task.name,
-        isTracked: true,
-        convert: (event, at) => {
-          const made = task.convert(event, from === 'log' ? at : withoutRecord(at))
-          isList = Array.isArray(made)
-          return made
-        },
-        encode: (job) => sink.encode(job),
-      },
-    ],
-  })
+  const noting: TaskDefinition = {
+    ...task,
+    convert: (event, at) => {
+      const made = task.convert(event, from === 'log' ? at : withoutRecord(at))
+      isList = Array.isArray(made)
+      return made
+    },
+  }
+  const converter = converterOf(pipeline, [noting], { queues: 1, eventBytesMax, segmentBytesMax, tracked: [task.name] })
   const { lines } = converter.convert(record, partition)
   const dead = lines.find(({ section }) => section % 2 === 1)
   if (dead !== undefined) throw refusal((JSON.parse(dead.text) as DeadLine).error)

@@ -1,8 +1,10 @@
 /** Events as the pipeline converts them: which queue they go to, and how many jobs each task makes of them. */
 import type { EventLog, EventRecord } from '../events/event-log.ts'
 import { nextOffsetAfter } from '../events/event-log.ts'
-import { Converter, sectionsOf } from '../ingest/converter.ts'
-import type { DeadLine } from '../ingest/converter.ts'
+import { eventKey, sectionsOf } from '../ingest/converter.ts'
+import type { Converter, DeadLine } from '../ingest/converter.ts'
+import { converterOf } from '../node/converter-of.ts'
+import type { ConvertingLimits } from '../node/converter-of.ts'
 import type { Pipeline, TaskDefinition } from '../pipeline/pipeline.ts'
 import type { EventFacts, EventJobs } from './facts.ts'
 
@@ -13,28 +15,12 @@ export class EventReader {
   readonly #tasks: readonly string[]
   readonly #partition: number
 
-  /** `trackedTasks`: those that hold the floor. */
-  constructor(options: {
-    readonly pipeline: Pipeline
-    readonly tasks: readonly TaskDefinition[]
-    readonly trackedTasks: readonly string[]
-    readonly queues: number
-    readonly eventBytesMax: number
-    readonly linesBytesMax: number
-    readonly partition: number
-  }) {
-    const { pipeline, tasks, trackedTasks, queues, eventBytesMax, linesBytesMax, partition } = options
+  /** `limits`: those of the epoch the events are converted in. */
+  constructor(pipeline: Pipeline, tasks: readonly TaskDefinition[], limits: ConvertingLimits, partition: number) {
     this.#pipeline = pipeline
     this.#partition = partition
     this.#tasks = sectionsOf(tasks).map(({ task }) => task)
-    this.#converter = new Converter({
-      decode: (value) => pipeline.source.decode.decode(value),
-      key: pipeline.key,
-      tasks: tasks.map(({ name, convert }) => ({ name, isTracked: trackedTasks.includes(name), convert, encode: () => '' })),
-      queues,
-      eventBytesMax,
-      linesBytesMax,
-    })
+    this.#converter = converterOf(pipeline, tasks, limits)
   }
 
   facts(record: EventRecord): EventFacts {
@@ -50,13 +36,14 @@ export class EventReader {
     return { offset: record.offset, timestampMs: record.timestampMs, key: this.#keyOf(record), queue, jobs: [...jobs.values()] }
   }
 
-  #keyOf({ key, value }: EventRecord): string | null {
-    const own = key?.toString('utf8') ?? null
-    if (this.#pipeline.key === undefined) return own
+  /** Of an event that has no key as the pipeline takes it, the record's own. */
+  #keyOf(record: EventRecord): string | null {
+    const { key, source } = this.#pipeline
+    if (key === undefined && record.key === null) return null
     try {
-      return this.#pipeline.key(this.#pipeline.source.decode.decode(value ?? Buffer.alloc(0)))
+      return eventKey({ key, decode: (value) => source.decode.decode(value) }, record)
     } catch {
-      return own
+      return record.key?.toString('utf8') ?? null
     }
   }
 }

@@ -57,15 +57,7 @@ export async function gatherExplain(ports: InspectPorts, of: InspectedPipeline, 
   const { nodes, scope } = await gatherNodes(ports.grid, of, found, answers)
   const fingerprint = found?.epoch?.fingerprint ?? of.fingerprint
   const progress = found?.partitions.get(partition) ?? watermarksOfNodes(nodes, partition, fingerprint)
-  const events = new EventReader({
-    pipeline,
-    tasks: of.tasks,
-    trackedTasks: fingerprint.tasks,
-    queues: fingerprint.queues,
-    eventBytesMax: fingerprint.eventBytesMax,
-    linesBytesMax: fingerprint.segmentBytesMax,
-    partition,
-  })
+  const events = new EventReader(pipeline, of.tasks, { ...fingerprint, tracked: fingerprint.tasks }, partition)
   const { asked, askedEvent, pending } = await readEvents(ports.log, events, question, range, progress)
   const offsets = [asked, foundOf(pending)?.offset].flatMap((offset) => offset ?? [])
   const letters = await look(() =>

@@ -7,13 +7,14 @@
  * read, keep the map and push frames, and a grid that is away only lets marked keys wait (conflated, so bounded).
  * Invariant: an older value never replaces a newer one (`latest-values.ts`). Delivery is ephemeral: no watermark.
  */
-import { ForebayError, sentenceOf } from '../errors.ts'
+import { sentenceOf } from '../errors.ts'
 import type { JobGrid } from '../grid/job-grid.ts'
 import { fanoutRingName, latestMapName } from '../grid/queue-name.ts'
 import type { JobLines } from '../grid/segment.ts'
 import type { Observer } from '../observer.ts'
 import type { Clock } from '../schedule/clock.ts'
 import { Wake } from '../schedule/wake.ts'
+import { latestLine } from './job-encoder.ts'
 import { LatestSnapshot } from './latest-snapshot.ts'
 import { LatestValues, type LatestValue } from './latest-values.ts'
 import { decodeFanout, encodeFanout, newestOf } from './latest-wire.ts'
@@ -22,7 +23,6 @@ import type { DeliveringSink } from './sink.ts'
 import type { WebSocketDefinition } from './web-socket-definition.ts'
 
 const entryBytesMax = 65_536
-const keyLengthMax = 1024
 const readWaitMs = 500
 const writeIntervalMs = 250
 const reconcileIntervalMs = 5000
@@ -114,19 +114,9 @@ export class WebSocketSink implements DeliveringSink {
     }
   }
 
-  /** `["key",value]`; bigints become strings. Throws FB_BAD_JOB. */
+  /** As `latestLine`. Throws FB_BAD_JOB. */
   encode(job: unknown): string {
-    const key: unknown = this.#options.definition.latestBy(job)
-    if (typeof key !== 'string' || key.length > keyLengthMax) {
-      throw new ForebayError('FB_BAD_JOB', `${this.label}: latestBy must give a string of at most ${keyLengthMax} characters.`)
-    }
-    if (job === undefined || typeof job === 'function' || typeof job === 'symbol')
-      throw new ForebayError('FB_BAD_JOB', `${this.label}: a ${typeof job} has no JSON form.`)
-    try {
-      return jsonOf([key, job])
-    } catch (cause) {
-      throw new ForebayError('FB_BAD_JOB', `${this.label}: the value of ${key} has no JSON form: ${sentenceOf(cause)}`, { cause })
-    }
+    return latestLine(this.#options.definition, job)
   }
 
   deliver(jobs: readonly JobLines[]): Promise<void> {
@@ -288,11 +278,3 @@ export class WebSocketSink implements DeliveringSink {
 }
 
 /** JSON in which bigints are strings. The replacer that this takes is many times slower, so it is used only where there is a bigint. */
-function jsonOf(value: unknown): string {
-  try {
-    return JSON.stringify(value)
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error
-    return JSON.stringify(value, (_name, part: unknown) => (typeof part === 'bigint' ? String(part) : part))
-  }
-}

@@ -1,0 +1,27 @@
+import { Converter } from '../ingest/converter.ts'
+import type { Fingerprint } from '../offsets/epochs.ts'
+import type { Pipeline, TaskDefinition } from '../pipeline/pipeline.ts'
+import { jobEncoder } from '../sinks/job-encoder.ts'
+import { linesBytesMaxOf } from './settings.ts'
+
+/** What decides how a node converts, beside the pipeline. */
+export interface ConvertingLimits extends Pick<Fingerprint, 'queues' | 'eventBytesMax' | 'segmentBytesMax'> {
+  /** Names of the tasks that hold the floor; their dead letters travel with them. */
+  readonly tracked: readonly string[]
+}
+
+/** Converts as a node does, for whoever has no node: no server is asked. Throws FB_PIPELINE for a table whose definition is wrong. */
+export function converterOf(
+  { source, key }: Pipeline,
+  tasks: readonly TaskDefinition[],
+  { queues, eventBytesMax, segmentBytesMax, tracked }: ConvertingLimits,
+): Converter {
+  return new Converter({
+    decode: (value) => source.decode.decode(value),
+    key,
+    tasks: tasks.map(({ name, convert, sink }) => ({ name, isTracked: tracked.includes(name), convert, encode: jobEncoder(sink) })),
+    queues,
+    eventBytesMax,
+    linesBytesMax: linesBytesMaxOf(segmentBytesMax),
+  })
+}
