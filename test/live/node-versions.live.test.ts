@@ -138,7 +138,7 @@ it('loses and doubles nothing under load when the next version decodes what this
   using log = vi.spyOn(NodeMetrics.prototype, 'log')
   try {
     await expect.poll(() => ask(database.url, 'select from totals limit 1'), { timeout: 10_000 }).toHaveLength(1)
-    await using young = await startChanged('2')
+    await using _young = await startChanged('2')
     expect(await old.ended).toMatchObject({ code: 'FB_EPOCH_CLOSED' })
   } finally {
     isPublishing = false
