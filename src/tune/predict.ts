@@ -106,8 +106,8 @@ export function headroomOf({ tasks }: Pick<Measurements, 'tasks'>, predictions: 
 const settlesPerSecond = 20
 /** Times at which a row waits for the process: polled, sent, acknowledged, read, its tick, and the statements of its flush. */
 const turns = 8
-/** Nearer to full use the wait is endless on paper; in life it ends with the burst. */
-const useMax = 0.95
+/** Nearer to full use the wait is endless on paper; in life segments and batches grow instead. */
+const useMax = 0.8
 
 /** How much of the processor time that the process gets a node of `tasks` needs; above 1 it falls behind. */
 export function processUse(
