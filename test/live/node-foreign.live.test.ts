@@ -66,7 +66,11 @@ it('takes nothing from the rings of a database that was wiped, and processes the
   await first.stop()
   await ask(
     database.url,
-    `drop table forebay.deployment, forebay.epochs, forebay.pipelines, forebay.floors, forebay.watermarks, forebay.dead_letters;
+    `do $$ declare name text; begin
+       for name in select tablename from pg_tables where schemaname = 'forebay' and tablename not like 'log%' loop
+         execute format('drop table forebay.%I cascade', name);
+       end loop;
+     end $$;
      truncate items, totals`,
   )
 
