@@ -131,7 +131,7 @@ function retentionPassed({ facts, floor, partition }: Situation): Verdict | unde
       cause: 'retention-passed',
       sentence: `the log no longer holds what was to be processed next: the floor is ${floor} and the log begins at ${range.startOffset}, so ${range.startOffset - floor - 1n} offsets are gone unprocessed; the partition is halted`,
       next: 'nothing by itself: forebay never skips events. The owner looks again every 5 seconds',
-      mend: 'raise the retention of the topic (forebay topics plan), restore the events if a copy exists; to give them up: forebay reset --to earliest',
+      mend: 'raise the retention of the topic (forebay topics plan), restore the events if a copy exists; to give them up: forebay reset --to earliest --skip-lost',
     }
   if (range !== undefined && floor !== undefined && floor + 1n > range.endOffset)
     return {

@@ -7,13 +7,12 @@
 import { ForebayError } from '../errors.ts'
 import { floorBefore, nextOffsetAfter } from '../events/event-log.ts'
 import type { PartitionRange } from '../events/event-log.ts'
+import { parseLogPoint } from '../events/log-point.ts'
+import type { LogPoint } from '../events/log-point.ts'
 import type { TaskDefinition } from '../pipeline/pipeline.ts'
 import { planTable, quotedTable } from '../sinks/table-plan.ts'
 
-export type ResetPoint =
-  | { readonly kind: 'earliest' }
-  | { readonly kind: 'offset'; readonly offset: bigint }
-  | { readonly kind: 'time'; readonly timeMs: number }
+export type ResetPoint = LogPoint<'earliest'>
 
 /** A partition as it stands, and the offset in the log that the point means for it. */
 export interface PartitionState {
@@ -64,15 +63,10 @@ export interface ResetPlan {
   readonly warnings: readonly string[]
 }
 
-const timePattern = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)$/
-const offsetMax = 2n ** 63n - 1n
-
 /** Throws FB_USAGE. */
 export function parseResetPoint(text: string): ResetPoint {
-  if (text === 'earliest') return { kind: 'earliest' }
-  if (/^\d{1,19}$/.test(text) && BigInt(text) <= offsetMax) return { kind: 'offset', offset: BigInt(text) }
-  const timeMs = timePattern.test(text) ? Date.parse(text) : Number.NaN
-  if (!Number.isNaN(timeMs)) return { kind: 'time', timeMs }
+  const point = parseLogPoint(text, ['earliest'])
+  if (point !== undefined) return point
   throw new ForebayError(
     'FB_USAGE',
     `--to takes earliest, an offset (digits, with --partition), or a time with its zone such as 2026-01-31T09:30:00Z, not ${text}`,
