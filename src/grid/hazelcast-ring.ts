@@ -13,6 +13,8 @@
  *
  * What this client appends to a ring it also reads is kept until it was not read for `readLatelyMs`, so that a busy ring's
  * entries need not come back over the network. A disturbance, a failed append or a sequence that does not follow forgets them all.
+ * For the same reason a read behind the entry that this client appended a moment ago first waits for its next append, and only then
+ * leaves its question: entries of another writer come later by at most `ownWaitMs`.
  */
 import { StaleSequenceError } from 'hazelcast-client'
 import type { Ringbuffer } from 'hazelcast-client'
@@ -42,6 +44,8 @@ const keepMs = 10_000
 const tailCountMax = 16
 /** A ring that was not read for so long has no reader here. */
 const readLatelyMs = 1000
+/** How long a read waits for the client's own next append, when the last one is no longer ago than that. */
+const ownWaitMs = 100
 
 export class HazelcastRing {
   readonly #name: string
@@ -52,6 +56,11 @@ export class HazelcastRing {
   readonly #recent = new Map<bigint, Buffer>()
   #readMs = -Infinity
   #recentExpiry: NodeJS.Timeout | undefined
+  #appendedMs = -Infinity
+  /** The sequence after the last own entry. */
+  #ownEnd = -1n
+  /** Ends the wait for an own append. */
+  #wakeRead: (() => void) | undefined
 
   constructor(name: string, call: GridCall, open: () => Promise<Ringbuffer<Buffer>>) {
     assert(!name.includes('@'), 'a ring has no @ in its name: it would not survive a migration')
@@ -67,6 +76,9 @@ export class HazelcastRing {
         return BigInt((await proxy.add(entry)).toNumber())
       })
       if (this.#isReadLately) this.#keep(sequence, entry)
+      this.#appendedMs = performance.now()
+      this.#ownEnd = sequence + 1n
+      this.#wakeRead?.()
       return sequence
     } catch (error) {
       this.#forgetRecent()
@@ -77,12 +89,13 @@ export class HazelcastRing {
   async read(from: bigint, { countMax, waitMs }: { countMax: number; waitMs: number }): Promise<RingEntries> {
     assert(from >= 0n && countMax >= 1 && countMax <= 1000, 'a read starts at a sequence from 0 on and takes 1 to 1000 entries')
     this.#readMs = performance.now()
-    const recent = this.#takeRecent(from, countMax)
-    if (recent !== undefined) return recent
     const left = this.#question
     const isLeft = left !== undefined && left.from === from && left.countMax === countMax
+    const recent = this.#takeRecent(from, countMax) ?? (isLeft ? undefined : await this.#awaitRecent(from, { countMax, waitMs }))
+    if (recent !== undefined) return recent
     const question = isLeft ? left : this.#ask(from, from, countMax)
-    const answer = (await answerWithin(question, waitMs)) ?? (await this.#check(question))
+    const leftMs = waitMs - (performance.now() - this.#readMs)
+    const answer = (await answerWithin(question, Math.max(0, leftMs))) ?? (await this.#check(question))
     if (answer === undefined) return { entries: [], nextSequence: from }
     this.#forget(question)
     if (!('error' in answer)) return answer
@@ -90,6 +103,20 @@ export class HazelcastRing {
     // What failed was a question of earlier, which may have met a member that is gone by now.
     if (isLeft) return { entries: [], nextSequence: from }
     return this.#call(`read ${this.#name}`, () => Promise.reject(answer.error))
+  }
+
+  /** Own entries from `from` on that are appended soon, where any are to be expected. */
+  async #awaitRecent(from: bigint, { countMax, waitMs }: { countMax: number; waitMs: number }): Promise<RingEntries | undefined> {
+    if (from !== this.#ownEnd || performance.now() - this.#appendedMs > ownWaitMs) return undefined
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, Math.min(ownWaitMs, waitMs))
+      this.#wakeRead = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+    this.#wakeRead = undefined
+    return this.#takeRecent(from, countMax)
   }
 
   /** Entries as they are now; neither the question of a reader nor what is kept for it is touched. */
@@ -121,6 +148,7 @@ export class HazelcastRing {
   /** The grid changed: the next empty read looks at the tail at once. */
   doubt(): void {
     this.#forgetRecent()
+    this.#appendedMs = -Infinity
     if (this.#question) this.#question.checkedMs = -Infinity
   }
 
@@ -154,6 +182,7 @@ export class HazelcastRing {
     clearTimeout(this.#recentExpiry)
     this.#recentExpiry = undefined
     this.#recent.clear()
+    this.#wakeRead?.()
   }
 
   /** Own entries from `from` on, without a gap. */

@@ -97,14 +97,37 @@ export const hashName = 'fnv1a-utf16'
  */
 export function eventKey({ key, decode }: Pick<ConverterOptions, 'key' | 'decode'>, record: Pick<EventRecord, 'key' | 'value'>): string {
   const event = key === undefined ? undefined : decode(record.value ?? Buffer.alloc(0))
-  return keyOf(key, event, record.key === null ? null : record.key.toString('utf8'))
+  return keyOf(key, event, { key: textOf(record.key) })
 }
 
-function keyOf(key: ConverterOptions['key'], event: unknown, recordKey: string | null): string {
-  if (key === undefined) return recordKey ?? ''
+function keyOf(key: ConverterOptions['key'], event: unknown, record: { readonly key: string | null }): string {
+  if (key === undefined) return record.key ?? ''
   const value: unknown = key(event)
   if (typeof value !== 'string') throw new TypeError(`key() returned ${value === null ? 'null' : typeof value}, not a string`)
   return value
+}
+
+function textOf(key: Buffer | null): string | null {
+  return key === null ? null : key.toString('utf8')
+}
+
+/** Makes the text of the key when it is asked for: most pipelines take their key from the event. */
+class RecordPosition implements EventPosition {
+  readonly partition: number
+  readonly offset: bigint
+  readonly timestampMs: number
+  readonly #record: EventRecord
+
+  constructor(record: EventRecord, partition: number) {
+    this.partition = partition
+    this.offset = record.offset
+    this.timestampMs = record.timestampMs
+    this.#record = record
+  }
+
+  get key(): string | null {
+    return textOf(this.#record.key)
+  }
 }
 
 export class Converter {
@@ -131,20 +154,19 @@ export class Converter {
   /** Converts one event; without what `later` replaces, and adding its own keys to it. */
   convert(record: EventRecord, partition: number, later?: LaterKeys): ConvertedEvent {
     const { decode, eventBytesMax, linesBytesMax, queues } = this.#options
-    const key = record.key === null ? null : record.key.toString('utf8')
     const value = record.value ?? Buffer.alloc(0)
     if (value.length > eventBytesMax) {
       return this.#deadEvent(value, `the event has ${value.length} bytes, more than events.eventBytesMax (${eventBytesMax})`)
     }
+    const at = new RecordPosition(record, partition)
     let event: unknown
     let queue: number
     try {
       event = decode(value)
-      queue = queueOf(keyOf(this.#options.key, event, key), queues)
+      queue = queueOf(keyOf(this.#options.key, event, at), queues)
     } catch (error) {
       return this.#deadEvent(value, sentenceOf(error))
     }
-    const at = { partition, offset: record.offset, timestampMs: record.timestampMs, key }
     const lines: JobLine[] = []
     let bytes = 0
     for (let i = 0; i < this.#options.tasks.length; i++) bytes += this.#convertTask(i, event, at, value, lines, later?.[i])

@@ -59,10 +59,12 @@ export interface PartitionOwnerOptions {
 const pollWaitMs = 100
 const sliceEvents = 512
 const roomWaitMs = 5
-const settleMs = 50
-const idleSettleMs = 250
+/** Between two looks at the watermarks: with a window that fills up, otherwise. Each look is a transaction. */
+const hastySettleMs = 50
+const settleMs = 200
 const heartbeatMs = 250
 const repairIntervalMs = 500
+const flagsMs = 200
 const partingMs = 5000
 
 export class PartitionOwner {
@@ -75,7 +77,8 @@ export class PartitionOwner {
   #floor = -1n
   #generation = 0
   #repair = 0
-  #nextRepairMs = 0
+  /** Of the flags, and of a repair. */
+  #nextLookMs = 0
   #nextHeartbeatMs = 0
   #bufferedSinceMs: number | undefined
   /** Where reading stops while the pipeline is asked to drain. */
@@ -234,7 +237,7 @@ export class PartitionOwner {
     const until = AbortSignal.any([signal, over.signal])
     const time = clock.sleep(partingMs, until).then(() => over.abort())
     await this.#send(true, this.#generation, until)
-    while (!until.aborted && this.#outboxes.some(({ windowSegments }) => windowSegments > 0)) await clock.sleep(settleMs, until)
+    while (!until.aborted && this.#outboxes.some(({ windowSegments }) => windowSegments > 0)) await clock.sleep(hastySettleMs, until)
     over.abort()
     await time
   }
@@ -285,8 +288,7 @@ export class PartitionOwner {
     const backoff = new Backoff()
     let trouble: string | undefined
     while (!signal.aborted) {
-      const isBusy = this.#outboxes.some((outbox) => outbox.windowSegments > 0 || !outbox.isIdle)
-      await clock.sleep(isBusy ? settleMs : idleSettleMs, signal)
+      await clock.sleep(this.#isHasty() ? hastySettleMs : settleMs, signal)
       if (signal.aborted) return
       try {
         await this.settle()
@@ -305,6 +307,11 @@ export class PartitionOwner {
     }
   }
 
+  /** Windows are to open, or a cut waits. */
+  #isHasty(): boolean {
+    return this.#drainTo !== undefined || this.#outboxes.some((outbox) => outbox.isHalfFull)
+  }
+
   #capture(): OwnerCapture {
     const queues = this.#outboxes.map(({ sent, isIdle }) => ({ sent, isIdle }))
     return { partition: this.partition, position: this.#position, queues }
@@ -320,7 +327,8 @@ export class PartitionOwner {
   async #repairFlagged(): Promise<void> {
     const { grid, ledger, clock, observer } = this.#ports
     const { scope, owner, partition } = this.#options
-    if (clock.now() < this.#nextRepairMs) return
+    if (clock.now() < this.#nextLookMs) return
+    this.#nextLookMs = clock.now() + flagsMs
     const flags = await grid.entries(flagMapName(scope))
     const stamp = stampText({ owner, repair: this.#repair })
     const flagged = this.#outboxes.filter(({ queue }) => flags.get(flagKey({ partition, queue })) === stamp)
@@ -329,7 +337,7 @@ export class PartitionOwner {
     const needy = flagged.filter((outbox) => lowestWatermark(view, outbox.queue) < outbox.sent)
     if (needy.length > 0) {
       this.#rewind(needy, view)
-      this.#nextRepairMs = clock.now() + repairIntervalMs
+      this.#nextLookMs = clock.now() + repairIntervalMs
       observer.count('repairs', needy.length)
       observer.log('warn', `partition ${partition}: the grid lost jobs; making them again from offset ${nextOffsetAfter(this.#position)}`, {
         queues: needy.map(({ queue }) => queue),

@@ -60,6 +60,10 @@ export class QueueOutbox {
     return this.#window.length >= this.#limits.windowSegmentsMax
   }
 
+  get isHalfFull(): boolean {
+    return this.#window.length * 2 >= this.#limits.windowSegmentsMax
+  }
+
   get hasSealed(): boolean {
     return this.#sealed.length > 0
   }

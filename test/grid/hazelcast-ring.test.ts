@@ -44,7 +44,7 @@ afterEach(() => {
 
 const read = async (from: bigint) => {
   const reading = ring.read(from, { countMax: 10, waitMs: 100 })
-  await vi.advanceTimersByTimeAsync(100)
+  await vi.advanceTimersByTimeAsync(101)
   return (await reading).entries.map(String)
 }
 
@@ -73,4 +73,37 @@ it('own entries are kept for a reader, yet only while it reads', async () => {
   await vi.advanceTimersByTimeAsync(2500)
   expect(await read(2n)).toEqual(['c'])
   expect(played.asked).toEqual(['0/1', '2/1'])
+})
+
+it('a reader that has all of what is appended here waits for the next append before it asks the member', async () => {
+  expect(await read(0n)).toEqual([])
+  await ring.append(Buffer.from('a'))
+  expect((await ring.read(0n, { countMax: 10, waitMs: 100 })).entries.map(String)).toEqual(['a'])
+  const reading = ring.read(1n, { countMax: 10, waitMs: 100 })
+  await vi.advanceTimersByTimeAsync(50)
+  await ring.append(Buffer.from('b'))
+  expect((await reading).entries.map(String)).toEqual(['b'])
+  expect(played.asked).toEqual(['0/1'])
+})
+
+it('an entry of another writer is asked for at once where the next own one shows it, and soon where none comes', async () => {
+  expect(await read(0n)).toEqual([])
+  await ring.append(Buffer.from('a'))
+  expect((await ring.read(0n, { countMax: 10, waitMs: 100 })).entries.map(String)).toEqual(['a'])
+  const reading = ring.read(1n, { countMax: 10, waitMs: 100 })
+  await vi.advanceTimersByTimeAsync(10)
+  await played.add(Buffer.from('of another'))
+  await ring.append(Buffer.from('b'))
+  expect((await reading).entries.map(String)).toEqual(['of another', 'b'])
+  await played.add(Buffer.from('of another, too'))
+  const later = ring.read(3n, { countMax: 10, waitMs: 200 })
+  await vi.advanceTimersByTimeAsync(100)
+  expect((await later).entries.map(String)).toEqual(['of another, too'])
+  expect(played.asked).toEqual(['0/1', '1/1', '3/1'])
+})
+
+it('a reader that is behind does not wait', async () => {
+  await played.add(Buffer.from('old'))
+  await ring.append(Buffer.from('a'))
+  expect((await ring.read(0n, { countMax: 10, waitMs: 100 })).entries.map(String)).toEqual(['old', 'a'])
 })
