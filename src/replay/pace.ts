@@ -1,13 +1,13 @@
 /**
  * How fast a replay goes. Pure.
  *
- * Without a speed: as fast as leaves the live pipeline alone, which is half of the time. After each batch it rests as long as the
- * batch took, so that it never takes more than half of a processor, of a connection, and of the database's attention; batches
+ * Without a speed: as fast as leaves the live pipeline alone, which is a quarter of the time. After each batch it rests three times as long as the
+ * batch took, so that it never takes more than a quarter of a processor, of a connection, and of the database's attention; batches
  * are small, so that nobody waits behind one. With a speed: N times the pace of the record times, and never faster than that.
  */
 
 /** Rest after a batch, as a share of the time the batch took. */
-export const restShare = 1
+export const restShare = 3
 const restMsMax = 1000
 export const batchEventsMax = 1000
 export const batchBytesMax = 256 * 1024

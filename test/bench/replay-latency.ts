@@ -15,9 +15,11 @@ import { freePort } from '../support/free-port.ts'
 import { openBench } from './setting.ts'
 
 const rounds = 5
-const windowMs = 4_000
+const windowMs = 5_000
 const perSecond = 5_000
-const settleMs = 1_500
+const settleMs = 2_500
+/** Code of the node is compiled meanwhile. */
+const warmUpMs = 15_000
 /** What there is to replay: more than a window can take. */
 const preloaded = 150_000
 /** The recorded day has 654,140 trades: enough for five rounds on a quiet machine. */
@@ -64,7 +66,7 @@ let failed = true
 try {
   await until('the node has applied what was preloaded', 60_000, async () => (await latency())?.count === preloaded)
   const publishing = bench.publish(preloaded + paced, perSecond)
-  await sleep(5_000)
+  await sleep(warmUpMs)
   const without: number[] = []
   const beside: number[] = []
   for (let round = 1; round <= rounds; round++) {
