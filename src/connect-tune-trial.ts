@@ -38,6 +38,8 @@ export interface TrialOptions {
 
 export interface Trial {
   readonly isLive: boolean
+  /** Entries of the rings it had: those that run may be smaller than advised. */
+  readonly capacity: number
   readonly eventsPerSecond: number
   /** By task; a task without rows is missing. */
   readonly tasks: ReadonlyMap<string, { readonly p50Ms: number; readonly p99Ms: number; readonly rows: number }>
@@ -93,7 +95,12 @@ export async function runTrial(base: TuneBase, options: TrialOptions): Promise<T
     if (isLocal) await grid[Symbol.asyncDispose]()
   }
   goOn(signal)
-  return { isLive: sample.isLive, eventsPerSecond: recorder.eventsPerSecond, tasks: recorder.results() }
+  return {
+    isLive: sample.isLive,
+    capacity: trialSettings.grid.capacity,
+    eventsPerSecond: recorder.eventsPerSecond,
+    tasks: recorder.results(),
+  }
 }
 
 async function runFor(

@@ -15,7 +15,7 @@ import { processorShare } from '../tune/processor.ts'
 import type { Measurements } from '../tune/measurements.ts'
 import { gridChoiceOf, recommendGrid } from '../tune/recommend-grid.ts'
 import type { GridAdvice } from '../tune/recommend-grid.ts'
-import { recommendTasks } from '../tune/recommend.ts'
+import { predictedWith, recommendTasks } from '../tune/recommend.ts'
 import { svgCharts } from '../tune/svg-chart.ts'
 import { paint } from './paint.ts'
 import type { Target } from './target.ts'
@@ -71,7 +71,9 @@ async function measureAndAdvise(
   const choices = new Map(advice.tasks.map(({ task, everyMs, rowsMax, bytesMax }) => [task, { everyMs, rowsMax, bytesMax }]))
   const onStep = bar.part(measureShare, 1)
   const trial = await runTrial(base, { settings: advised, choices, sample, forMs: options.for, onStep, signal })
-  return { ...result, trial: { ...trial, forMs: options.for } }
+  // Beside what was measured stands what is predicted for the rings that it was measured with.
+  const gridChoice = gridChoiceOf({ ...advised.grid, capacity: trial.capacity })
+  return { ...result, gridChoice, advice: predictedWith(measurements, gridChoice, advice), trial: { ...trial, forMs: options.for } }
 }
 
 function settingsOfGrid({ queues, segmentBytesMax, capacity, backups, memberHeapMb }: GridAdvice): Partial<NodeSettings['grid']> {

@@ -15,6 +15,7 @@ import type { Written } from './tune-write.ts'
 export interface TuneTrial {
   readonly forMs: number
   readonly isLive: boolean
+  readonly capacity: number
   readonly eventsPerSecond: number
   readonly tasks: ReadonlyMap<string, { readonly p50Ms: number; readonly p99Ms: number; readonly rows: number }>
 }
@@ -205,6 +206,10 @@ function notesOf({ measurements, isLive, advice, grid, trial, written, present: 
   if (!isLive) notes.push('nothing was published meanwhile, so predictions leave out the way of a record into the topic and to the node')
   if (trial !== null && Math.abs(trial.eventsPerSecond / Math.max(1e-9, events.perSecond) - 1) > 0.25)
     notes.push(`the trial had ${countText(trial.eventsPerSecond)} events/s, the prediction is for ${countText(events.perSecond)}`)
+  if (trial !== null && trial.capacity < grid.capacity)
+    notes.push(
+      `the rings that run hold ${trial.capacity} entries, fewer than the ${grid.capacity} advised: trial and prediction are with those`,
+    )
   const isRouted = grid.queues !== settings.grid.queues || grid.segmentBytesMax !== settings.grid.segmentBytesMax
   const hasWrittenRouting = written?.changes.some(({ path }) => path[1] === 'queues' || path[1] === 'segmentBytesMax') ?? false
   if (hasWrittenRouting)

@@ -102,10 +102,10 @@ export function headroomOf({ tasks }: Pick<Measurements, 'tasks'>, predictions: 
   return 1 / tasks.reduce((sum, { method }, i) => sum + (method === 'push' ? 0 : 1 / predictions[i]!.headroom), 0)
 }
 
-/** Settles of a partition in a second, while it is busy; each has half the statements of a flush. */
-const settlesPerSecond = 20
-/** Times at which a row waits for the process: polled, sent, acknowledged, read, its tick, and the statements of its flush. */
-const turns = 8
+/** Settles of a partition in a second, while its windows are not half full; each has half the statements of a flush. */
+const settlesPerSecond = 5
+/** Times at which a row waits for the process: polled, sent, acknowledged and read, its tick, and the statements of its flush. */
+const turns = 7
 /** Nearer to full use the wait is endless on paper; in life segments and batches grow instead. */
 const useMax = 0.8
 

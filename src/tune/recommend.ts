@@ -56,13 +56,26 @@ export function recommendTasks(measured: Measurements, grid: GridChoice, wishes:
     return { of, choice: { everyMs, ...limits[i]! } }
   })
   relieve(chosen, measured, grid)
+  return adviceOf(measured, grid, chosen)
+}
+
+/** The same cadences and limits, predicted for another grid. */
+export function predictedWith(measured: Measurements, grid: GridChoice, { tasks }: Advice): Advice {
+  return adviceOf(
+    measured,
+    grid,
+    measured.tasks.map((of, i) => ({ of, choice: tasks[i]! })),
+  )
+}
+
+function adviceOf(measured: Measurements, grid: GridChoice, chosen: readonly ChosenTask[]): Advice {
   const predictions = predict(measured, grid, chosen)
   const use = processUse(
     measured,
     grid,
     chosen.map(({ of }, i) => ({ of, periodMs: predictions[i]!.periodMs })),
   )
-  const tasks = chosen.map(({ of, choice }, i) => ({ task: of.task, ...choice, predicted: predictions[i]! }))
+  const tasks = chosen.map(({ of, choice }, i) => ({ ...choice, task: of.task, predicted: predictions[i]! }))
   return { tasks, headroom: headroomOf(measured, predictions), processUse: use }
 }
 

@@ -99,8 +99,8 @@ describe('The pace', () => {
     expect(pace.waitMs(1200, 150)).toBe(0)
   })
 
-  it('rests as long as it worked, and never long', () => {
-    expect(restMs(12)).toBe(12)
+  it('rests three times as long as it worked, and never long', () => {
+    expect(restMs(12)).toBe(36)
     expect(restMs(60_000)).toBe(1000)
   })
 })
