@@ -85,18 +85,13 @@ export class PostgresPool {
 }
 
 async function giveBack(client: pg.PoolClient, error: unknown): Promise<void> {
-  if (isConnectionLost(error) && !isOurs(error)) return client.release(true)
+  if (isConnectionLost(error)) return client.release(true)
   try {
     await client.query('rollback')
     client.release()
   } catch {
     client.release(true)
   }
-}
-
-/** A plain Error thrown by the caller's own code says nothing about the connection. */
-function isOurs(error: unknown): boolean {
-  return error instanceof Error && error.name === 'ForebayError' && error.cause === undefined
 }
 
 function ignore(): void {}
