@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { openFlushProbe, openTune } from '../connect-tune.ts'
 import type { TuneBase } from '../connect-tune.ts'
+import { channelsOf } from '../node/memory-bound.ts'
 import { Parts } from '../node/parts.ts'
 import type { NodeSettings } from '../node/settings.ts'
 import type { TaskDefinition } from '../pipeline/pipeline.ts'
@@ -59,7 +60,7 @@ async function measureAndAdvise(
   const measureShare = options.validate === true ? 0.5 : 1
   const { measurements, sample } = await measure(base, tasks, options, { bar, part: measureShare, signal })
   const gridOf = (isRoutingFree: boolean) =>
-    recommendGrid(measurements, settings, { eventLinesBytesMax: sample.eventLinesBytesMax, isRoutingFree })
+    recommendGrid(measurements, settings, { eventLinesBytesMax: sample.eventLinesBytesMax, isRoutingFree, channels: channelsOf(tasks) })
   const grid = gridOf(true)
   const advised = { ...settings, grid: { ...settings.grid, ...settingsOfGrid(grid) } }
   // The author's own cadence, not that of an earlier tuning, says what is wanted.

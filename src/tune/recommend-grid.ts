@@ -26,6 +26,12 @@ export interface GridAdvice {
   readonly worstCase: MemoryBound
 }
 
+export interface GridNeeds {
+  readonly eventLinesBytesMax: number
+  readonly isRoutingFree: boolean
+  readonly channels: number
+}
+
 const kibibyte = 1024
 const segmentSizes = [96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096, 8192].map((size) => size * kibibyte)
 const capacityLeast = 48
@@ -38,11 +44,14 @@ const mebibyte = kibibyte ** 2
 const heapShare = 0.8
 const windowMs = 1000
 
-/** Without `isRoutingFree` queues and segment size stay as they are set, and the rest is fitted to them. */
+/**
+ * Without `isRoutingFree` queues and segment size stay as they are set, and the rest is fitted to them. `channels` push to clients: they
+ * count in the worst case, as they do at start.
+ */
 export function recommendGrid(
   measurements: Pick<Measurements, 'events' | 'grid'>,
   settings: Pick<NodeSettings, 'events' | 'grid'>,
-  { eventLinesBytesMax, isRoutingFree }: { readonly eventLinesBytesMax: number; readonly isRoutingFree: boolean },
+  { eventLinesBytesMax, isRoutingFree, channels }: GridNeeds,
 ): GridAdvice {
   const { grid } = settings
   const routing = isRoutingFree ? routingOf(measurements, grid, eventLinesBytesMax) : grid
@@ -51,7 +60,7 @@ export function recommendGrid(
     grid.mode !== 'local' && grid.members.length > 1 ? Math.max(1, Math.min(grid.backups, grid.members.length - 1)) : grid.backups
   const routed = { ...grid, queues, segmentBytesMax, backups }
   const capacity = capacityOf(settings, routed, measurements.events)
-  const worstCase = memoryBound({ ...settings, grid: { ...routed, capacity } }, measurements.events.partitions)
+  const worstCase = memoryBound({ ...settings, grid: { ...routed, capacity } }, measurements.events.partitions, channels)
   const heapMb = Math.ceil((worstCase.memberBytes ?? 0) / heapShare / mebibyte / heapStepMb) * heapStepMb
   const memberHeapMb = worstCase.memberBytes === null ? grid.memberHeapMb : Math.max(heapMbLeast, heapMb)
   return { queues, segmentBytesMax, backups, capacity, memberHeapMb, worstCase }
