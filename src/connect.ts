@@ -2,6 +2,7 @@
  * What commands connect to: the servers of a pipeline by its settings, with short times to wait, since a person waits. Together
  * with main.ts, which builds a node, the only file that names adapters of several rooms.
  */
+import type { CronRunnerPorts } from './cron/cron-runner.ts'
 import { CronSchedule } from './cron/cron-schedule.ts'
 import { ForebayError } from './errors.ts'
 import type { EventLog } from './events/event-log.ts'
@@ -16,11 +17,9 @@ import type { JobGrid } from './grid/job-grid.ts'
 import type { Database } from './inspect/database.ts'
 import type { EventSettings, NodeSettings } from './node/settings.ts'
 import type { Parts } from './node/parts.ts'
-import type { Observer } from './observer.ts'
 import { PostgresCronRuns } from './offsets/postgres-cron-runs.ts'
 import { PostgresPool } from './offsets/postgres-pool.ts'
 import type { Pipeline } from './pipeline/pipeline.ts'
-import type { Clock } from './schedule/clock.ts'
 
 const databaseConnectMs = 3000
 const statementMs = 10_000
@@ -70,7 +69,7 @@ export function openGrid({ grid }: Pick<NodeSettings, 'grid'>): Promise<JobGrid>
 export function openCronSchedule(
   { database }: Pick<NodeSettings, 'database'>,
   { name: pipeline, cron }: Pipeline,
-  { id, clock, observer }: { readonly id: string; readonly clock: Clock; readonly observer: Observer },
+  { id, ...ports }: { readonly id: string } & Omit<CronRunnerPorts, 'runs'>,
   parts: Parts,
 ): CronSchedule {
   const pool = parts.use(
@@ -85,7 +84,7 @@ export function openCronSchedule(
       idleInTransactionTimeoutMs: database.statementTimeoutMs,
     }),
   )
-  return parts.use(new CronSchedule({ runs: new PostgresCronRuns({ pool, pipeline, node: id }), clock, observer }, cron))
+  return parts.use(new CronSchedule({ runs: new PostgresCronRuns({ pool, pipeline, node: id }), ...ports }, cron))
 }
 
 function kafkaAddress({ brokers, clientId, ssl = false, sasl }: Extract<EventSettings, { kind: 'kafka' }>): KafkaAddress {

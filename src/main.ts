@@ -205,7 +205,7 @@ async function openBase(settings: NodeSettings, pipeline: Pipeline, parts: Parts
   checkMemory(settings, identity.partitions, { channels: channelsOf(chosenTasks(settings, pipeline)) })
   const { grid, stopMember } = await startGrid(gridSettings, { clock, observer: metrics }, parts)
   const id = `${node.name}.${randomBytes(3).toString('hex')}`
-  const cron = openCronSchedule(settings, pipeline, { id, clock, observer: metrics }, parts)
+  const cron = openCronSchedule(settings, pipeline, { id, clock, observer: metrics, tally: metrics.cron }, parts)
   return { id, clock, lives: 0, logger, metrics, pool, log, identity, grid, cron, stopMember, side: { clock, observer: metrics } }
 }
 

@@ -13,12 +13,14 @@ import { Backoff } from '../schedule/backoff.ts'
 import type { Clock } from '../schedule/clock.ts'
 import { dueOf } from '../schedule/cron-due.ts'
 import type { CronTimes } from '../schedule/cron-times.ts'
+import type { CronTally } from './cron-tally.ts'
 import type { CronClaim, CronPlan, CronResult, CronRuns, CronSchedule, CronState } from './cron-runs.ts'
 
 export interface CronRunnerPorts {
   readonly runs: CronRuns
   readonly clock: Clock
-  readonly observer: Observer
+  readonly observer: Pick<Observer, 'log'>
+  readonly tally: CronTally
 }
 
 /** How long a sleep may last: the clock of the machine may be set meanwhile. */
@@ -105,9 +107,12 @@ export class CronRunner {
     this.#nextMs = undefined
     if (claim === undefined) return plan.run === undefined
     if (claim === 'given-up') {
+      this.#ports.tally.ran(this.#schedule.task, 'failed')
       this.#ports.observer.log('error', `${this.#named(plan.run!)} is given up: every node that ran it ended in the middle of the run`)
       return true
     }
+    this.#ports.tally.skipped(this.#schedule.task, plan.skipped.length)
+    if (claim === 'skipped') return true
     this.#report(claim, await this.#execute(claim))
     return true
   }
@@ -133,7 +138,8 @@ export class CronRunner {
   }
 
   #report({ scheduledMs, attempt }: CronClaim, result: CronResult): void {
-    const { observer } = this.#ports
+    const { observer, tally } = this.#ports
+    tally.ran(this.#schedule.task, result.outcome)
     const what = this.#named(scheduledMs)
     if (result.outcome === 'succeeded') observer.log('debug', `${what} ran`)
     if (result.outcome === 'retrying') observer.log('warn', `${what}, attempt ${attempt}, failed and is tried again: ${result.error}`)

@@ -59,6 +59,9 @@ export interface CronWork {
   run(sql: Sql, signal: AbortSignal): Promise<void>
 }
 
+/** What came of the wish to begin. */
+export type CronBeginning = CronClaim | 'skipped' | 'given-up' | undefined
+
 /** How an attempt went; `lost`: another node had taken it over, and nothing of this attempt counts. */
 export type CronResult =
   | { readonly outcome: 'succeeded' }
@@ -85,10 +88,11 @@ export interface CronRuns {
   read(schedule: CronSchedule): Promise<CronState>
   /**
    * Writes down what `plan` skips and the attempt it begins. Undefined when there is nothing to run: also when another node
-   * is at the task, or the state is no longer `seen`. `given-up` when the nodes of all attempts died in the middle.
+   * is at the task, or the state is no longer `seen`. `skipped` when it only wrote down what is skipped, `given-up` when the nodes of
+   * all attempts died in the middle.
    */
-  begin(schedule: CronSchedule, seen: CronState, plan: CronPlan, attemptsMax: number): Promise<CronClaim | 'given-up' | undefined>
+  begin(schedule: CronSchedule, seen: CronState, plan: CronPlan, attemptsMax: number): Promise<CronBeginning>
   execute(claim: CronClaim, work: CronWork): Promise<CronResult>
-  /** The latest `countMax` runs of each task, latest first. */
+  /** The latest `countMax` runs of each task, latest first; behind them the latest that succeeded, if it is older. */
   history(countMax: number): Promise<CronRun[]>
 }

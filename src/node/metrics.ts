@@ -8,8 +8,10 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Logger } from 'pino'
 import { Counter, Gauge, Registry } from 'prom-client'
+import type { CronRun } from '../cron/cron-runs.ts'
 import { counterNames, valueNames, type CounterName, type Observer, type ValueName } from '../observer.ts'
 import type { Clock } from '../schedule/clock.ts'
+import { CronMetrics } from './cron-metrics.ts'
 import { Histogram, type HistogramJson } from './histogram.ts'
 import { registerHistogram } from './prometheus-histogram.ts'
 import type { BufferStatus, EventLoopStatus, MemoryStatus, NodeStatus } from './status.ts'
@@ -25,6 +27,8 @@ export interface NodeMetricsOptions {
 
 export class NodeMetrics implements Observer, AsyncDisposable {
   readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE
+  /** Where cron tasks count their runs. */
+  readonly cron: CronMetrics
   readonly #logger: Logger
   readonly #clock: Clock
   readonly #registry = new Registry()
@@ -59,6 +63,7 @@ export class NodeMetrics implements Observer, AsyncDisposable {
       label: 'task',
       histograms: this.#latency,
     })
+    this.cron = new CronMetrics(this.#registry)
     this.#gauges = new NodeGauges(this.#registry)
   }
 
@@ -129,7 +134,9 @@ export class NodeMetrics implements Observer, AsyncDisposable {
 
   /** All metrics in the Prometheus text format. */
   async text(): Promise<string> {
-    this.#gauges.set({ status: this.#status?.(), memory: this.memory(), eventLoop: this.eventLoop() })
+    const status = this.#status?.()
+    for (const { task } of status?.cron ?? []) this.cron.know(task)
+    this.#gauges.set({ status, memory: this.memory(), eventLoop: this.eventLoop() })
     return this.#registry.metrics()
   }
 
@@ -203,11 +210,18 @@ class NodeGauges {
     }
     for (const { task, blockedReason } of status.tasks)
       this.#put('task_blocked', '1 when the task stands still', blockedReason === null ? 0 : 1, { task })
+    for (const { task, runs } of status.cron) this.#putLastSuccess(task, runs)
     for (const { channel, clients, keys, dropped } of status.channels) {
       this.#put('websocket_clients', 'connected WebSocket clients', clients, { channel })
       this.#put('websocket_keys', 'keys with a latest value', keys, { channel })
       this.#put('websocket_clients_dropped', 'clients dropped since start because they were too slow', dropped, { channel })
     }
+  }
+
+  #putLastSuccess(task: string, runs: readonly CronRun[]): void {
+    const endedMs = runs.find(({ outcome }) => outcome === 'succeeded')?.endedMs ?? null
+    const help = 'when a run of the cron task last succeeded, on whichever node'
+    if (endedMs !== null) this.#put('cron_last_success_timestamp_seconds', help, endedMs / 1000, { task })
   }
 
   #putBuffers({ fetchedBytes, unsentBytes, unflushedBytes, bytesMax }: BufferStatus): void {

@@ -7,7 +7,18 @@
  */
 import pg from 'pg'
 import { assert } from '../assert.ts'
-import type { CronClaim, CronPlan, CronResult, CronRun, CronRuns, CronSchedule, CronState, CronWork, OpenRun } from '../cron/cron-runs.ts'
+import type {
+  CronBeginning,
+  CronClaim,
+  CronPlan,
+  CronResult,
+  CronRun,
+  CronRuns,
+  CronSchedule,
+  CronState,
+  CronWork,
+  OpenRun,
+} from '../cron/cron-runs.ts'
 import { ForebayError, sentenceOf } from '../errors.ts'
 import { openCronSql } from './postgres-cron-sql.ts'
 import { databaseError } from './postgres-error.ts'
@@ -86,7 +97,7 @@ export class PostgresCronRuns implements CronRuns {
     return this.#pool.use(`reading cron task ${schedule.task}`, (client) => this.#state(client, schedule))
   }
 
-  async begin(schedule: CronSchedule, seen: CronState, plan: CronPlan, attemptsMax: number): Promise<CronClaim | 'given-up' | undefined> {
+  async begin(schedule: CronSchedule, seen: CronState, plan: CronPlan, attemptsMax: number): Promise<CronBeginning> {
     const { task } = schedule
     return this.#pool.use(`beginning cron task ${task}`, async (client) => {
       await client.query('begin isolation level read committed read write')
@@ -119,7 +130,9 @@ export class PostgresCronRuns implements CronRuns {
         `select r.task, ${msOf('r.scheduled_at')} as "scheduledMs", r.outcome, r.attempts, r.node, ${msOf('r.started_at')} as "startedMs",
            ${msOf('r.ended_at')} as "endedMs", r.error
          from forebay.cron_tasks t cross join lateral (
-           select * from forebay.cron_runs where pipeline = t.pipeline and task = t.task order by scheduled_at desc limit $2
+           (select * from forebay.cron_runs where pipeline = t.pipeline and task = t.task order by scheduled_at desc limit $2)
+           union (select * from forebay.cron_runs where pipeline = t.pipeline and task = t.task and outcome = 'succeeded'
+             order by scheduled_at desc limit 1)
          ) r where t.pipeline = $1 order by r.task, r.scheduled_at desc`,
         [this.#pipeline, countMax],
       ),
@@ -166,14 +179,14 @@ export class PostgresCronRuns implements CronRuns {
     { open }: CronState,
     { skipped, run }: CronPlan,
     attemptsMax: number,
-  ): Promise<CronClaim | 'given-up' | undefined> {
+  ): Promise<CronBeginning> {
     if (open !== undefined && open.attempts >= attemptsMax) {
       const claim = { task, scheduledMs: open.scheduledMs, attempt: open.attempts }
       await this.#end(client, claim, { outcome: 'failed', error: `its node ${open.node} ended in the middle of the run` })
       return 'given-up'
     }
     if (skipped.length > 0) await this.#skip(client, task, skipped)
-    if (run === undefined) return undefined
+    if (run === undefined) return skipped.length > 0 ? 'skipped' : undefined
     const { rows } = await client.query<{ attempts: number }>(
       `insert into forebay.cron_runs as r (pipeline, task, scheduled_at, outcome, attempts, node, started_at)
        values ($1, $2, to_timestamp($3::float8 / 1000), 'running', 1, $4, clock_timestamp())

@@ -71,6 +71,8 @@ function pipelineOf(task: CronTask): Pipeline {
 interface Runner {
   readonly clock: ShiftedClock
   readonly logged: string[]
+  /** What it told its metrics: by outcome, and times skipped. */
+  readonly counted: Readonly<Record<string, number>>
   readonly schedule: CronSchedule
   stop(): Promise<void>
 }
@@ -79,14 +81,15 @@ interface Runner {
 function runner(node: string, clock: ShiftedClock, expression: string, options: CronOptions, run: CronTask['run']): Runner {
   const own = testPool(database.url)
   const logged: string[] = []
-  const observer = {
-    count: () => undefined,
-    value: () => undefined,
-    committed: () => undefined,
-    log: (level: string, message: string) => void logged.push(`${level} ${message}`),
+  const counted: Record<string, number> = {}
+  const add = (what: string, by: number) => (counted[what] = (counted[what] ?? 0) + by)
+  const observer = { log: (level: string, message: string) => void logged.push(`${level} ${message}`) }
+  const tally = {
+    ran: (_task: string, outcome: string) => void add(outcome, 1),
+    skipped: (_task: string, times: number) => void add('skipped', times),
   }
   const schedule = new CronSchedule(
-    { runs: new PostgresCronRuns({ pool: own, pipeline: name, node }), clock, observer },
+    { runs: new PostgresCronRuns({ pool: own, pipeline: name, node }), clock, observer, tally },
     pipelineOf(cron(expression, options, run)).cron,
   )
   const ending = new AbortController()
@@ -97,7 +100,7 @@ function runner(node: string, clock: ShiftedClock, expression: string, options: 
     await own[Symbol.asyncDispose]()
   }
   stopping.push(stop)
-  return { clock, logged, schedule, stop }
+  return { clock, logged, counted, schedule, stop }
 }
 
 /** Writes one mark: which time ran, and where. */
@@ -218,6 +221,8 @@ describe('Cron tasks', () => {
     await expect.poll(async () => (await runs()).map(({ outcome }) => outcome), { timeout: 10_000 }).toEqual(outcomes)
     await one.stop()
     expect(await marks()).toEqual(ran)
+    const told = ['skipped', 'succeeded'].map((outcome) => outcomes.filter((found) => found === outcome).length)
+    expect([one.counted['skipped'] ?? 0, one.counted['succeeded'] ?? 0]).toEqual(told)
   })
 
   it('never overlap, and what passed meanwhile falls under the policy', async () => {
@@ -252,9 +257,25 @@ describe('Cron tasks', () => {
     await sleep(1500)
     await one.stop()
     expect(attempts).toEqual([1, 2, 3])
+    expect(one.counted).toMatchObject({ retrying: 2, failed: 1 })
     expect(await marks()).toEqual([])
     expect(await runs('outcome, attempts, error')).toEqual([{ outcome: 'failed', attempts: 3, error: 'no luck in attempt 3' }])
     expect(one.logged.filter((line) => line.startsWith('error'))).toEqual([expect.stringMatching(/given up: no luck in attempt 3/)])
+  })
+
+  it('tell of their last success, however many failures came since', async () => {
+    const expression = '0 0 * * * *'
+    await knownSince('2024-06-01T00:00:00Z', expression)
+    const failing: CronTask['run'] = ({ scheduledAt }) =>
+      scheduledAt.getUTCHours() === 1 ? Promise.resolve() : Promise.reject(new Error('no luck'))
+    const clock = new ShiftedClock().set('2024-06-01T05:20:00Z')
+    const one = runner('n1', clock, expression, { missed: 'all', attemptsMax: 1 }, failing)
+    await expect.poll(async () => (await runs()).length, { timeout: 10_000 }).toBe(5)
+    await one.stop()
+    const book = new PostgresCronRuns({ pool, pipeline: name, node: 'reader' })
+    const hours = (lines: readonly { scheduledMs: number }[]) => lines.map(({ scheduledMs }) => new Date(scheduledMs).getUTCHours())
+    expect(hours(await book.history(2))).toEqual([5, 4, 1])
+    expect(hours(await book.history(5))).toEqual([5, 4, 3, 2, 1])
   })
 
   it('commit when a later attempt succeeds, with the mark of that attempt only', async () => {
@@ -367,6 +388,9 @@ describe('Cron tasks', () => {
     expect(isReady).toBe(true)
     const text = await (await fetch(`${node.url}/status`, { headers: { accept: 'text/plain' } })).text()
     expect(text).toContain('job')
+    const metrics = await (await fetch(`${node.url}/metrics`)).text()
+    expect(metrics).toMatch(/^forebay_cron_runs_total\{task="job",outcome="succeeded"\} [1-9]/m)
+    expect(metrics).toMatch(/^forebay_cron_last_success_timestamp_seconds\{task="job"\} [1-9]/m)
     await node.stop()
   })
 })

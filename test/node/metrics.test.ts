@@ -85,6 +85,27 @@ describe('NodeMetrics', () => {
     expect(await metrics.text()).not.toContain('forebay_partition_lag_events{partition="2"}')
   })
 
+  it('tells runs of cron tasks by outcome, skipped times and the last success', async () => {
+    const status = nodeStatus()
+    const metrics = metricsWith({ status: () => status })
+    const before = await metrics.text()
+    expect(before).toContain('forebay_cron_runs_total{task="closeDay",outcome="failed"} 0')
+    expect(before).toContain('forebay_cron_skipped_total{task="closeDay"} 0')
+    expect(before).not.toContain('forebay_cron_last_success_timestamp_seconds')
+    metrics.cron.ran('closeDay', 'retrying')
+    metrics.cron.ran('closeDay', 'succeeded')
+    metrics.cron.skipped('closeDay', 3)
+    const [task] = status.cron
+    const [failed] = task!.runs
+    const runs = [failed!, { ...failed!, outcome: 'succeeded' as const, endedMs: 1500, error: null }]
+    metrics.watch(() => ({ ...status, cron: [{ ...task!, runs }] }))
+    const text = await metrics.text()
+    expect(text).toContain('forebay_cron_runs_total{task="closeDay",outcome="retrying"} 1')
+    expect(text).toContain('forebay_cron_runs_total{task="closeDay",outcome="succeeded"} 1')
+    expect(text).toContain('forebay_cron_skipped_total{task="closeDay"} 3')
+    expect(text).toContain('forebay_cron_last_success_timestamp_seconds{task="closeDay"} 1.5')
+  })
+
   it('counts under `other` beyond a thousand labels', () => {
     const metrics = metricsWith()
     for (let label = 0; label < 1500; label++) metrics.count('rows', 1, `task ${label}`)

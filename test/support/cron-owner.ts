@@ -26,6 +26,7 @@ const definition = definePipeline({
     }),
   },
 })
-const observer = { count: () => undefined, value: () => undefined, committed: () => undefined, log: () => undefined }
+const observer = { log: () => undefined }
+const tally = { ran: () => undefined, skipped: () => undefined }
 const runs = new PostgresCronRuns({ pool: testPool(url), pipeline, node: 'owner' })
-new CronSchedule({ runs, clock: new PretendedClock(), observer }, definition.cron).start(new AbortController().signal)
+new CronSchedule({ runs, clock: new PretendedClock(), observer, tally }, definition.cron).start(new AbortController().signal)
