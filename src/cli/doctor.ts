@@ -1,11 +1,14 @@
 import type { Command } from 'commander'
 import { checkConfiguration, checkMachine } from '../doctor/check-config.ts'
 import { judgeDatabase, readDatabaseFacts } from '../doctor/check-database.ts'
+import { judgeFutureEvents, readFutureEvents } from '../doctor/check-event-log.ts'
 import { askMembers, checkRings, judgeMembers } from '../doctor/check-grid.ts'
 import { judgeNodes, judgeTopic } from '../doctor/check-nodes.ts'
+import { judgeVersions } from '../doctor/check-versions.ts'
 import type { Finding } from '../doctor/finding.ts'
 import { fail, ok } from '../doctor/finding.ts'
 import { ForebayError } from '../errors.ts'
+import type { EventLog } from '../events/event-log.ts'
 import { topicDrift } from '../events/topic-settings.ts'
 import { awayOf, foundOf } from '../inspect/facts.ts'
 import { differencesOf, look } from '../inspect/gather-explain.ts'
@@ -91,7 +94,7 @@ async function checkDatabase({ of, ports }: InspectTarget): Promise<Finding[]> {
   return judgeDatabase(foundOf(facts)!, of.settings, Math.max(1, of.settings.grid.members.length, of.urls.length))
 }
 
-async function checkTopic({ of }: InspectTarget): Promise<Finding[]> {
+async function checkTopic({ of, ports }: InspectTarget): Promise<Finding[]> {
   const { settings, pipeline } = of
   const { openTopicAdmin } = await import('../connect.ts')
   await using admin = openTopicAdmin(settings, pipeline)
@@ -105,7 +108,17 @@ async function checkTopic({ of }: InspectTarget): Promise<Finding[]> {
     minInsyncReplicas: undefined,
     replayWindowMs: undefined,
   }
-  return judgeTopic(pipeline.source.topic, topic, topic === null ? [] : topicDrift(wanted, topic, undefined))
+  const name = pipeline.source.topic
+  if (topic === null) return judgeTopic(name, topic, [])
+  return [...judgeTopic(name, topic, topicDrift(wanted, topic, undefined)), ...(await checkTimes(ports.log, name, topic.partitions))]
+}
+
+async function checkTimes(log: EventLog, topic: string, partitions: number): Promise<Finding[]> {
+  const found = await look(() => readFutureEvents(log, partitions, Date.now()))
+  const away = awayOf(found)
+  if (away !== undefined)
+    return [fail('event log', away, 'nothing new is read from it', 'look at its brokers, and the leaders of the topic')]
+  return judgeFutureEvents(topic, foundOf(found)!)
 }
 
 async function checkGrid({ of, ports }: InspectTarget, scope: string | undefined): Promise<Finding[]> {
@@ -117,7 +130,8 @@ async function checkGrid({ of, ports }: InspectTarget, scope: string | undefined
   const away = awayOf(grid)
   if (away !== undefined)
     return [...members, fail('grid', away, 'nothing new is processed; nothing is lost', 'start the members, or mend the way to them')]
-  return [...members, ...(await checkRings(foundOf(grid)!, of.settings, scope))]
+  const opened = foundOf(grid)!
+  return [...members, ...judgeVersions(opened.memberVersions?.() ?? new Map()), ...(await checkRings(opened, of.settings, scope))]
 }
 
 function textOf(findings: readonly Finding[]): string {

@@ -8,7 +8,7 @@
  * Each waiting read of a ring leaves one timer-bound listener on a single question to the member, see hazelcast-ring.ts.
  */
 import { Client, ReconnectMode } from 'hazelcast-client'
-import type { IMap } from 'hazelcast-client'
+import type { IMap, Member } from 'hazelcast-client'
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ForebayError, isForebayError, sentenceOf } from '../errors.ts'
@@ -28,6 +28,9 @@ export interface HazelcastGridOptions {
 }
 
 type Disturb = () => void
+
+/** What the client knows of a member beyond what it declares. */
+type VersionedMember = Member & { readonly version: { readonly major: number; readonly minor: number; readonly patch: number } }
 
 export class HazelcastJobGrid implements JobGrid {
   readonly #client: Client
@@ -111,6 +114,11 @@ export class HazelcastJobGrid implements JobGrid {
       this.#maps.delete(name)
       await this.#call(`destroy ${name}`, async () => (await this.#client.getMap(name)).destroy())
     }
+  }
+
+  memberVersions(): ReadonlyMap<string, string> {
+    const members = this.#client.getCluster().getMembers() as unknown as readonly VersionedMember[]
+    return new Map(members.map(({ address, version: { major, minor, patch } }) => [address.toString(), `${major}.${minor}.${patch}`]))
   }
 
   onDisturbance(listener: () => void): () => void {

@@ -52,6 +52,8 @@ export interface JobGrid {
    * all the same makes it anew.
    */
   destroy(unused: UnusedNames): Promise<void>
+  /** The version of each member of the cluster by its address, as far as is known here; absent: the grid has no members. */
+  memberVersions?(): ReadonlyMap<string, string>
   /** Calls back whenever the grid may have lost or regained data: reconnected, a member gone. Returns the unsubscribe. */
   onDisturbance(listener: () => void): () => void
   [Symbol.asyncDispose](): Promise<void>

@@ -1,9 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import type { DatabaseFacts } from '../../src/doctor/check-database.ts'
 import { judgeDatabase } from '../../src/doctor/check-database.ts'
+import { judgeFutureEvents, readFutureEvents } from '../../src/doctor/check-event-log.ts'
 import { judgeMembers } from '../../src/doctor/check-grid.ts'
 import { judgeNodes, judgeTopic } from '../../src/doctor/check-nodes.ts'
+import { judgeVersions } from '../../src/doctor/check-versions.ts'
 import type { Finding } from '../../src/doctor/finding.ts'
+import type { EventLog } from '../../src/events/event-log.ts'
 import { nodeStatus } from '../node/node-status.ts'
 
 const well: DatabaseFacts = {
@@ -32,6 +35,21 @@ const settings = { database: { url: '', poolMax: 8, statementTimeoutMs: 30_000, 
 const judged = (change: Partial<DatabaseFacts>, nodes = 3) => notOk(judgeDatabase({ ...well, ...change }, settings, nodes))
 const notOk = (findings: readonly Finding[]) => findings.filter(({ severity }) => severity !== 'ok')
 const withSetting = (name: string, value: string) => ({ settings: { ...well.settings, [name]: value } })
+
+/** A log of the times of its events, by partition and offset. */
+function logOf(partitions: readonly (readonly number[])[]): EventLog {
+  const log: Pick<EventLog, 'range' | 'offsetAt' | 'eventAt'> = {
+    range: (partition) => Promise.resolve({ startOffset: 0n, endOffset: BigInt(partitions[partition]!.length) }),
+    offsetAt: (partition, timestampMs) => {
+      const times = partitions[partition]!
+      const found = times.findIndex((time) => time >= timestampMs)
+      return Promise.resolve(BigInt(found < 0 ? times.length : found))
+    },
+    eventAt: (partition, offset) =>
+      Promise.resolve({ offset, timestampMs: partitions[partition]![Number(offset)]!, key: null, value: null }),
+  }
+  return log as EventLog
+}
 
 describe('forebay doctor', () => {
   it('finds nothing wrong with a database that is well', () => {
@@ -70,6 +88,30 @@ describe('forebay doctor', () => {
     expect(of(up, down)).toMatchObject([{ severity: 'warn', what: 'no member listens at m1:1' }])
     expect(of(down, down)).toMatchObject([{ severity: 'error', what: 'no member of the grid answers (m0:1, m1:1)' }])
     expect(of({ ...up, clusterSize: 1 }, up)).toMatchObject([{ severity: 'warn', what: expect.stringContaining('in a cluster of 1') }])
+  })
+
+  it('names members that are too old, or of several versions', () => {
+    const of = (...versions: string[]) => judgeVersions(new Map(versions.map((version, n) => [`m${n}:1`, version])))
+    expect(of('5.7.0', '5.7.0')).toMatchObject([{ severity: 'ok', what: 'Hazelcast 5.7.0 on every member' }])
+    expect(of('5.3.8')).toMatchObject([{ severity: 'ok' }])
+    expect(of('6.0.0')).toMatchObject([{ severity: 'ok' }])
+    expect(of('5.2.5')).toMatchObject([{ severity: 'error', what: 'Hazelcast 5.2.5 at m0:1' }])
+    expect(of('5.7.0', '5.6.1')).toMatchObject([{ severity: 'warn', what: expect.stringContaining('5.7.0 at m0:1, 5.6.1 at m1:1') }])
+    expect(of('4.2.0', '5.7.0').map(({ severity }) => severity)).toEqual(['error', 'warn'])
+    expect(of()).toEqual([])
+  })
+
+  it('names the event that is furthest in the future, and none where all times have come', async () => {
+    const nowMs = 100_000
+    const find = async (...partitions: number[][]) =>
+      judgeFutureEvents('t', await readFutureEvents(logOf(partitions), partitions.length, nowMs))
+    expect(await find([1, 2, nowMs + 2000 - 1], [])).toMatchObject([{ severity: 'ok' }])
+    expect(await find([1, 2], [1, nowMs + 5000, 3])).toMatchObject([
+      { severity: 'warn', what: 'the event t/1@1 is 5.0 s in the future by the clock here' },
+    ])
+    const [both] = await find([nowMs + 3000], [1], [nowMs + 600_000])
+    expect(both!.what).toMatch(/^the event t\/2@0 is 10 min .* \(2 partitions have such events\)$/)
+    expect(judgeFutureEvents('t', [{ partition: 0, offset: 7n, aheadMs: null }])[0]!.what).toContain('t/0@7 is 2.0 s')
   })
 
   it('judges nodes, their clocks and a configuration of another epoch', () => {
