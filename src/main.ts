@@ -4,9 +4,9 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
-import { openCronSchedule, openEventLog } from './connect.ts'
-import { startGrid } from './connect-grid.ts'
-import { createSink, nodeTask } from './connect-sinks.ts'
+import { openCronSchedule, openEventLog } from './connect/servers.ts'
+import { startGrid } from './connect/grid.ts'
+import { createSink, nodeTask } from './connect/sinks.ts'
 import type { CronSchedule } from './cron/cron-schedule.ts'
 import { isForebayError, sentenceOf } from './errors.ts'
 import type { EventLog, LogIdentity } from './events/event-log.ts'

@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander'
-import type { DeadLetterParts } from '../connect-dead-letters.ts'
+import type { DeadLetterParts } from '../connect/dead-letters.ts'
 import { eventOf, keyOf } from '../dead-letters/dead-event.ts'
 import type { DeadLetterFilter, DeadLetterRow } from '../dead-letters/dead-letters.ts'
 import { redriveLetter } from '../dead-letters/redrive.ts'
@@ -214,7 +214,7 @@ interface Session extends AsyncDisposable {
 async function open(options: FilterOptions): Promise<Session> {
   const target = await openTarget(options)
   const { settings, pipeline } = target
-  const { openDeadLetters } = await import('../connect-dead-letters.ts')
+  const { openDeadLetters } = await import('../connect/dead-letters.ts')
   const parts = await openDeadLetters(settings, pipeline, warn)
   const lettersOf = (ids: readonly string[]) => inPages(parts, ids)
   return {

@@ -93,7 +93,7 @@ async function checkDatabase({ of, ports }: InspectTarget): Promise<Finding[]> {
 
 async function checkTopic({ of }: InspectTarget): Promise<Finding[]> {
   const { settings, pipeline } = of
-  const { openTopicAdmin } = await import('../connect.ts')
+  const { openTopicAdmin } = await import('../connect/servers.ts')
   await using admin = openTopicAdmin(settings, pipeline)
   const found = await look(() => admin.describe())
   const away = awayOf(found)
