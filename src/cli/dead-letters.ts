@@ -61,7 +61,8 @@ Examples:
   forebay dead-letters discard --id 17 --reason "test event of the feed"
   forebay dead-letters discard --task none --to 2026-11-01T00:00:00Z --reason "before the launch" --dry-run
 
-A discarded letter stays in forebay.dead_letters with its reason; list --all shows it.`
+A discarded letter stays in forebay.dead_letters with its reason while the log has its event, and for
+database.resolvedLettersKept (30 days); list --all shows it.`
 
 /** Adds `forebay dead-letters`. */
 export function addDeadLetters(program: Command): void {
