@@ -122,6 +122,25 @@ describe('The decoder of fetches', () => {
     bytes[keyLength] = 0x7e
     expect(() => readRecords(bytes, 0, bytes.length)).toThrow(/damaged/)
   })
+
+  it('refuses a record whose fields reach beyond it into the next', async () => {
+    const message = { key: 'key', value: 'value', deltaMs: 0, headers: {} }
+    const bytes = await batchOf([message, message])
+    const recordLength = bytes.indexOf('key') - 5
+    expect(bytes[recordLength]! / 2, 'the length of the first record').toBe(
+      bytes.indexOf('key', bytes.indexOf('key') + 1) - 5 - recordLength - 1,
+    )
+    bytes[recordLength] = 2 * 6
+    expect(() => readRecords(bytes, 0, bytes.length)).toThrow(/damaged/)
+  })
+
+  it('takes the time of the batch where the broker stamps its records as they come in', async () => {
+    const bytes = await batchOf([1, 2].map((deltaMs) => ({ key: 'k', value: 'v', deltaMs, headers: {} })))
+    expect(readRecords(bytes, 0, bytes.length)!.map(({ timestampMs }) => timestampMs)).toEqual([1_700_000_000_001, 1_700_000_000_002])
+    bytes.writeInt16BE(bytes.readInt16BE(21) | 0x08, 21)
+    bytes.writeBigInt64BE(1_800_000_000_000n, 35)
+    expect(readRecords(bytes, 0, bytes.length)!.map(({ timestampMs }) => timestampMs)).toEqual([1_800_000_000_000, 1_800_000_000_000])
+  })
 })
 
 function plain({ offset, key, value, isControlRecord, batchContext, ...times }: { [Name in keyof ReferenceMessage]?: unknown } & object) {
