@@ -29,7 +29,7 @@ it('what replaces a value takes its room: bytes do not pile up', () => {
 })
 
 it('of two partitions that speak about one key the later record decides, then the higher partition, in whichever order they come', () => {
-  const older = { partition: 2, offset: 3n, timeMs: 1000, json: '"older"' }
+  const older = { partition: 3, offset: 3n, timeMs: 1000, json: '"older"' }
   const newer = { partition: 1, offset: 2n, timeMs: 1001, json: '"newer"' }
   const beside = { partition: 2, offset: 4n, timeMs: 1001, json: '"beside"' }
   for (const order of [
