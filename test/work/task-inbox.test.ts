@@ -12,7 +12,7 @@ function segment(lo: bigint, hi: bigint, offsetsOf: Readonly<Record<string, read
     timesMs: offsets.map(() => 0),
     text: offsets.map((offset) => `${task}${offset}\n`).join(''),
   }))
-  const bytes = encodeSegment({ scope: 's', partition: 0, queue: 0, owner: 'o', repair: '', lo, hi }, drafts, 'secret')
+  const bytes = encodeSegment({ scope: 's', partition: 0, queue: 0, owner: 'o', repair: 0, lo, hi }, drafts, 'secret')
   return decodeSegment(bytes, 'secret')!
 }
 const taken = (inbox: TaskInbox, rowsMax = 1000) => {
