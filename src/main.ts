@@ -4,9 +4,9 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
-import { openCronSchedule, openEventLog } from './connect.ts'
-import { startGrid } from './connect-grid.ts'
-import { createSink, nodeTask } from './connect-sinks.ts'
+import { openCronSchedule, openEventLog } from './connect/servers.ts'
+import { startGrid } from './connect/grid.ts'
+import { createSink, nodeTask } from './connect/sinks.ts'
 import type { CronSchedule } from './cron/cron-schedule.ts'
 import { isForebayError, sentenceOf } from './errors.ts'
 import type { EventLog, LogIdentity } from './events/event-log.ts'
@@ -22,6 +22,7 @@ import { createLogger } from './node/logger.ts'
 import { bufferStatus } from './node/buffers.ts'
 import { HttpServer } from './node/http-server.ts'
 import { channelsOf, checkMemory, memoryBound } from './node/memory-bound.ts'
+import { keepLetters } from './node/letter-upkeep.ts'
 import { LedgerWatch } from './node/ledger-watch.ts'
 import { Membership } from './node/membership.ts'
 import { NodeMetrics } from './node/metrics.ts'
@@ -41,6 +42,7 @@ import { floorChecksum } from './offsets/postgres-floor-events.ts'
 import { openPostgresLedger } from './offsets/postgres-ledger.ts'
 import type { PostgresLedger } from './offsets/postgres-ledger.ts'
 import { PostgresPool } from './offsets/postgres-pool.ts'
+import { forgetResolvedLetters } from './offsets/resolved-letters.ts'
 import { NodePresence } from './offsets/presence.ts'
 import type { PostgresTransaction } from './offsets/postgres-transaction.ts'
 import type { Pipeline } from './pipeline/pipeline.ts'
@@ -140,6 +142,7 @@ async function runEpoch(base: Base, ledger: PostgresLedger, { options, show }: E
     ['looking up the ends of the log', (until) => ends.run({ log, clock, observer: metrics }, () => node.owners, until)],
     ['watching the windows', (until) => tellPressure(pressure, until)],
     ['tidying up after earlier epochs', (until) => tidy(base, built, options, until)],
+    ['deleting old dead letters', (until) => forgetLetters(base, options, until)],
     ...channels.map((channel) => [`the ${channel.label}`, (until: AbortSignal) => channel.follow(until)] as const),
   ]
   const beside = loops.map(([what, run]) => runSideLoop(what, run, base.side, side.signal))
@@ -241,6 +244,13 @@ function tidy({ pool, identity, grid, clock, metrics }: Base, built: BuiltNode, 
   const channels = built.channels.map(({ stats }) => stats.channel)
   const options = { scope: built.scopeParts, partitions: identity.partitions, channels, waitMs: settings.grid.leaseMs }
   return destroyOlderEpochs({ grid, clock, observer: metrics, before }, options, signal)
+}
+
+function forgetLetters({ pool, identity, log, clock }: Base, { settings, pipeline }: RunOptions, signal: AbortSignal) {
+  const { name, source } = pipeline
+  const kept = { pipeline: name, topic: source.topic, keptMs: settings.database.resolvedLettersKeptMs }
+  const forget = (logStarts: ReadonlyMap<number, bigint>) => forgetResolvedLetters(pool, { ...kept, logStarts })
+  return keepLetters({ clock, log, forget }, identity.partitions, signal)
 }
 
 interface BuiltNode {

@@ -9,17 +9,7 @@ const sources = filesBelow(src).filter((file) => file.endsWith('.ts'))
 /** An adapter is technology + noun; a `…-definition` is what a pipeline says about one, and belongs to everybody. */
 const technology = /^(kafka|postgres|hazelcast|local|web-socket)(-|$)/
 /** Only these know adapters of other rooms: who composes a node, who connects a command, and the launcher, which starts the servers. */
-const composers = [
-  'main.ts',
-  'connect.ts',
-  'connect-grid.ts',
-  'connect-sinks.ts',
-  'connect-replay.ts',
-  'connect-dead-letters.ts',
-  'connect-tune.ts',
-  'connect-tune-trial.ts',
-  'launch',
-]
+const composers = ['main.ts', 'connect', 'launch']
 /** The rows of a Postgres table are written in the transaction of the Postgres ledger: the two are one adapter in two rooms. */
 const allowed = new Set([
   'sinks/postgres-table.ts -> offsets/postgres-transaction.ts',

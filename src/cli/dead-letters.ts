@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander'
-import type { DeadLetterParts } from '../connect-dead-letters.ts'
+import type { DeadLetterParts } from '../connect/dead-letters.ts'
 import { eventOf, keyOf } from '../dead-letters/dead-event.ts'
 import type { DeadLetterFilter, DeadLetterRow } from '../dead-letters/dead-letters.ts'
 import { redriveLetter } from '../dead-letters/redrive.ts'
@@ -61,7 +61,8 @@ Examples:
   forebay dead-letters discard --id 17 --reason "test event of the feed"
   forebay dead-letters discard --task none --to 2026-11-01T00:00:00Z --reason "before the launch" --dry-run
 
-A discarded letter stays in forebay.dead_letters with its reason; list --all shows it.`
+A discarded letter stays in forebay.dead_letters with its reason while the log has its event, and for
+database.resolvedLettersKept (30 days); list --all shows it.`
 
 /** Adds `forebay dead-letters`. */
 export function addDeadLetters(program: Command): void {
@@ -214,7 +215,7 @@ interface Session extends AsyncDisposable {
 async function open(options: FilterOptions): Promise<Session> {
   const target = await openTarget(options)
   const { settings, pipeline } = target
-  const { openDeadLetters } = await import('../connect-dead-letters.ts')
+  const { openDeadLetters } = await import('../connect/dead-letters.ts')
   const parts = await openDeadLetters(settings, pipeline, warn)
   const lettersOf = (ids: readonly string[]) => inPages(parts, ids)
   return {

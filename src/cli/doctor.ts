@@ -96,7 +96,7 @@ async function checkDatabase({ of, ports }: InspectTarget): Promise<Finding[]> {
 
 async function checkTopic({ of, ports }: InspectTarget): Promise<Finding[]> {
   const { settings, pipeline } = of
-  const { openTopicAdmin } = await import('../connect.ts')
+  const { openTopicAdmin } = await import('../connect/servers.ts')
   await using admin = openTopicAdmin(settings, pipeline)
   const found = await look(() => admin.describe())
   const away = awayOf(found)

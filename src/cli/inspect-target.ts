@@ -20,7 +20,7 @@ export interface InspectTarget extends AsyncDisposable {
 export async function inspectTarget(options: TargetOptions): Promise<InspectTarget> {
   const target = await openTarget(options)
   const { settings, pipeline, tasks, urls } = target
-  const { openDatabase, openEventLog, openGrid } = await import('../connect.ts')
+  const { openDatabase, openEventLog, openGrid } = await import('../connect/servers.ts')
   const database = openDatabase(settings)
   const log = openEventLog(settings, pipeline)
   const grid = settings.grid.mode === 'local' ? null : openGrid(settings)

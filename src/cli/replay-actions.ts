@@ -11,8 +11,8 @@ import {
   readReplay,
   sampleWrite,
   tableLike,
-} from '../connect-replay.ts'
-import type { ReplayBase, TaskTable } from '../connect-replay.ts'
+} from '../connect/replay.ts'
+import type { ReplayBase, TaskTable } from '../connect/replay.ts'
 import { ForebayError } from '../errors.ts'
 import { Parts } from '../node/parts.ts'
 import { dryRun } from '../replay/dry-run.ts'

@@ -83,8 +83,8 @@ async function runReplayCommand(options: ReplayCommandOptions): Promise<void> {
 
 async function list(options: TargetOptions & { json?: boolean }): Promise<void> {
   const { settings, pipeline } = await openTarget(options)
-  const { openDatabase } = await import('../connect.ts')
-  const { listReplays } = await import('../connect-replay.ts')
+  const { openDatabase } = await import('../connect/servers.ts')
+  const { listReplays } = await import('../connect/replay.ts')
   await using database = openDatabase(settings)
   const records = await listReplays(database, pipeline.name)
   if (options.json === true) process.stdout.write(`${JSON.stringify(records.map(recordJson), null, 2)}\n`)

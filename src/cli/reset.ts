@@ -72,7 +72,7 @@ async function reset(options: ResetOptions): Promise<void> {
   const timeout = parseDuration(options.timeout)
   if ('problem' in timeout) throw new ForebayError('FB_USAGE', `--timeout ${options.timeout}: ${timeout.problem}`)
   const target = await openTarget(options)
-  const { openDatabase, openEventLog } = await import('../connect.ts')
+  const { openDatabase, openEventLog } = await import('../connect/servers.ts')
   await using database = openDatabase(target.settings)
   await using log = openEventLog(target.settings, target.pipeline)
   const identity = await log.identity()

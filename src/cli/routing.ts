@@ -70,7 +70,7 @@ export function addRouting(program: Command): void {
 
 async function plan(options: RoutingOptions): Promise<void> {
   const target = await openTarget(options)
-  const { openDatabase, openEventLog } = await import('../connect.ts')
+  const { openDatabase, openEventLog } = await import('../connect/servers.ts')
   await using database = openDatabase(target.settings)
   await using log = openEventLog(target.settings, target.pipeline)
   const found = await planOf(target, database)
@@ -155,7 +155,7 @@ async function apply(options: ApplyOptions): Promise<void> {
   const timeout = parseDuration(options.timeout)
   if ('problem' in timeout) throw new ForebayError('FB_USAGE', `--timeout ${options.timeout}: ${timeout.problem}`)
   const target = await openTarget(options)
-  const { openDatabase, openEventLog } = await import('../connect.ts')
+  const { openDatabase, openEventLog } = await import('../connect/servers.ts')
   await using database = openDatabase(target.settings)
   await using log = openEventLog(target.settings, target.pipeline)
   const found = await planOf(target, database)
@@ -220,7 +220,7 @@ async function joined(target: Target, database: Database, epoch: number, isExpec
 
 async function cancel(options: RoutingOptions): Promise<void> {
   const target = await openTarget(options)
-  const { openDatabase } = await import('../connect.ts')
+  const { openDatabase } = await import('../connect/servers.ts')
   await using database = openDatabase(target.settings)
   const { request } = await planOf(target, database)
   await database.use('withdrawing the request to drain', (client) => dropRequest(client, target.pipeline.name))

@@ -16,8 +16,8 @@ import { addStatus } from './status.ts'
 import { addTune } from './tune.ts'
 import { addTopics } from './topics.ts'
 
-/** Runs the command line `words`; prints its failure and gives the exit code. */
-export async function runCommand(words: readonly string[]): Promise<number> {
+/** The command `forebay` with all that belongs to it. */
+export function forebayCommand(): Command {
   const program = new Command('forebay')
     .description('Exactly-once periodic processing of fast events: Kafka to a grid of job queues to Postgres and WebSocket.')
     .version(packageVersion(), '-V, --version')
@@ -36,8 +36,13 @@ export async function runCommand(words: readonly string[]): Promise<number> {
   addReplay(program)
   addReset(program)
   addTune(program)
+  return program
+}
+
+/** Runs the command line `words`; prints its failure and gives the exit code. */
+export async function runCommand(words: readonly string[]): Promise<number> {
   try {
-    await program.parseAsync(words, { from: 'user' })
+    await forebayCommand().parseAsync(words, { from: 'user' })
     return 0
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : errorCodes.FB_USAGE.exitCode

@@ -82,7 +82,7 @@ function refuseLeft(topic: string, left: readonly TopicDrift[]): void {
 
 async function withPlan(options: TopicsOptions, run: (plan: Plan, admin: TopicAdmin) => Promise<void>): Promise<void> {
   const { settings, pipeline } = await openTarget(options)
-  const { openEventLog, openTopicAdmin } = await import('../connect.ts')
+  const { openEventLog, openTopicAdmin } = await import('../connect/servers.ts')
   await using admin = openTopicAdmin(settings, pipeline)
   await using log = openEventLog(settings, pipeline)
   const wanted = settings.topic ?? {

@@ -1,7 +1,7 @@
 /** What `forebay tune` does: measure, advise, try, write, print. */
 import { writeFileSync } from 'node:fs'
-import { openFlushProbe, openTune } from '../connect-tune.ts'
-import type { TuneBase } from '../connect-tune.ts'
+import { openFlushProbe, openTune } from '../connect/tune.ts'
+import type { TuneBase } from '../connect/tune.ts'
 import { channelsOf } from '../node/memory-bound.ts'
 import { Parts } from '../node/parts.ts'
 import type { NodeSettings } from '../node/settings.ts'
@@ -68,7 +68,7 @@ async function measureAndAdvise(
   const advice = recommendTasks(measurements, gridChoiceOf(advised.grid), wishes)
   const result = { measurements, isLive: sample.isLive, advice, grid, gridAsRouted: gridOf(false), gridChoice: gridChoiceOf(advised.grid) }
   if (options.validate !== true) return { ...result, trial: null }
-  const { runTrial } = await import('../connect-tune-trial.ts')
+  const { runTrial } = await import('../connect/tune-trial.ts')
   const choices = new Map(advice.tasks.map(({ task, everyMs, rowsMax, bytesMax }) => [task, { everyMs, rowsMax, bytesMax }]))
   const onStep = bar.part(measureShare, 1)
   const trial = await runTrial(base, { settings: advised, choices, sample, forMs: options.for, onStep, signal })

@@ -171,6 +171,8 @@ export class KafkaEventLog implements EventLog {
     at: { fromBeginning: boolean; fromTimestamp?: never } | { fromTimestamp: number; fromBeginning?: never },
   ): Promise<bigint> {
     const { topic } = this.#options
+    // What kafkajs remembers of the topic may be older than the partition, and it asks by itself only when it connects.
+    if (!isKnown(cluster, topic, partition)) await cluster.refreshMetadata()
     const [found] = await cluster.fetchTopicsOffset([{ topic, partitions: [{ partition }], ...at }])
     const offset = found?.partitions[0]?.offset
     if (offset === undefined) {
@@ -225,6 +227,10 @@ export class KafkaEventLog implements EventLog {
     const cluster = await control.catch(() => null)
     if (cluster !== null) await releaseCluster(cluster)
   }
+}
+
+function isKnown(cluster: Cluster, topic: string, partition: number): boolean {
+  return Object.keys(cluster.findLeaderForPartitions(topic, [partition])).length > 0
 }
 
 function groupTaken(groupId: string, cause: unknown): ForebayError {

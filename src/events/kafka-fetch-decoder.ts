@@ -6,7 +6,7 @@
  */
 import type { Broker } from 'kafkajs'
 import type { FetchedPartition } from './kafka-fetched.ts'
-import { readRecords } from './kafka-records.ts'
+import { lastOffsetIn, readRecords } from './kafka-records.ts'
 
 interface Exchange {
   readonly request: { readonly apiKey: number; readonly apiVersion: number }
@@ -79,7 +79,8 @@ function readPartition(reader: FieldReader, bytes: Buffer): FetchedPartition | n
   const start = reader.skip(recordBytes)
   const messages = readRecords(bytes, start, start + recordBytes)
   if (messages === null) return null
-  const offsets = { highWatermark, lastStableOffset, lastStartOffset }
+  const lastOffset = lastOffsetIn(bytes, start, start + recordBytes)
+  const offsets = { highWatermark, lastStableOffset, lastStartOffset, lastOffset }
   return { partition, errorCode, ...offsets, abortedTransactions, preferredReadReplica, messages, bytes: bytes.length } as FetchedPartition
 }
 

@@ -13,6 +13,8 @@ export interface FetchedPartition {
   readonly lastStartOffset?: string
   readonly abortedTransactions: readonly AbortedTransaction[] | null
   readonly messages: readonly FetchedMessage[]
+  /** The last offset of the record batches, also of one without records; kafkajs does not tell it. */
+  readonly lastOffset?: bigint | undefined
   /** Size of the response; kafkajs does not tell it. */
   readonly bytes?: number
 }
@@ -74,7 +76,8 @@ export async function fetchFrom(cluster: Cluster, request: FetchRequest): Promis
 
 /**
  * The events of a fetch from `nextOffset`, in order, without control records and without those of aborted
- * transactions; `lastOffset` also passes everything that was left out, and a compacted end of a record batch.
+ * transactions; `lastOffset` also passes everything that was left out, a compacted end of a record batch, and a record
+ * batch of which compaction left no record.
  */
 export function eventsOf(fetched: FetchedPartition, nextOffset: bigint): EventBatch {
   const aborted = new AbortedProducers(fetched.abortedTransactions ?? [])
@@ -100,6 +103,7 @@ export function eventsOf(fetched: FetchedPartition, nextOffset: bigint): EventBa
       message instanceof KafkaRecord ? message : { offset, timestampMs: Number(message.timestamp), key: message.key, value: message.value },
     )
   }
+  if (fetched.lastOffset !== undefined && fetched.lastOffset > lastOffset) lastOffset = fetched.lastOffset
   return { events, lastOffset, bytes: fetched.bytes ?? bytesOf(events) }
 }
 

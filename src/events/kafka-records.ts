@@ -80,6 +80,21 @@ export function readRecords(bytes: Buffer, start: number, end: number): KafkaRec
   return records
 }
 
+/**
+ * The last offset of the whole batches in `bytes` from `start` to `end`, or undefined when there is none. Compaction keeps the head of
+ * a batch of which no record is left: its offsets are passed all the same.
+ */
+export function lastOffsetIn(bytes: Buffer, start: number, end: number): bigint | undefined {
+  let last: bigint | undefined
+  for (let at = start; at + headBytes <= end;) {
+    const batchEnd = at + 12 + bytes.readInt32BE(at + 8)
+    if (batchEnd > end || batchEnd < at + headBytes) break
+    last = bytes.readBigInt64BE(at) + BigInt(bytes.readInt32BE(at + 23))
+    at = batchEnd
+  }
+  return last
+}
+
 function readBatch(bytes: Buffer, at: number, end: number, records: KafkaRecord[]): void {
   const firstOffset = bytes.readBigInt64BE(at)
   const attributes = bytes.readInt16BE(at + 21)

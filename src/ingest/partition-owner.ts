@@ -62,7 +62,7 @@ const roomWaitMs = 5
 /** Between two looks at the watermarks: with a window that fills up, otherwise. Each look is a transaction. */
 const hastySettleMs = 50
 const settleMs = 200
-const heartbeatMs = 250
+const heartbeatMs = 200
 const repairIntervalMs = 500
 const flagsMs = 200
 const partingMs = 5000

@@ -1,6 +1,7 @@
 /**
  * Rules between keys: combinations of single values that are each right and together impossible.
  */
+import { isIPv4 } from 'node:net'
 import type { ConfigProblem } from './config-issues.ts'
 import type { ConfigValues } from './config-schema.ts'
 import type { KeyPath } from './yaml-source.ts'
@@ -88,5 +89,5 @@ function hasPassword(url: string): boolean {
 }
 
 function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || host.startsWith('127.')
+  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'))
 }

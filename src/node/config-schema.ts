@@ -137,6 +137,11 @@ const database = section('The database of the tables and of the ledger (schema f
     'on',
     'off commits faster. Nothing is lost: what a crash of the database forgets is made again; until then readers of a table may see rows vanish.',
   ),
+  resolvedLettersKept: duration(
+    '720h',
+    { min: '1h', max: '87600h' },
+    'How long redriven and discarded dead letters stay. Discarded ones stay in any case while the log has their event; open ones for ever.',
+  ),
 })
 
 const member = section('The Hazelcast member beside the node (mode embedded).', {

@@ -13,9 +13,9 @@ import type { GridSettings, NodeSettings } from './settings.ts'
 
 /**
  * Of one partition, in sizes of a fetch: the batch that is worked on, and the next one as it comes in, first in the pieces of the
- * socket and then whole. The objects of their events take about as much again, with events of 128 bytes; less with larger ones.
+ * socket and then whole. The objects of their events take up to 1.25 times as much again, with events of 128 bytes; less with larger ones.
  */
-const fetchBytesFactor = 3 + 2
+const fetchBytesFactor = 3 + 2 * 1.25
 /**
  * Of one queue, in sizes of a segment: one open draft and one on its way, whose lines are text in pieces, with their offsets and
  * times, which takes up to four times their bytes; and the encoded segment, twice while the client copies it.

@@ -31,6 +31,7 @@ export function settingsOf({ values, secrets, folder }: Config): NodeSettings {
       statementTimeoutMs: database.statementTimeout,
       lockTimeoutMs: database.lockTimeout,
       synchronousCommit: database.synchronousCommit,
+      resolvedLettersKeptMs: database.resolvedLettersKept,
     },
     grid: gridSettings(values.grid, folder, secrets.gridSecret?.reveal()),
     tasks: Object.fromEntries(Object.entries(tasks).map(([name, task]) => [name, overrideOf(task)])),

@@ -29,6 +29,7 @@ export interface NodeSettings {
     readonly statementTimeoutMs: number
     readonly lockTimeoutMs: number
     readonly synchronousCommit: 'on' | 'off'
+    readonly resolvedLettersKeptMs: number
   }
   readonly grid: GridSettings
   /** Overrides of the pipeline's own cadence and limits. */

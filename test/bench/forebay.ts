@@ -26,7 +26,14 @@ const done = runNode({
     events: { kind: 'kafka', brokers: input.brokers, clientId: 'bench', group: undefined, fetchBytesMax: 4 << 20 },
     eventBytesMax: 1 << 20,
     startAt: 'earliest',
-    database: { url: input.url, poolMax: 8, statementTimeoutMs: 30_000, lockTimeoutMs: 10_000, synchronousCommit: 'on' },
+    database: {
+      url: input.url,
+      poolMax: 8,
+      statementTimeoutMs: 30_000,
+      lockTimeoutMs: 10_000,
+      synchronousCommit: 'on',
+      resolvedLettersKeptMs: 3_600_000,
+    },
     grid: {
       mode: 'embedded',
       clusterName: `bench-${input.run}`,

@@ -31,7 +31,16 @@ const well: DatabaseFacts = {
   skewMs: 3,
   roundTripMs: 1,
 }
-const settings = { database: { url: '', poolMax: 8, statementTimeoutMs: 30_000, lockTimeoutMs: 1, synchronousCommit: 'on' as const } }
+const settings = {
+  database: {
+    url: '',
+    poolMax: 8,
+    statementTimeoutMs: 30_000,
+    lockTimeoutMs: 1,
+    synchronousCommit: 'on' as const,
+    resolvedLettersKeptMs: 3_600_000,
+  },
+}
 const judged = (change: Partial<DatabaseFacts>, nodes = 3) => notOk(judgeDatabase({ ...well, ...change }, settings, nodes))
 const notOk = (findings: readonly Finding[]) => findings.filter(({ severity }) => severity !== 'ok')
 const withSetting = (name: string, value: string) => ({ settings: { ...well.settings, [name]: value } })

@@ -2,6 +2,7 @@ import { createRequire } from 'node:module'
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { decodeFetch } from '../../src/events/kafka-fetch-decoder.ts'
+import { eventsOf } from '../../src/events/kafka-fetched.ts'
 import { readRecords } from '../../src/events/kafka-records.ts'
 
 /** The encoder and the decoder of kafkajs, which is the reference here. */
@@ -99,7 +100,7 @@ describe('The decoder of fetches', () => {
           const bytes = responseOf(whole.subarray(0, kept), [{ producerId: 7n, firstOffset: 1001n }])
           const reference = (await kafkajs.decode(bytes)).responses[0]!.partitions[0]!
           const found = decodeFetch(bytes)!.responses[0]!.partitions[0]!
-          expect({ ...found, messages: [], bytes: 0 }).toEqual({ ...reference, messages: [], bytes: 0 })
+          expect({ ...found, messages: [], bytes: 0, lastOffset: undefined }).toEqual({ ...reference, messages: [], bytes: 0 })
           expect(found.messages.map(plain)).toEqual(reference.messages.map(plain))
         },
       ),
@@ -121,6 +122,38 @@ describe('The decoder of fetches', () => {
     const keyLength = bytes.indexOf('key') - 1
     bytes[keyLength] = 0x7e
     expect(() => readRecords(bytes, 0, bytes.length)).toThrow(/damaged/)
+  })
+
+  it('refuses a record whose fields reach beyond its own length', async () => {
+    const bytes = await batchOf([{ key: 'key', value: 'value', deltaMs: 0, headers: {} }])
+    const recordLength = 61
+    expect(bytes[recordLength]).toBe(2 * (bytes.length - recordLength - 1))
+    bytes[recordLength] = 2 * 6
+    expect(() => readRecords(bytes, 0, bytes.length)).toThrow(/damaged/)
+  })
+
+  it('passes a record batch of which compaction left no record', async () => {
+    const message = { key: 'k', value: 'v', deltaMs: 0, headers: {} }
+    const full = await batchOf([message, message], { firstOffset: 20 })
+    const emptied = (await batchOf([message, message, message], { firstOffset: 30 })).subarray(0, 61)
+    emptied.writeInt32BE(61 - 12, 8)
+    emptied.writeInt32BE(0, 57)
+    const passed = (recordSet: Buffer, nextOffset: bigint) => {
+      const { events, lastOffset } = eventsOf(decodeFetch(responseOf(recordSet))!.responses[0]!.partitions[0]!, nextOffset)
+      return [events.map(({ offset }) => offset), lastOffset]
+    }
+    expect(passed(emptied, 25n)).toEqual([[], 32n])
+    expect(passed(Buffer.concat([full, emptied]), 21n)).toEqual([[21n], 32n])
+    expect(passed(Buffer.concat([full, emptied.subarray(0, 60)]), 21n)).toEqual([[21n], 21n])
+    expect(passed(Buffer.alloc(0), 25n)).toEqual([[], 24n])
+  })
+
+  it('takes the time of the batch where the broker stamps its records as they come in', async () => {
+    const bytes = await batchOf([1, 2].map((deltaMs) => ({ key: 'k', value: 'v', deltaMs, headers: {} })))
+    expect(readRecords(bytes, 0, bytes.length)!.map(({ timestampMs }) => timestampMs)).toEqual([1_700_000_000_001, 1_700_000_000_002])
+    bytes.writeInt16BE(bytes.readInt16BE(21) | 0x08, 21)
+    bytes.writeBigInt64BE(1_800_000_000_000n, 35)
+    expect(readRecords(bytes, 0, bytes.length)!.map(({ timestampMs }) => timestampMs)).toEqual([1_800_000_000_000, 1_800_000_000_000])
   })
 })
 

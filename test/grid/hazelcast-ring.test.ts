@@ -9,21 +9,34 @@ class PlayedRing {
   /** `from/least` of each question. */
   readonly asked: string[] = []
 
-  #waiting: (() => void)[] = []
+  /** How often the tail was asked for. */
+  looks = 0
 
+  #waiting: { answer: () => void; fail: (error: Error) => void }[] = []
+
+  /** Ends the questions that are open. */
+  fail(error: Error) {
+    for (const { fail } of this.#waiting.splice(0)) fail(error)
+  }
+  /** The ring is another one now, empty; whoever asked the old one is not answered. */
+  lose() {
+    this.entries.length = 0
+    this.#waiting = []
+  }
   async add(entry: Buffer) {
     const sequence = this.entries.push(entry) - 1
-    for (const answer of this.#waiting.splice(0)) answer()
+    for (const { answer } of this.#waiting.splice(0)) answer()
     return { toNumber: () => sequence }
   }
   async readMany(from: number, countMin: number, countMax: number) {
     this.asked.push(`${from}/${countMin}`)
-    if (this.entries.length < from + countMin) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    if (this.entries.length < from + countMin) await new Promise<void>((answer, fail) => this.#waiting.push({ answer, fail }))
     const found = this.entries.slice(from, from + countMax)
     const getSequence = (index: number) => ({ toNumber: () => from + index })
     return { getReadCount: () => found.length, get: (index: number) => found[index], getSequence }
   }
   async tailSequence() {
+    this.looks++
     return { toNumber: () => this.entries.length - 1 }
   }
 }
@@ -106,4 +119,117 @@ it('a reader that is behind does not wait', async () => {
   await played.add(Buffer.from('old'))
   await ring.append(Buffer.from('a'))
   expect((await ring.read(0n, { countMax: 10, waitMs: 100 })).entries.map(String)).toEqual(['old', 'a'])
+})
+
+const append = async (...texts: string[]) => {
+  for (const text of texts) await ring.append(Buffer.from(text))
+}
+/** Leaves the ring read a moment ago, with nothing asked of the member. */
+const readAll = async (countMax = 10) => {
+  expect(await read(0n)).toEqual([])
+  await append('first')
+  const { nextSequence } = await ring.read(0n, { countMax, waitMs: 0 })
+  expect(nextSequence).toBe(1n)
+  played.asked.length = 0
+}
+
+it('of a ring that was made anew nothing older is given, whoever wrote to it since', async () => {
+  await readAll()
+  await append('old 1', 'old 2')
+  played.lose()
+  await append('new 0')
+  await played.add(Buffer.from('new 1, of another'))
+  expect(await read(0n)).toEqual(['new 0'])
+  expect(await read(1n)).toEqual(['new 1, of another'])
+})
+
+it('a disturbance forgets the own entries: what the grid lost is not given from memory', async () => {
+  await readAll()
+  await append('lost')
+  ring.doubt()
+  played.lose()
+  expect(await read(1n)).toEqual([])
+})
+
+it('a failed append forgets the own entries, since nobody knows whether it is in the ring', async () => {
+  await readAll()
+  await append('a')
+  vi.spyOn(played, 'add').mockRejectedValueOnce(new Error('away'))
+  await expect(append('b')).rejects.toThrow('away')
+  expect(await read(1n)).toEqual(['a'])
+  expect(played.asked).toEqual(['1/1'])
+})
+
+it('nothing is kept of a ring that nobody reads here', async () => {
+  await append('a')
+  expect(await read(0n)).toEqual(['a'])
+  expect(played.asked).toEqual(['0/1'])
+})
+
+it('no more than eight own entries are kept, however many are appended before a read', async () => {
+  await readAll()
+  const texts = Array.from({ length: 9 }, (_, n) => String(n))
+  await append(...texts)
+  expect(await read(1n)).toEqual(texts)
+  expect(played.asked).toEqual(['1/1'])
+})
+
+it('a read takes no more of the own entries than it asks for, and the next one the others', async () => {
+  await readAll()
+  await append('a', 'b', 'c')
+  const texts = async (from: bigint) => (await ring.read(from, { countMax: 2, waitMs: 0 })).entries.map(String)
+  expect(await texts(1n)).toEqual(['a', 'b'])
+  expect(await texts(3n)).toEqual(['c'])
+  expect(played.asked).toEqual([])
+})
+
+it('a read waits for an own entry no longer than it may, and not at all where the last one is long ago or the grid was disturbed', async () => {
+  await readAll()
+  const short = ring.read(1n, { countMax: 10, waitMs: 20 })
+  await vi.advanceTimersByTimeAsync(20)
+  expect(played.asked).toEqual(['1/1'])
+  await vi.advanceTimersByTimeAsync(1)
+  expect((await short).entries).toEqual([])
+  await append('a')
+  await ring.read(1n, { countMax: 10, waitMs: 0 })
+  ring.doubt()
+  const disturbed = ring.read(2n, { countMax: 10, waitMs: 10 })
+  await vi.advanceTimersByTimeAsync(0)
+  expect(played.asked).toEqual(['1/1', '2/1'])
+  await vi.advanceTimersByTimeAsync(11)
+  await disturbed
+  await append('b')
+  expect((await ring.read(2n, { countMax: 10, waitMs: 0 })).entries.map(String)).toEqual(['b'])
+  await vi.advanceTimersByTimeAsync(101)
+  const late = ring.read(3n, { countMax: 10, waitMs: 10 })
+  await vi.advanceTimersByTimeAsync(0)
+  expect(played.asked).toEqual(['1/1', '2/1', '3/1'])
+  await vi.advanceTimersByTimeAsync(11)
+  await late
+})
+
+it('after a disturbance the next empty read looks at the tail at once, else once a second', async () => {
+  for (let n = 0; n < 3; n++) expect(await read(0n)).toEqual([])
+  expect(played.looks).toBe(1)
+  ring.doubt()
+  expect(await read(0n)).toEqual([])
+  expect(played.looks).toBe(2)
+})
+
+it('an answer that nobody asks for is let go', async () => {
+  expect(await read(0n)).toEqual([])
+  await played.add(Buffer.from('a'))
+  await vi.advanceTimersByTimeAsync(10_001)
+  expect(await read(0n)).toEqual(['a'])
+  expect(played.asked).toEqual(['0/1', '0/1'])
+})
+
+it('a question of earlier that failed is put again, and only one of now is told of', async () => {
+  expect(await read(0n)).toEqual([])
+  played.fail(new Error('gone'))
+  expect(await read(0n)).toEqual([])
+  const reading = expect(ring.read(0n, { countMax: 10, waitMs: 100 })).rejects.toThrow('gone')
+  await vi.advanceTimersByTimeAsync(1)
+  played.fail(new Error('gone'))
+  await reading
 })

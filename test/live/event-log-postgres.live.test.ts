@@ -43,6 +43,7 @@ describe('the event log in Postgres', () => {
     await publisher.createTopic('kept', { partitions: 2, retentionEvents: 1 })
     expect(await publisher.lastRecord('kept', 0)).toBeNull()
     await publisher.publish('kept', 0, [event('1'), event('2'), event('3')])
+    expect(await publisher.lastRecord('kept', 0)).toMatchObject({ offset: 2n, headers: { line: '3' } })
     expect(await publisher.trim('kept')).toBe(2)
     expect(await publisher.lastRecord('kept', 0)).toMatchObject({ offset: 2n, headers: { line: '3' } })
     await using log = new PostgresEventLog({ url: postgres.url, topic: 'kept', pipelineGroup: 'g' })
@@ -55,6 +56,16 @@ describe('the event log in Postgres', () => {
     await publisher.publish('aged', 0, [event('old', 1), event('old', 2), event('young', Date.now())])
     expect(await publisher.trim('aged')).toBe(2)
     expect(await publisher.trim('aged')).toBe(0)
+  })
+
+  it('trims everything when all of it is old, and goes on counting', async () => {
+    await using publisher = new PostgresEventPublisher({ url: postgres.url })
+    await publisher.createTopic('all-old', { partitions: 1, retentionMs: 3_600_000 })
+    await publisher.publish('all-old', 0, [event('1', 1), event('2', 2)])
+    expect(await publisher.trim('all-old')).toBe(2)
+    await using log = new PostgresEventLog({ url: postgres.url, topic: 'all-old', pipelineGroup: 'g' })
+    expect(await log.range(0)).toEqual({ startOffset: 2n, endOffset: 2n })
+    expect(await publisher.publish('all-old', 0, [event('3', Date.now())])).toBe(2n)
   })
 
   it('says that a topic is missing and that its partitions differ', async () => {

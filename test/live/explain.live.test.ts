@@ -9,6 +9,7 @@ import { parse, stringify } from 'yaml'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { Explanation } from '../../src/inspect/explanation.ts'
 import { packageRoot } from '../../src/launch/package-root.ts'
+import type { NodeStatus } from '../../src/node/status.ts'
 import { Launched } from '../support/launched.ts'
 
 const cli = resolve(import.meta.dirname, '../../src/cli/main.ts')
@@ -65,11 +66,15 @@ async function named(cause: string, ...args: string[]): Promise<Explanation> {
 
 const textOf = (of: Explanation) => JSON.stringify(of)
 
+/** Every partition is owned and near its end again, by the nodes' own pages. */
 async function caughtUp(): Promise<void> {
-  await cluster.until('the partition is near its end again', 60_000, async () => {
-    const { out } = await forebay('status', '--json')
-    const view = JSON.parse(out) as { lag: { events: number | null }; isWell: boolean }
-    return view.isWell && view.lag.events !== null && view.lag.events < 2000
+  await cluster.until('the partitions are near their end again', 60_000, async () => {
+    const pages = await Promise.all(
+      cluster.run.http.map((url) => fetch(`${url}/status`, { signal: AbortSignal.timeout(2000) }).catch(() => undefined)),
+    )
+    const statuses = (await Promise.all(pages.map((page) => page?.json().catch(() => undefined)))) as (NodeStatus | undefined)[]
+    const partitions = statuses.flatMap((status) => status?.partitions ?? [])
+    return partitions.length === 4 && partitions.every(({ lagEvents }) => lagEvents !== null && lagEvents < 500)
   })
 }
 

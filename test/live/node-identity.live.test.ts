@@ -1,5 +1,6 @@
 import { Kafka, logLevel } from 'kafkajs'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { CommandRun, ConfigFolder, killCommands } from '../support/commands.ts'
 import {
   ask,
   createItemTables,
@@ -17,11 +18,14 @@ import { createTestDatabase, type TestDatabase } from '../support/postgres-datab
 
 let database: TestDatabase
 let kafka: TestKafka
+const folder = new ConfigFolder()
 beforeAll(async () => {
   database = await createTestDatabase()
   kafka = await startTestKafka()
 })
 afterAll(async () => {
+  await killCommands()
+  folder.remove()
   await kafka?.stop()
   await database?.drop()
 })
@@ -93,4 +97,38 @@ it('goes on with a topic whose event at the floor expired', async () => {
   await floorsReachEnd(database.url, feed.events, { pipeline: topic })
   await second.stop()
   expect(await differenceOf(database.url, feed.events, 'aged_')).toEqual(noDifference)
+}, 60_000)
+
+it('takes up partitions that `topics apply` adds to a Kafka topic under it, from their first event', async () => {
+  const { url } = database
+  await createItemTables(url)
+  await using feed = await kafka.feed('items')
+  const events = { kind: 'kafka', brokers: [kafka.server.address], topic: { partitions: 4 } }
+  const file = folder.write('n1', { url, grid: { mode: 'local' }, events })
+  const topics = async (verb: string) => {
+    const command = new CommandRun(['topics', verb, '-c', file, '--json'])
+    return { code: await command.exited, ...(JSON.parse(command.stdout) as { drifts: unknown[]; done: string | null }) }
+  }
+  const drifts = [{ setting: 'partitions', severity: 'error', found: '2', wanted: '4' }]
+  await using node = await startNode(itemsPipeline({ topic: 'items' }), { url, events: kafka.events('n1') })
+  await feed.publish(0, itemValues(0, 20))
+  await feed.publish(1, itemValues(1, 20))
+  await floorsReachEnd(url, feed.events)
+  expect(await topics('plan')).toMatchObject({ code: 0, drifts, done: null })
+  expect(await topics('apply')).toMatchObject({ code: 0, drifts, done: 'changed: partitions' })
+
+  // A producer of its own, since the first knows of two partitions. The node has not noticed them yet either: what comes
+  // meanwhile must not be passed over.
+  await using grown = await kafka.feed('items')
+  await grown.publish(2, itemValues(2, 15))
+  for (const partition of [0, 1, 3]) await grown.publish(partition, itemValues(partition, 10))
+  expect((await node.status()).partitions).toHaveLength(2)
+  // Raced with the end of the node, which would tell more than floors that stand still.
+  expect(await Promise.race([node.ended, floorsReachEnd(url, grown.events)])).toBeUndefined()
+  await grown.publish(3, itemValues(3, 5))
+  await floorsReachEnd(url, grown.events)
+  expect(await differenceOf(url, [...feed.events, ...grown.events])).toEqual(noDifference)
+  const { epoch, partitions, reasons } = await node.status()
+  expect({ epoch, partitions: partitions.length, reasons }).toEqual({ epoch: 1, partitions: 4, reasons: [] })
+  await node.stop()
 }, 60_000)

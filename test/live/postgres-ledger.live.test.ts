@@ -166,6 +166,22 @@ describe('a flush into Postgres', () => {
     expect(isOpen).toBe(true)
   })
 
+  it('waits for a floor that another owner is raising, and never takes it back (I5)', async () => {
+    const ledger = await openPostgresLedger(optionsOf(pipeline))
+    const idle = { sent: 9n, isIdle: true }
+    let settling: Promise<{ floor: bigint }> | undefined
+    await pool.use('raising a floor', async (client) => {
+      await client.query('begin')
+      await client.query('update forebay.floors set floor = 20 where pipeline = $1 and partition = 0', [pipeline])
+      settling = ledger.settle({ partition: 0, position: 12n, queues: [idle, idle] })
+      const waiting = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+      await expect.poll(async () => (await database.query(waiting)).length).toBe(1)
+      await client.query('commit')
+    })
+    expect((await settling)?.floor).toBe(20n)
+    expect((await ledger.read(0)).floor).toBe(20n)
+  })
+
   it('buries a letter once, with a payload and an error of any bytes', async () => {
     const ledger = await openPostgresLedger(optionsOf(pipeline))
     const payload = Buffer.from([0, 255, 92, 34, 123])

@@ -140,6 +140,11 @@ describe('A configuration', () => {
       'database:\n  url: postgres://a:b@h/x\n',
       'c.yaml:4: database.url: has a password in it; put the URL into a file named by database.urlFile, or into FOREBAY_DATABASE_URL',
     ],
+    [
+      'a password among the parameters of the URL',
+      'database:\n  url: postgres://h/x?user=a&password=b\n',
+      'c.yaml:4: database.url: has a password in it; put the URL into a file named by database.urlFile, or into FOREBAY_DATABASE_URL',
+    ],
     ['a secret file that is not there', 'grid:\n  secretFile: none\n', `c.yaml:4: grid.secretFile: none cannot be read (ENOENT)`],
   ])('is refused for %s, with file, line and what to do', (_what, text, problem) => {
     fileOf('tiny\n', 'short')

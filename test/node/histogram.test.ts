@@ -81,6 +81,15 @@ describe('Histogram', () => {
     expect(histogram.countUpTo(0)).toBe(1)
   })
 
+  it('loses no value beyond its range on its way to another node', () => {
+    const histogram = filled([{ ms: 4, count: 2 }])
+    for (const ms of [2 ** 32 - 1, 2 ** 32, Date.UTC(2026, 0, 31)]) histogram.record(ms)
+    const received = Histogram.fromJSON(histogram.toJSON())
+    expect(received.count).toBe(5)
+    expect(received.countUpTo(4)).toBe(2)
+    expect(received.countUpTo(Date.UTC(2030, 0, 1))).toBe(5)
+  })
+
   it('has no percentile while it is empty', () => {
     expect(new Histogram().percentile(99)).toBeNull()
   })

@@ -128,6 +128,24 @@ describe('the event at the floor', () => {
     await expect(first.keep(new Map([[0, 15n]]))).rejects.toMatchObject({ code: 'FB_IDENTITY' })
   })
 
+  it('is read again after a reset, which may have taken it back on a topic made anew', async () => {
+    const { state, node } = setting(events(0, 20, 'a'), 20n)
+    const checksum = node()
+    await checksum.keep(new Map([[0, 12n]]))
+    state.events = events(0, 30, 'b')
+    state.kept.clear()
+    await checksum.watch(new Map([[0, { part: { floor: 3n } }]]), new AbortController().signal, async () => {})
+    expect(state.kept.get(0)).toEqual({ offset: 3n, checksum: checksumOf(state.events[3]!) })
+  })
+
+  it('is looked for at four offsets at most, however far the next event lies below', async () => {
+    const { state, node } = setting(events(0, 5, 'a'), 100n)
+    await node().keep(new Map([[0, 8n]]))
+    expect(state.kept.size).toBe(0)
+    await node().keep(new Map([[0, 7n]]))
+    expect(state.kept.get(0)?.offset).toBe(4n)
+  })
+
   it('is kept once more after a clean end', async () => {
     const { state, node } = setting(events(0, 20, 'a'), 20n)
     const part = { floor: 3n }

@@ -168,6 +168,13 @@ describe('A reset', () => {
     expect(plan.warnings).toEqual(['partition 0 gives up 9 offsets that the log no longer holds'])
   })
 
+  it('gives up no more than what is gone, and asks nothing of tables that are not emptied', () => {
+    const lost = state({ range: { startOffset: 60n, endOffset: 90n }, nextOffset: 60n, appliedTo: 80n })
+    expect(planReset(wish({ skipsLost: true }), [lost], [row, sum]).partitions[0]).not.toHaveProperty('isAboveMadeAgain')
+    const later = wish({ skipsLost: true, point: { kind: 'time', timeMs: 0 } })
+    expect(() => planReset(later, [{ ...lost, nextOffset: 70n }], [row])).toThrow(expect.objectContaining({ code: 'FB_RETENTION_PASSED' }))
+  })
+
   it('makes again what lies above a point gone ahead to when tables are emptied of it, and asks for words first', () => {
     const lost = state({ range: { startOffset: 60n, endOffset: 90n }, nextOffset: 60n, appliedTo: 80n })
     expect(() => planReset(wish({ skipsLost: true, truncate: ['my.rows'] }), [lost], [row, sum])).toThrow(/adds up/)

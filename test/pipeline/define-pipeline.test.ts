@@ -79,6 +79,12 @@ describe('definePipeline', () => {
       'tasks.rows.every must lie between 1ms and 24h',
     ],
     [
+      'a cadence longer than a timer',
+      { name: 'a', source, tasks: { rows: { ...rows, every: '25h' } } },
+      'tasks.rows.every must lie between 1ms and 24h',
+    ],
+    ['a size of nothing', { name: 'a', source, tasks: { rows: { ...rows, bytesMax: '0B' } } }, 'tasks.rows.bytesMax must be at least 1B'],
+    [
       'half a row',
       { name: 'a', source, tasks: { rows: { ...rows, rowsMax: 0.5 } } },
       'tasks.rows.rowsMax must be a whole number of at least 1',

@@ -63,6 +63,14 @@ describe('A range reader', () => {
     expect(slices).toEqual([[1n, 2n, 2n ** 31n], [2n ** 31n + 1n], [2n ** 33n]])
   })
 
+  it('ends a slice at its bytes, yet never without an event', async () => {
+    const { log } = logOf(offsets, { endOffset: 30n })
+    await using reader = new RangeReader(log, clock(), { partition: 0, firstOffset: 0n, lastOffset: 9n })
+    const counts: number[] = []
+    for (const bytesMax of [2, 1, 100]) counts.push((await reader.next({ eventsMax: 100, bytesMax }, signal)).events.length)
+    expect(counts).toEqual([2, 1, 2])
+  })
+
   it('hands out again from where it is rewound to', async () => {
     const { log, opened } = logOf(offsets, { endOffset: 30n })
     await using reader = new RangeReader(log, clock(), { partition: 0, firstOffset: 1n, lastOffset: 29n })

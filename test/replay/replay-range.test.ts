@@ -69,6 +69,7 @@ describe('A range', () => {
     expect(sinceBeginning(range, undefined)).toBe(range)
     expect(sinceBeginning(range, 99n)).toBe(range)
     expect(sinceBeginning(range, 150n)).toMatchObject({ firstOffset: 151n, lastOffset: 499n })
+    expect(sinceBeginning(range, range.firstOffset)).toMatchObject({ firstOffset: 101n, lastOffset: 499n })
     expect(offsetCount(sinceBeginning(range, 700n))).toBe(0)
   })
 })

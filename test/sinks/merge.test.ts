@@ -40,6 +40,11 @@ describe('merging rows by key', () => {
     ])
   })
 
+  it('adds exactly where small numbers add up to more than a double holds', () => {
+    const jobs = Array.from({ length: 11 }, () => ({ k: 1, n: 999_999_999_999_999 }))
+    expect(merged({ columns: { k: 'int', n: 'bigint' }, upsertOn: ['k'], merge: { n: 'add' } }, jobs)).toEqual([['1', '10999999999999989']])
+  })
+
   it('adds, and takes the least and the greatest, exactly as bigints do', () => {
     const value = fc.oneof(
       fc.bigInt(-(2n ** 62n), 2n ** 62n),

@@ -173,3 +173,15 @@ it('what changed before a tick that failed goes out with the next', () => {
   settle()
   expect(framesOf(socket)[1]?.values).toMatchObject([{ key: 'A', offset: '1' }])
 })
+
+it('what changes while a client catches up reaches it too', () => {
+  const socket = join()
+  settle()
+  socket.bufferedAmount = 5000
+  set('A', 1n)
+  clients.tick()
+  socket.bufferedAmount = 0
+  set('B', 2n)
+  settle()
+  expect(framesOf(socket).flatMap((frame) => frame.values.map(({ key }) => key))).toEqual(['A', 'B'])
+})

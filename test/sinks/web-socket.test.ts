@@ -1,9 +1,10 @@
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import { JobLines } from '../../src/grid/segment.ts'
 import type { JobGrid } from '../../src/grid/job-grid.ts'
 import { HttpServer } from '../../src/node/http-server.ts'
 import { SystemClock } from '../../src/schedule/clock.ts'
+import { encodeLatest } from '../../src/sinks/latest-wire.ts'
 import { createWebSocket, type WebSocketOptions, type WebSocketSink } from '../../src/sinks/web-socket.ts'
 import { nodeStatus } from '../node/node-status.ts'
 
@@ -207,6 +208,33 @@ describe('the WebSocket sink', () => {
     grid.ring = []
     const third = await node(grid)
     await expect.poll(() => third.sink.stats.keys).toBe(1)
+  })
+
+  it('publishes again what the grid did not take', async () => {
+    const grid = new MemoryGrid()
+    const [first, second] = [await node(grid), await node(grid)]
+    const append = vi.spyOn(grid, 'append').mockRejectedValueOnce(new Error('away'))
+    // The ring alone is to bring the value.
+    vi.spyOn(grid, 'put').mockRejectedValue(new Error('away'))
+    await first.sink.deliver([jobs(first.sink, 7, [{ symbol: 'A', price: 7 }])])
+    await expect.poll(() => second.sink.stats.keys, { timeout: 3000 }).toBe(1)
+    expect(append).toHaveBeenCalledTimes(2)
+  })
+
+  it('looks into the snapshot at once when entries of the ring were overwritten before it read them', async () => {
+    const grid = new MemoryGrid()
+    const overwritten = Buffer.from('[]')
+    const read = grid.read.bind(grid)
+    vi.spyOn(grid, 'read').mockImplementation(async (ring, from, options) => {
+      const found = await read(ring, from, options)
+      return { ...found, entries: found.entries.filter((entry) => entry !== overwritten) }
+    })
+    const [first, second] = [await node(grid), await node(grid)]
+    await first.sink.deliver([jobs(first.sink, 7, [{ symbol: 'A', price: 7 }])])
+    await expect.poll(() => second.sink.stats.keys).toBe(1)
+    grid.map.set('B', encodeLatest({ partition: 0, offset: 8n, timeMs: 1000, json: '{"price":8}' }))
+    grid.ring.push(overwritten, Buffer.from('[]'))
+    await expect.poll(() => second.sink.stats.keys, { timeout: 3000 }).toBe(2)
   })
 
   it('restores the snapshot of a grid that lost everything', async () => {

@@ -16,6 +16,9 @@ export interface ConfigChoice {
   readonly grid: Readonly<Record<string, unknown>>
   /** Default: the log in the database. */
   readonly events?: Readonly<Record<string, unknown>>
+  /** Besides name and port. */
+  readonly node?: Readonly<Record<string, unknown>>
+  readonly tasks?: Readonly<Record<string, unknown>>
 }
 
 /** A folder with configurations, removed at the end. */
@@ -23,15 +26,16 @@ export class ConfigFolder {
   readonly dir = mkdtempSync(join(tmpdir(), 'forebay commands '))
 
   /** Writes a configuration and gives its path. */
-  write(name: string, { url, grid, events = { kind: 'postgres' } }: ConfigChoice): string {
+  write(name: string, { url, grid, events = { kind: 'postgres' }, node = {}, tasks = {} }: ConfigChoice): string {
     const file = join(this.dir, `${name}.yaml`)
     writeFileSync(join(this.dir, 'url'), `${url}\n`, { mode: 0o600 })
     const values = {
       pipeline,
-      node: { name, port: 0 },
+      node: { name, port: 0, ...node },
       events: { ...events, eventBytesMax: '200000B' },
       database: { urlFile: 'url' },
       grid,
+      tasks,
       log: { level: 'silent' },
     }
     writeFileSync(file, stringify(values))

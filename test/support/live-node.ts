@@ -108,7 +108,7 @@ export function nodeSettings({ url, name = 'n1', events, grid, synchronousCommit
     events: events ?? { kind: 'postgres', fetchBytesMax: 1 << 20 },
     eventBytesMax,
     startAt: 'earliest',
-    database: { url, poolMax: 8, statementTimeoutMs: 15_000, lockTimeoutMs: 5_000, synchronousCommit },
+    database: { url, poolMax: 8, statementTimeoutMs: 15_000, lockTimeoutMs: 5_000, synchronousCommit, resolvedLettersKeptMs: 3_600_000 },
     grid: {
       mode: 'local',
       clusterName: 'none',

@@ -21,6 +21,16 @@ describe('The size of a flush', () => {
     expect(size.isReduced).toBe(false)
   })
 
+  it('learns nothing from a small flush that was quick', () => {
+    const size = new FlushSize(50_000)
+    size.took(50_000, 20_000)
+    expect(size.rows).toBe(5_000)
+    for (let n = 0; n < 10; n++) size.took(100, 10)
+    expect(size.rows).toBe(5_000)
+    size.took(5_000, 900)
+    expect(size.rows).toBe(10_000)
+  })
+
   it('finds what a slow database applies before its time limit, and uses most of it', () => {
     const size = new FlushSize(50_000)
     const rows = applied(size, 500, 120_000)

@@ -1,25 +1,24 @@
 /**
- * What commands connect to: the servers of a pipeline by its settings, with short times to wait, since a person waits. Together
- * with main.ts, which builds a node, the only file that names adapters of several rooms.
+ * What commands connect to: the servers of a pipeline by its settings, with short times to wait, since a person waits.
  */
-import type { CronRunnerPorts } from './cron/cron-runner.ts'
-import { CronSchedule } from './cron/cron-schedule.ts'
-import { ForebayError } from './errors.ts'
-import type { EventLog } from './events/event-log.ts'
-import type { KafkaAddress } from './events/kafka-cluster.ts'
-import { KafkaEventLog } from './events/kafka-event-log.ts'
-import { KafkaTopicAdmin } from './events/kafka-topic-admin.ts'
-import { PostgresEventLog } from './events/postgres-event-log.ts'
-import { PostgresTopicAdmin } from './events/postgres-topic-admin.ts'
-import type { TopicAdmin } from './events/topic-settings.ts'
-import { HazelcastJobGrid } from './grid/hazelcast-job-grid.ts'
-import type { JobGrid } from './grid/job-grid.ts'
-import type { Database } from './inspect/database.ts'
-import type { EventSettings, NodeSettings } from './node/settings.ts'
-import type { Parts } from './node/parts.ts'
-import { PostgresCronRuns } from './offsets/postgres-cron-runs.ts'
-import { PostgresPool } from './offsets/postgres-pool.ts'
-import type { Pipeline } from './pipeline/pipeline.ts'
+import type { CronRunnerPorts } from '../cron/cron-runner.ts'
+import { CronSchedule } from '../cron/cron-schedule.ts'
+import { ForebayError } from '../errors.ts'
+import type { EventLog } from '../events/event-log.ts'
+import type { KafkaAddress } from '../events/kafka-cluster.ts'
+import { KafkaEventLog } from '../events/kafka-event-log.ts'
+import { KafkaTopicAdmin } from '../events/kafka-topic-admin.ts'
+import { PostgresEventLog } from '../events/postgres-event-log.ts'
+import { PostgresTopicAdmin } from '../events/postgres-topic-admin.ts'
+import type { TopicAdmin } from '../events/topic-settings.ts'
+import { HazelcastJobGrid } from '../grid/hazelcast-job-grid.ts'
+import type { JobGrid } from '../grid/job-grid.ts'
+import type { Database } from '../inspect/database.ts'
+import type { EventSettings, NodeSettings } from '../node/settings.ts'
+import type { Parts } from '../node/parts.ts'
+import { PostgresCronRuns } from '../offsets/postgres-cron-runs.ts'
+import { PostgresPool } from '../offsets/postgres-pool.ts'
+import type { Pipeline } from '../pipeline/pipeline.ts'
 
 const databaseConnectMs = 3000
 const statementMs = 10_000

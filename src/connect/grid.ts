@@ -1,14 +1,14 @@
 /** Starts the grid of a node, in whatever mode its settings say. */
 import { join } from 'node:path'
-import { ForebayError } from './errors.ts'
-import { HazelcastJobGrid } from './grid/hazelcast-job-grid.ts'
-import { HazelcastMember } from './grid/hazelcast-member.ts'
-import type { JobGrid } from './grid/job-grid.ts'
-import { LocalJobGrid } from './grid/local-job-grid.ts'
-import type { Parts } from './node/parts.ts'
-import type { GridSettings } from './node/settings.ts'
-import type { Observer } from './observer.ts'
-import type { Clock } from './schedule/clock.ts'
+import { ForebayError } from '../errors.ts'
+import { HazelcastJobGrid } from '../grid/hazelcast-job-grid.ts'
+import { HazelcastMember } from '../grid/hazelcast-member.ts'
+import type { JobGrid } from '../grid/job-grid.ts'
+import { LocalJobGrid } from '../grid/local-job-grid.ts'
+import type { Parts } from '../node/parts.ts'
+import type { GridSettings } from '../node/settings.ts'
+import type { Observer } from '../observer.ts'
+import type { Clock } from '../schedule/clock.ts'
 
 /** So long a start waits for the first answer of the grid. */
 const gridConnectMs = 8000
