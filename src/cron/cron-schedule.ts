@@ -25,7 +25,7 @@ export interface CronTaskStatus {
   readonly runs: readonly CronRun[]
 }
 
-const historyLines = 5
+export const historyLines = 5
 const historyMs = 2000
 
 export class CronSchedule implements AsyncDisposable {

@@ -13,8 +13,8 @@
  *
  * What this client appends to a ring it also reads is kept until it was not read for `readLatelyMs`, so that a busy ring's
  * entries need not come back over the network. A disturbance, a failed append or a sequence that does not follow forgets them all.
- * For the same reason a read behind the entry that this client appended a moment ago first waits for its next append, and only then
- * leaves its question: entries of another writer come later by at most `ownWaitMs`.
+ * For the same reason, where the last two entries are this client's own, a read behind them first waits for its next append, and only then
+ * leaves its question: the first entry of another writer comes later by at most `ownWaitMs`.
  */
 import { StaleSequenceError } from 'hazelcast-client'
 import type { Ringbuffer } from 'hazelcast-client'
@@ -58,7 +58,7 @@ export class HazelcastRing {
   #recentExpiry: NodeJS.Timeout | undefined
   #appendedMs = -Infinity
   /** The sequence after the last own entry. */
-  #ownEnd = -1n
+  #ownEnd = 0n
   /** Ends the wait for an own append. */
   #wakeRead: (() => void) | undefined
 
@@ -76,7 +76,8 @@ export class HazelcastRing {
         return BigInt((await proxy.add(entry)).toNumber())
       })
       if (this.#isReadLately) this.#keep(sequence, entry)
-      this.#appendedMs = performance.now()
+      // Where others append too, waiting for the next own entry would leave theirs lying.
+      this.#appendedMs = sequence === this.#ownEnd ? performance.now() : -Infinity
       this.#ownEnd = sequence + 1n
       this.#wakeRead?.()
       return sequence
@@ -88,13 +89,13 @@ export class HazelcastRing {
 
   async read(from: bigint, { countMax, waitMs }: { countMax: number; waitMs: number }): Promise<RingEntries> {
     assert(from >= 0n && countMax >= 1 && countMax <= 1000, 'a read starts at a sequence from 0 on and takes 1 to 1000 entries')
-    this.#readMs = performance.now()
+    const startedMs = (this.#readMs = performance.now())
     const left = this.#question
     const isLeft = left !== undefined && left.from === from && left.countMax === countMax
     const recent = this.#takeRecent(from, countMax) ?? (isLeft ? undefined : await this.#awaitRecent(from, { countMax, waitMs }))
     if (recent !== undefined) return recent
     const question = isLeft ? left : this.#ask(from, from, countMax)
-    const leftMs = waitMs - (performance.now() - this.#readMs)
+    const leftMs = waitMs - (performance.now() - startedMs)
     const answer = (await answerWithin(question, Math.max(0, leftMs))) ?? (await this.#check(question))
     if (answer === undefined) return { entries: [], nextSequence: from }
     this.#forget(question)

@@ -288,7 +288,10 @@ export class PartitionOwner {
     const backoff = new Backoff()
     let trouble: string | undefined
     while (!signal.aborted) {
-      await clock.sleep(this.#isHasty() ? hastySettleMs : settleMs, signal)
+      const calmMs = clock.now() + settleMs
+      // A window may fill meanwhile.
+      do await clock.sleep(hastySettleMs, signal)
+      while (!signal.aborted && !this.#isHasty() && clock.now() < calmMs)
       if (signal.aborted) return
       try {
         await this.settle()

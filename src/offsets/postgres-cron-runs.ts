@@ -287,7 +287,9 @@ export class PostgresCronRuns implements CronRuns {
   async #prune(client: pg.ClientBase, task: string): Promise<void> {
     await client.query(
       `delete from forebay.cron_runs where pipeline = $1 and task = $2 and scheduled_at <= (
-         select scheduled_at from forebay.cron_runs where pipeline = $1 and task = $2 order by scheduled_at desc offset $3 limit 1)`,
+         select scheduled_at from forebay.cron_runs where pipeline = $1 and task = $2 order by scheduled_at desc offset $3 limit 1)
+         and scheduled_at is distinct from (
+           select max(scheduled_at) from forebay.cron_runs where pipeline = $1 and task = $2 and outcome = 'succeeded')`,
       [this.#pipeline, task, historyMax],
     )
   }

@@ -8,7 +8,7 @@
 
 /** Rest after a batch, as a share of the time the batch took. */
 export const restShare = 3
-const restMsMax = 1000
+const restMsMax = 3000
 export const batchEventsMax = 1000
 export const batchBytesMax = 256 * 1024
 /** Events of a paced batch: small, so that they come evenly. */

@@ -233,3 +233,13 @@ it('a question of earlier that failed is put again, and only one of now is told 
   played.fail(new Error('gone'))
   await reading
 })
+
+it('a ring to which another client appends in between is asked at once', async () => {
+  await append('own')
+  await played.add(Buffer.from('of another'))
+  await append('own again')
+  expect((await ring.read(0n, { countMax: 10, waitMs: 100 })).entries.map(String)).toEqual(['own', 'of another', 'own again'])
+  const reading = ring.read(3n, { countMax: 10, waitMs: 100 })
+  await played.add(Buffer.from('of another, too'))
+  expect((await reading).entries.map(String)).toEqual(['of another, too'])
+})

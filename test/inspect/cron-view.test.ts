@@ -28,3 +28,12 @@ it('shows its schedule, its next time and its last runs in one line', () => {
   ])
   expect(cronCells({ ...nodeStatus().cron[0]!, nextAtMs: null, runs: [] }).slice(2)).toEqual(['-', 'none yet'])
 })
+
+it('tells a success that is older than the lines as what it is', () => {
+  const failed = { ...run, outcome: 'failed' as const, attempts: 1, error: null }
+  const runs = [
+    ...Array.from({ length: 5 }, (_, i) => ({ ...failed, scheduledMs: 600_000 - i * 60_000 })),
+    { ...failed, scheduledMs: 0, outcome: 'succeeded' as const },
+  ]
+  expect(cronCells({ ...nodeStatus().cron[0]!, runs })[3]).toMatch(/00:06:00Z failed, last success 1970-01-01T00:00:00Z$/)
+})
