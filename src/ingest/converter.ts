@@ -114,7 +114,8 @@ function textOf(key: Buffer | null): string | null {
   if (key === null) return null
   if (key.length > shortKeyMax) return key.toString('utf8')
   let text = ''
-  for (const byte of key) {
+  for (let i = 0; i < key.length; i++) {
+    const byte = key[i]!
     if (byte > asciiMax) return key.toString('utf8')
     text += String.fromCharCode(byte)
   }
