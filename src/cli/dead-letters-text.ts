@@ -2,6 +2,7 @@
 import type { DeadEvent } from '../dead-letters/dead-event.ts'
 import type { DeadLetterRow } from '../dead-letters/dead-letters.ts'
 import type { Redriven } from '../dead-letters/redrive.ts'
+import { printable } from '../inspect/printable.ts'
 import type { Pipeline } from '../pipeline/pipeline.ts'
 
 const errorCharsShown = 100
@@ -45,7 +46,7 @@ export function letterText(letter: DeadLetterRow, event: DeadEvent, now: Redrive
   const { id, topic, partition, offset, ordinal, task, isJob, error, payload, isPayloadCut, createdAt, attempts } = letter
   const text = (payload ?? Buffer.alloc(0)).toString('utf8')
   const cut = isPayloadCut || text.length > payloadCharsShown ? ' (cut)' : ''
-  return [
+  const lines = [
     `dead letter ${id}: ${topic}/${partition}@${offset}, ${task === null ? 'the whole event' : isJob ? `job ${ordinal} of task ${task}` : `all jobs of task ${task}`}`,
     `made ${createdAt.toISOString()}, tried ${attempts} ${attempts === 1 ? 'time' : 'times'}`,
     `error: ${error}`,
@@ -55,7 +56,8 @@ export function letterText(letter: DeadLetterRow, event: DeadEvent, now: Redrive
     `${isJob ? 'the line for the table' : 'value'}${cut}:`,
     text.slice(0, payloadCharsShown),
     '',
-  ].join('\n')
+  ]
+  return printable(lines.join('\n'))
 }
 
 /** What a redrive means for tables whose merge depends on the order of jobs; a sentence a task. */
@@ -84,6 +86,6 @@ function redrivenText(now: Redriven): string {
 }
 
 function oneLine(text: string): string {
-  const line = text.replaceAll(/\s+/g, ' ')
+  const line = printable(text.replaceAll(/\s+/g, ' '))
   return line.length > errorCharsShown ? `${line.slice(0, errorCharsShown - 1)}…` : line
 }

@@ -7,6 +7,7 @@ import type { Redriven, RedriveOptions } from '../dead-letters/redrive.ts'
 import { ForebayError } from '../errors.ts'
 import { parseTime } from '../events/log-point.ts'
 import { letterJson, letterText, listText, mergeNotes } from './dead-letters-text.ts'
+import { printable } from '../inspect/printable.ts'
 import { stopOnSignal } from './operator.ts'
 import { paint } from './paint.ts'
 import { openTarget, withTarget } from './target.ts'
@@ -35,7 +36,7 @@ interface ChangeOptions extends FilterOptions {
   readonly reason?: string
 }
 
-/** Letters that one command takes at most; the next call takes the next ones. */
+/** Letters that one command takes at most, the first in the order of the log; it warns when there are more. */
 const lettersMax = 100_000
 /** Letters in memory at a time: each may hold a large job. */
 const lettersOfPage = 50
@@ -162,7 +163,7 @@ async function redrive(options: ChangeOptions): Promise<void> {
       break
     }
     results.push({ ...result, id, task })
-    if (result.outcome === 'failed' && options.json !== true) process.stderr.write(`${id}: ${result.error}\n`)
+    if (result.outcome === 'failed' && options.json !== true) process.stderr.write(`${id}: ${printable(result.error)}\n`)
   }
   const count = (outcome: Redriven['outcome']) => results.filter((result) => result.outcome === outcome).length
   const jobs = results.reduce((sum, result) => sum + (result.outcome === 'redriven' ? result.jobs : 0), 0)
@@ -231,6 +232,11 @@ async function open(options: FilterOptions): Promise<Session> {
     }),
     find: async (filter, isOpenOnly, countMax) => {
       const ids = await parts.letters.ids(filterOf(filter, isOpenOnly), countMax)
+      if (ids.length === lettersMax) {
+        const total = await parts.letters.count(filterOf(filter, isOpenOnly))
+        if (total > lettersMax)
+          warn(`only the first ${lettersMax} of ${total} letters are taken; --from, --to, --partition or --task reach the others`)
+      }
       if (filter.key === undefined) return ids
       await parts.checkLog()
       const ofKey: string[] = []

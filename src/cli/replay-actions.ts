@@ -158,7 +158,19 @@ export async function verifyTables(context: ReplayContext, request: ReplayReques
   if (context.isJson) print({ ranges: ranges.map(rangeJson), tables: all.map(findingsJson) })
   else process.stdout.write(all.map(findingsText).join(''))
   const wrong = all.filter(({ isRight }) => !isRight)
-  if (wrong.length > 0) throw new ForebayError('FB_TABLE_DIFFERS', wrong.map((findings) => adviceOf(findings, isRepair)).join('\n'))
+  if (wrong.length > 0)
+    throw new ForebayError(
+      'FB_TABLE_DIFFERS',
+      wrong
+        .map((findings) =>
+          adviceOf(
+            findings,
+            isRepair,
+            tasks.some((task) => task.name === findings.task && isMergedTask(task)),
+          ),
+        )
+        .join('\n'),
+    )
 }
 
 async function verifyTable(
@@ -195,11 +207,14 @@ async function verifyTable(
   return findings
 }
 
+function isMergedTask({ sink }: ReplayRequest['tasks'][number]): boolean {
+  return sink.kind === 'postgres-table' && (sink.upsertOn ?? []).length > 0
+}
+
 /** A merged row does not tell which part of it is missing. */
 function mendable({ tasks, isTaskNamed, into }: ReplayRequest): ReplayRequest['tasks'] {
-  const isMerged = ({ sink }: ReplayRequest['tasks'][number]) => sink.kind === 'postgres-table' && (sink.upsertOn ?? []).length > 0
-  const merged = tasks.filter(isMerged)
-  const plain = tasks.filter((task) => !isMerged(task))
+  const merged = tasks.filter(isMergedTask)
+  const plain = tasks.filter((task) => !isMergedTask(task))
   const sentence = merged
     .map((task) => `task ${task.name} merges rows: nobody can tell which part of one is missing; ${rebuildText(task.name, into)}`)
     .join('\n')
@@ -210,10 +225,12 @@ function mendable({ tasks, isTaskNamed, into }: ReplayRequest): ReplayRequest['t
 
 function rebuildText(task: string, into?: string): string {
   if (into !== undefined) return 'write it anew, into another table'
-  return `build the table anew: forebay replay --from earliest --task ${task} --into NEW_TABLE makes it beside the live one, forebay reset --to earliest --truncate makes the live one again`
+  return `build the table anew: forebay replay --from earliest --task ${task} --into NEW_TABLE makes it beside the live one, up to the floor; forebay reset --to earliest --truncate TABLE starts the whole pipeline again, so every other table has to be emptied too (or take its rows twice, with --allow-duplicates)`
 }
 
-function adviceOf({ task, table, missing, mended, extra, different }: Findings, isRepair: boolean): string {
+function adviceOf({ task, table, missing, mended, extra, different }: Findings, isRepair: boolean, isMerged: boolean): string {
+  if (isMerged)
+    return `table ${table} of task ${task}: ${missing} keys are missing, ${extra} are there that no event calls for, ${different} differ; delete none of them, for events to come would begin their sums anew: ${rebuildText(task)}`
   const parts: string[] = []
   if (missing > mended)
     parts.push(isRepair ? `${missing - mended} missing rows could not be written` : `${missing} rows are missing (--repair writes them)`)

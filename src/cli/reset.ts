@@ -42,6 +42,7 @@ Examples:
   forebay reset --to earliest --truncate trades --truncate candles --yes
   forebay reset --to 2026-01-31T09:30:00Z --allow-duplicates
   forebay reset --to 1200 --partition 0 --allow-duplicates
+  forebay reset --partition 2 --to earliest --skip-lost     retention has passed this floor: go on with what the log still has
 
 Stop the nodes first, or say --drain: running nodes then drain, and go on from the point by themselves. It is one transaction:
 killed at any moment it has happened wholly or not at all, and it may be run again. It only goes back; events between a floor

@@ -145,7 +145,10 @@ function planText({ pipeline }: Target, found: RoutingPlan, ends: ReadonlyMap<nu
   return lines.join('\n')
 }
 
-function nextStep({ running, waiting }: RoutingPlan): string {
+function nextStep({ running, waiting, partitions }: RoutingPlan): string {
+  const isDrained = partitions.every(({ floor, appliedTo }) => appliedTo <= floor)
+  if (running.length === 0 && !isDrained)
+    return 'nobody runs, and jobs above the floors are applied that others of their events are not: start a node with the OLD values, which drains them, and one with these, then `forebay routing apply`'
   if (running.length === 0) return 'nobody runs: `forebay start` with this configuration opens the epoch by itself once all is drained'
   if (waiting.length === 0) return 'next: start a node with this configuration (it will wait), then `forebay routing apply`'
   return 'next: `forebay routing apply`'

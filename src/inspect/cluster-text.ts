@@ -3,6 +3,7 @@ import { cronCells, cronHead } from '../cron/cron-text.ts'
 import { durationText, sizeText } from '../pipeline/units.ts'
 import type { ClusterView, NodeView, PartitionView, QueueView, TaskView } from './cluster-view.ts'
 import type { Paint } from './explanation-text.ts'
+import { printable } from './printable.ts'
 import { tableText } from './table-text.ts'
 import { spanText } from './time-text.ts'
 
@@ -12,7 +13,7 @@ export function clusterText(view: ClusterView, paint: Paint): string {
   const lines = [
     `${paint('bold', `pipeline ${pipeline}`)}  topic ${topic}  epoch ${epoch ?? '-'}  version ${version ?? '-'}`,
     `${view.isWell ? paint('green', 'all well') : paint('red', 'not well')}  ${behind}${lag.ms === null ? '' : `, the oldest for ${spanText(lag.ms)}`}; ${lag.jobs} jobs (${sizeText(lag.bytes)}) wait at their readers`,
-    ...view.troubles.map((trouble) => `  ${paint('yellow', trouble)}`),
+    ...view.troubles.map((trouble) => `  ${paint('yellow', printable(trouble))}`),
     ...tableText(['node', 'state', 'epoch', 'partitions', 'queues', 'memory', 'timers late p99', 'address'], view.nodes.map(nodeRow)),
     ...tableText(
       ['partition', 'owner', 'floor', 'position', 'log start', 'log end', 'lag', 'age', 'state'],

@@ -1,5 +1,6 @@
 /** An explanation for a terminal. Pure; `paint` colours. */
 import type { Explanation, Verdict } from './explanation.ts'
+import { printable } from './printable.ts'
 import { spanText } from './time-text.ts'
 
 export type Paint = (colour: 'red' | 'green' | 'yellow' | 'dim' | 'bold', text: string) => string
@@ -60,5 +61,5 @@ function floorText({ floor, log, lagEvents }: Explanation): string | undefined {
 }
 
 function row(label: string, text: string | undefined): string[] {
-  return text === undefined ? [] : [`  ${label.padEnd(labelWidth)}${text}`]
+  return text === undefined ? [] : [`  ${label.padEnd(labelWidth)}${printable(text)}`]
 }

@@ -6,6 +6,7 @@ import type { SectionHead, Segment, SegmentHead } from '../grid/segment.ts'
 import type { QueueId } from '../offsets/ledger.ts'
 import { sizeText } from '../pipeline/units.ts'
 import { snapshotQueue } from './queue-snapshot.ts'
+import { printable } from './printable.ts'
 import { tableText } from './table-text.ts'
 import { spanText } from './time-text.ts'
 
@@ -116,6 +117,6 @@ export function queueText({ queue, takenMs, tailSequence, overwritten, bytes, se
     `queue ${queue}: ${segments.length} segments up to sequence ${tailSequence}, ${sizeText(bytes)}${lost}`,
     'A ring keeps segments until they are overwritten: those at or below the watermarks are applied (forebay status).',
     ...tableText(['sequence', 'offsets', 'owner', 'repair', 'size', 'age', 'jobs'], rows),
-    ...(lines.length === 0 ? [] : ['', ...lines]),
+    ...(lines.length === 0 ? [] : ['', ...lines.map(printable)]),
   ].join('\n')}\n`
 }

@@ -41,7 +41,7 @@ function refused({ task, blockedReason, attempts, failingSinceMs }: TaskStatus, 
     sentence: `the database refuses task ${task} as a whole at ${node}${since}: ${blockedReason}`,
     next: 'the task tries again every second and goes on by itself once mended; meanwhile its queues fill, and nothing is dead-lettered',
     mend: isMissing
-      ? 'create the table, or rename it back'
+      ? `create the table, or rename it back; if rows were lost with it: forebay replay --from earliest --task ${task} --verify tells which, --repair writes them`
       : /SQLSTATE 42501/.test(blockedReason)
         ? 'grant the rights the sentence names'
         : 'mend what the sentence names',

@@ -131,14 +131,14 @@ function retentionPassed({ facts, floor, partition }: Situation): Verdict | unde
       cause: 'retention-passed',
       sentence: `the log no longer holds what was to be processed next: the floor is ${floor} and the log begins at ${range.startOffset}, so ${range.startOffset - floor - 1n} offsets are gone unprocessed; the partition is halted`,
       next: 'nothing by itself: forebay never skips events. The owner looks again every 5 seconds',
-      mend: 'raise the retention of the topic (forebay topics plan), restore the events if a copy exists; to give them up: forebay reset --to earliest --skip-lost',
+      mend: `raise the retention of the topic (forebay topics plan); to give the lost events up: stop the nodes, then forebay reset --partition ${facts.partition} --to earliest --skip-lost, which leaves the other partitions and the tables as they are`,
     }
   if (range !== undefined && floor !== undefined && floor + 1n > range.endOffset)
     return {
       cause: 'log-truncated',
       sentence: `the log ends at ${range.endOffset}, before the floor ${floor}: the topic was truncated or made anew${reason === undefined ? '' : `; ${reason}`}`,
       next: 'nothing by itself; the owner looks again every 5 seconds',
-      mend: 'point forebay at the right topic and database; if the topic was made anew on purpose: forebay reset --to earliest',
+      mend: 'point forebay at the right topic and database; if the topic was made anew on purpose, give the pipeline another name, which begins a ledger of its own (a reset would mix old and new rows of equal offsets)',
     }
   return undefined
 }

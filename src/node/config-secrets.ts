@@ -54,6 +54,11 @@ export function readSecrets(values: ConfigValues, folder: string, env: NodeJS.Pr
       path: ['database', 'urlFile'],
       message: `the URL of the database (database.urlFile or ${secretEnv.databaseUrl}) must begin with postgres://`,
     })
+  else if (url !== '' && !URL.canParse(url))
+    problems.push({
+      path: ['database', 'urlFile'],
+      message: `the URL of the database (database.urlFile or ${secretEnv.databaseUrl}) is none: write the characters / # ? @ : % of a password as %2F %23 %3F %40 %3A %25`,
+    })
   const gridSecret = read(secretEnv.gridSecret, values.grid.secretFile, ['grid', 'secretFile'])
   if (gridSecret !== undefined && gridSecret !== '' && gridSecret.length < gridSecretLengthMin) {
     problems.push({ path: ['grid', 'secretFile'], message: `the grid secret must have at least ${gridSecretLengthMin} characters` })

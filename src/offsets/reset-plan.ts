@@ -125,7 +125,7 @@ function resetOf(
     throw new ForebayError(
       'FB_RETENTION_PASSED',
       `Partition ${partition}: the floor is ${floor}, but the log begins at ${range.startOffset}: ${lost} offsets are gone unprocessed. ` +
-        'Say --to earliest --skip-lost to give them up.',
+        `Say --partition ${partition} --to earliest --skip-lost to give them up.`,
     )
   }
   if (point.kind === 'offset' && cut > floor) {

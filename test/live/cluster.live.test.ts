@@ -2,7 +2,7 @@
  * The main job on real Kafka, Hazelcast and Postgres, launched as a user launches it, with processes killed from outside.
  * The recorded day where it is at hand, else the seeded synthetic market.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -11,7 +11,7 @@ import pg from 'pg'
 import { afterAll, expect, test } from 'vitest'
 import { Launched } from '../support/launched.ts'
 import { tradeFeed } from '../support/trade-feed.ts'
-import { checkTrades, readKafkaEvents } from '../support/trade-checker.ts'
+import { checkFeed, checkTrades, readKafkaEvents } from '../support/trade-checker.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'forebay-trades-'))
 const { file, events } = tradeFeed(dir)
@@ -31,7 +31,10 @@ async function expectExact(launched: Launched): Promise<void> {
     const row = await launched.query<{ floors: string[] }>('select array_agg(floor order by partition) as floors from forebay.floors')
     return row?.floors !== undefined && row.floors.every((floor, partition) => BigInt(floor) + 1n === ends[partition])
   })
-  const result = await checkTrades(launched.run.postgres, await readKafkaEvents(launched.run.kafka!))
+  const log = await readKafkaEvents(launched.run.kafka!)
+  expect(log.length, 'every line is published once').toBe(events)
+  expect(checkFeed(file, log)).toEqual([])
+  const result = await checkTrades(launched.run.postgres, log)
   expect(result).toMatchObject({ missing: 0, extra: 0, wrongCandles: 0, examples: [] })
   expect(result.rows).toBe(result.events)
   await launched.until('the committed offsets are at the ends', 15_000, async () => {
@@ -41,21 +44,47 @@ async function expectExact(launched: Launched): Promise<void> {
   await admin.disconnect()
 }
 
+/** Rows are numbered from now on, in the order in which the database takes them. */
+async function numberRows(launched: Launched): Promise<void> {
+  const client = new pg.Client(launched.run.postgres)
+  await client.connect()
+  await client.query('alter table trades add column seq bigint generated always as identity')
+  await client.end()
+}
+
+/** Rows of a symbol that came after one of a later event. */
+async function outOfOrder(launched: Launched): Promise<number> {
+  const row = await launched.query<{ n: string }>(
+    'select count(*) as n from (select source_offset < lag(source_offset) over (partition by symbol order by seq) as is_back from trades) x where is_back',
+  )
+  return Number(row?.n ?? Number.NaN)
+}
+
 test('a drained run applies every event exactly once and prints its summary as the one line of stdout', { timeout: 300_000 }, async () => {
-  await using launched = new Launched('cluster', ['--nodes', '3', '--speed', 'max', '--drain', '--feed', file])
+  const args = ['--nodes', '3', '--speed', 'max', '--feed', file]
+  const launched = new Launched('cluster', [...args, '--drain'])
   expect(await launched.exited, launched.stderr.slice(-4000)).toBe(0)
   const lines = launched.stdout.trimEnd().split('\n')
   expect(lines).toHaveLength(1)
-  const summary = JSON.parse(lines[0]!) as {
-    events: number
-    jobs: Record<string, number>
-    rows: Record<string, number>
-    repairs: number
-    deadLetters: number
-  }
-  expect(summary.events).toBe(events)
-  expect(summary.rows['storeTrade']).toBe(summary.events)
-  expect(summary.deadLetters).toBe(0)
+  const summary = JSON.parse(lines[0]!) as Record<string, unknown>
+  expect(summary).toEqual({
+    events,
+    jobs: { storeTrade: events, pushPrice: expect.any(Number), minuteCandle: events },
+    rows: { storeTrade: events, minuteCandle: expect.any(Number) },
+    seconds: expect.any(Number),
+    eventsPerSecond: expect.any(Number),
+    repairs: 0,
+    deadLetters: 0,
+    latencyMs: { p50: expect.any(Number), p99: expect.any(Number), p99_9: expect.any(Number) },
+    tickSlipMs: { p99: expect.any(Number) },
+  })
+  expect(Number(summary['eventsPerSecond']) * Number(summary['seconds'])).toBeCloseTo(events, -4)
+  // Started again in the same folder it goes on with its state, and publishes no line twice.
+  await using again = new Launched('cluster', args, launched.dir)
+  await again.running()
+  await expectExact(again)
+  expect(await again.interrupt()).toBe(0)
+  expect(existsSync(again.runFile), 'the run file goes with the run').toBe(false)
 })
 
 async function areReady(launched: Launched): Promise<boolean> {
@@ -67,22 +96,30 @@ test(
   'nothing is lost, doubled or put out of order when a node, members, the broker and Postgres are killed in the middle',
   { timeout: 600_000 },
   async () => {
-    await using launched = new Launched('cluster', ['--nodes', '3', '--rate', '15000', '--feed', file])
+    // Slow enough that the feed lasts longer than all faults.
+    await using launched = new Launched('cluster', ['--nodes', '3', '--rate', '6000', '--feed', file])
     await launched.running()
-    const kill = (role: string, index?: number) => {
+    expect(statSync(launched.runFile).mode & 0o777).toBe(0o600)
+    await numberRows(launched)
+    const kill = (role: string, ...indexes: number[]) => {
       const pids = launched.pids(role)
-      for (const pid of index === undefined ? pids : [pids[index]!]) process.kill(pid, 'SIGKILL')
+      for (const pid of indexes.length === 0 ? pids : indexes.map((index) => pids[index]!)) process.kill(pid, 'SIGKILL')
     }
-    const reach = async (share: number) => launched.until(`${share} rows`, 240_000, async () => (await launched.rows()) >= share)
-    await reach(20_000)
+    const stillRuns = async () => expect(await launched.rows(), 'in the middle of the run').toBeLessThan(events * 0.95)
+    await launched.until('rows come', 240_000, async () => (await launched.rows()) >= 10_000)
     kill('node', 0)
     await sleep(4000)
     kill('member', 1)
     await sleep(8000)
     kill('kafka')
     await sleep(8000)
+    await stillRuns()
     kill('postgres')
     await sleep(8000)
+    // Entries of a ring and their only backup.
+    kill('member', 0, 1)
+    await sleep(8000)
+    await stillRuns()
     kill('member')
     await sleep(10_000)
     // The launcher starts a node again when it was started in the middle of the outage and gave up.
@@ -91,7 +128,9 @@ test(
     process.kill(paused!, 'SIGSTOP')
     await sleep(20_000)
     process.kill(paused!, 'SIGCONT')
+    await stillRuns()
     await expectExact(launched)
+    expect(await outOfOrder(launched)).toBe(0)
     expect(await launched.interrupt()).toBe(0)
   },
 )
@@ -140,4 +179,20 @@ test('the queues and partitions of a killed node are taken over within 3 seconds
   const tookMs = performance.now() - killedMs
   await client.end()
   expect(tookMs).toBeLessThan(3000)
+
+  const pids = launched.run.processes.map(({ pid }) => pid)
+  const { pid: launcher } = JSON.parse(readFileSync(join(launched.dir, '.forebay', 'launcher.json'), 'utf8')) as { pid: number }
+  process.kill(launcher, 'SIGKILL')
+  const deadline = Date.now() + 40_000
+  while (pids.some(isAlive) && Date.now() < deadline) await sleep(200)
+  expect(pids.filter(isAlive), 'servers end by themselves when their launcher was killed').toEqual([])
 })
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}

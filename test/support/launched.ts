@@ -25,8 +25,12 @@ export class Launched implements AsyncDisposable {
     this.exited = new Promise((done) => this.child.once('exit', (code) => done(code)))
   }
 
+  get runFile(): string {
+    return join(this.dir, '.forebay', 'run.json')
+  }
+
   get run(): RunFile {
-    return JSON.parse(readFileSync(join(this.dir, '.forebay', 'run.json'), 'utf8')) as RunFile
+    return JSON.parse(readFileSync(this.runFile, 'utf8')) as RunFile
   }
 
   /** Pids of a role now, by the run file. */
@@ -36,7 +40,7 @@ export class Launched implements AsyncDisposable {
 
   async running(waitMs = 120_000): Promise<void> {
     const deadline = Date.now() + waitMs
-    while (!existsSync(join(this.dir, '.forebay', 'run.json'))) {
+    while (!existsSync(this.runFile)) {
       if (this.child.exitCode !== null) throw new Error(`the launcher ended with ${this.child.exitCode}:\n${this.stderr.slice(-4000)}`)
       if (Date.now() > deadline) throw new Error(`no run file after ${waitMs} ms:\n${this.stderr.slice(-4000)}`)
       await sleep(100)

@@ -3,6 +3,8 @@
  * every row of `trades` and `candles` from them and compares with the tables. It shares no code with the pipeline.
  */
 import { Kafka } from 'kafkajs'
+import { readFileSync } from 'node:fs'
+import { gunzipSync } from 'node:zlib'
 import pg from 'pg'
 import { to as copyTo } from 'pg-copy-streams'
 
@@ -77,6 +79,41 @@ export async function readPostgresEvents(url: string): Promise<Event[]> {
     const [partition, offset, value] = line.split('\t')
     return { partition: Number(partition), offset: Number(offset), value: Buffer.from(value!, 'hex').toString() }
   })
+}
+
+/**
+ * What the log holds otherwise than the file of trades asks for, as sentences: every line once, the n-th symbol to appear in
+ * partition n mod 4, the lines of a symbol in their order.
+ */
+export function checkFeed(file: string, events: readonly Event[]): string[] {
+  const [head, ...lines] = gunzipSync(readFileSync(file)).toString('utf8').trimEnd().split('\n')
+  const names = head!.split(',')
+  const wanted = new Map<string, string[]>()
+  for (const line of lines) {
+    const fields = line.split(',').map((field, i) => {
+      if (names[i] === 'suspicious') return field === '1'
+      return ['symbol', 'exchange', 'conditions'].includes(names[i]!) ? field : Number(field)
+    })
+    const symbol = String(fields[names.indexOf('symbol')])
+    if (!wanted.has(symbol)) wanted.set(symbol, [])
+    wanted.get(symbol)!.push(JSON.stringify(Object.fromEntries(names.map((name, i) => [name, fields[i]]))))
+  }
+  const found = new Map<string, string[]>()
+  const wrong: string[] = []
+  const partitionOf = new Map([...wanted.keys()].map((symbol, n) => [symbol, n % 4]))
+  for (const { partition, offset, value } of events) {
+    const { symbol } = JSON.parse(value) as Trade
+    if (partitionOf.get(symbol) !== partition) wrong.push(`${symbol} at ${partition}@${offset}`)
+    if (!found.has(symbol)) found.set(symbol, [])
+    found.get(symbol)!.push(value)
+  }
+  for (const [symbol, values] of wanted) {
+    const have = found.get(symbol) ?? []
+    if (have.length !== values.length) wrong.push(`${symbol}: ${have.length} events for ${values.length} lines`)
+    const place = values.findIndex((value, i) => value !== have[i])
+    if (place >= 0) wrong.push(`${symbol}: line ${place} is ${values[place]}, in the log ${have[place]}`)
+  }
+  return wrong.slice(0, 10)
 }
 
 /** Compares the tables of the database at `url` with what `events` ask for. */
