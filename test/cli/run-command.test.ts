@@ -78,6 +78,24 @@ describe('forebay', () => {
     expect(out + err).not.toContain('hidden-word')
   })
 
+  it.each([
+    ['replay', '--from', 'earliest', '--verify'],
+    ['replay', '--from', 'earliest', '--task', 'storeTrade', '--into', 'again'],
+    ['replay', 'list'],
+    ['reset', '--to', 'earliest', '--allow-duplicates', '--truncate', 'candles', '--yes'],
+    ['routing', 'plan'],
+    ['routing', 'apply'],
+    ['dead-letters', 'list'],
+    ['dead-letters', 'redrive', '--all'],
+    ['topics', 'verify'],
+    ['tune', '--quick'],
+  ])('answers with one sentence and 69 where the database is away: %s %s', async (...words) => {
+    expect(await runCommand([...words, '-c', good()])).toBe(69)
+    const sentences = err.split('\n').filter((line) => line !== '' && !line.startsWith('warning:'))
+    expect(sentences).toEqual([expect.stringMatching(/^FB_(DATABASE|EVENT_LOG)_UNREACHABLE: .*127\.0\.0\.1:1/)])
+    expect(out + err).not.toContain('hidden-word')
+  })
+
   it('says its version', async () => {
     expect(await runCommand(['--version'])).toBe(0)
     expect(out).toMatch(/^\d+\.\d+\.\d+\n$/)
