@@ -156,10 +156,18 @@ it('tells where a poison event went', async () => {
     topic: 'trades',
     messages: [{ partition, key: 'X', value: 'this is no JSON', headers: { line: '1' } }],
   })
+  const [large] = await producer.send({ topic: 'trades', messages: [{ partition, key: 'X', value: 'x'.repeat(3 << 20) }] })
   await producer.disconnect()
   const found = await named('dead-lettered', `${place}@${told!.baseOffset}`)
   expect(found.deadLetters).toMatchObject([{ task: null }])
   expect(found.mend).toMatch(/dead-letters show \d+/)
+  await named('dead-lettered', `${place}@${large!.baseOffset}`)
+  const { rows } = await database.query(
+    'select error, octet_length(payload) as bytes, is_payload_cut from forebay.dead_letters where "offset" = $1',
+    [large!.baseOffset],
+  )
+  const error = 'the event has 3145728 bytes, more than events.eventBytesMax (1048576)'
+  expect(rows).toEqual([{ error, bytes: 65_536, is_payload_cut: true }])
 })
 
 it('names suspended nodes', async () => {
