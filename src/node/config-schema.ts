@@ -176,7 +176,7 @@ const grid = section('The grid of job queues. What tunes it is said here once; h
   }),
   secretFile: optional(path, {
     description:
-      'File with the key that signs every segment; or FOREBAY_GRID_SECRET. Left out: segments are guarded against damage, not against forgery.',
+      'File with the key that signs segments and latest values; or FOREBAY_GRID_SECRET. Left out: they are guarded against damage, not against forgery.',
     example: 'secrets/grid-secret',
   }),
   queues: withDefault(
