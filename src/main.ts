@@ -266,8 +266,9 @@ interface BuiltNode {
 
 async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSettings, pipeline: Pipeline): Promise<BuiltNode> {
   const { id, clock, metrics: observer, pool, log, identity, grid } = base
-  const { beatMs, leaseMs, secret, queues, capacity, lingerMs, segmentBytesMax } = settings.grid
+  const { beatMs, leaseMs, queues, capacity, lingerMs, segmentBytesMax } = settings.grid
   const { deployment, epoch, mark } = ledger
+  const secret = settings.grid.secret ?? deployment
   const scopeParts = { deployment, pipeline: pipeline.name, topic: pipeline.source.topic, epoch, mark }
   const scope = scopeName(scopeParts)
   await checkCapacity(grid, scope, capacity)
@@ -275,7 +276,7 @@ async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSetti
   const tasks = chosenTasks(settings, pipeline)
   const tracked = trackedTasks(tasks)
   const sinks = new Map<string, RunningSink>()
-  for (const task of tasks) sinks.set(task.name, await createSink(task, { pool, grid, clock, observer, scope, nodeId: id }))
+  for (const task of tasks) sinks.set(task.name, await createSink(task, { pool, grid, clock, observer, scope, secret, nodeId: id }))
   const info = { epoch, http: null, pid: process.pid, isEligible: true }
   const membership = new Membership({ grid, clock, observer }, { id, scope, beatMs, leaseMs }, info)
   const node = new Node(
@@ -285,7 +286,7 @@ async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSetti
       // It may open the same epoch again, and stamps of its earlier owners there must not pass for those of the later.
       ownerName: `${id}.${base.lives++}`,
       scope,
-      secret: secret ?? deployment,
+      secret,
       partitions: identity.partitions,
       queues,
       windowSegmentsMax: windowSegmentsMax(capacity),

@@ -19,6 +19,8 @@ interface SinkPorts {
   readonly pool: PostgresPool
   readonly grid: JobGrid
   readonly scope: string
+  /** Key of the HMAC on what goes through the grid. */
+  readonly secret: string
   readonly nodeId: string
 }
 

@@ -63,9 +63,10 @@ export async function runTrial(base: TuneBase, options: TrialOptions): Promise<T
     ? withoutCommit(base.log)
     : new PacedLog(clock, { identity, records: sample.records, perSecond: sample.measurement.perSecond })
   const ledger = await openScratchLedger({ ...base, settings }, scope, () => startFloors(log, identity.partitions, 'latest'))
+  const secret = settings.grid.secret ?? ledger.deployment
   const recorder = new Recorder(base)
   const pushes: WebSocketSink[] = []
-  const tasks = base.tasks.map((task) => trialTask(task, { base, grid, scope, observer: recorder.observer, options, pushes }))
+  const tasks = base.tasks.map((task) => trialTask(task, { base, grid, scope, secret, observer: recorder.observer, options, pushes }))
   const membership = new Membership(
     { grid, clock, observer: silent },
     { id: scope, scope, beatMs: settings.grid.beatMs, leaseMs: settings.grid.leaseMs },
@@ -76,7 +77,7 @@ export async function runTrial(base: TuneBase, options: TrialOptions): Promise<T
     {
       id: scope,
       scope,
-      secret: settings.grid.secret ?? ledger.deployment,
+      secret,
       partitions: identity.partitions,
       queues: settings.grid.queues,
       windowSegmentsMax: windowSegmentsMax(trialSettings.grid.capacity),
@@ -189,16 +190,17 @@ function trialTask(
     base,
     grid,
     scope,
+    secret,
     observer,
     options,
     pushes,
-  }: { base: TuneBase; grid: JobGrid; scope: string; observer: Observer; options: TrialOptions; pushes: WebSocketSink[] },
+  }: { base: TuneBase; grid: JobGrid; scope: string; secret: string; observer: Observer; options: TrialOptions; pushes: WebSocketSink[] },
 ): NodeTask {
   const { name, sink: definition } = task.definition
   const choice = options.choices.get(name)!
   let sink = task.sink
   if (definition.kind === 'web-socket') {
-    const push = createWebSocket({ definition, grid, clock: base.clock, observer, scope, nodeId: scope })
+    const push = createWebSocket({ definition, grid, clock: base.clock, observer, scope, secret, nodeId: scope })
     pushes.push(push)
     sink = push
   }

@@ -128,7 +128,7 @@ async function openGrids(settings: NodeSettings, parts: Parts): Promise<GridProb
 async function scratchSink({ sink }: TaskDefinition, { scratch, clock }: { scratch: PostgresScratch; clock: Clock }): Promise<RunningSink> {
   if (sink.kind === 'web-socket') {
     const grid = new LocalJobGrid({ capacity: 1 })
-    return createWebSocket({ definition: sink, grid, clock, observer: silent, scope: 'tune', nodeId: 'tune' })
+    return createWebSocket({ definition: sink, grid, clock, observer: silent, scope: 'tune', secret: 'tune', nodeId: 'tune' })
   }
   const live = quotedTable(planTable(sink))
   const table = await scratch.createLike(live, { isPlain: sink.upsertOn === undefined })

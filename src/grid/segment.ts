@@ -6,8 +6,8 @@
  * deltas, its u32 record time deltas, then its lines. A job is one line of UTF-8 ended by a newline, exactly as its sink wants it, so that a reader
  * can hand whole sections on without looking at the jobs.
  */
-import { createHmac, timingSafeEqual } from 'node:crypto'
 import { assert } from '../assert.ts'
+import { isSignatureOf, signatureBytes, signatureOf } from './signature.ts'
 
 /** Who appended a segment: a flag names it, and older ones are ignored (rule 8). */
 export interface Stamp {
@@ -44,8 +44,8 @@ export interface Segment extends SegmentHead {
 }
 
 const magic = Buffer.from('FBS1')
-const hmacBytes = 32
-const headerStart = magic.length + hmacBytes + 4
+const signedStart = magic.length + signatureBytes
+const headerStart = signedStart + 4
 
 /** The jobs of one task in one segment, as lines; immutable. */
 export class JobLines {
@@ -180,7 +180,7 @@ export function encodeSegment(head: SegmentHead, drafts: readonly SectionDraft[]
     for (const timeMs of draft.timesMs) at = bytes.writeUInt32LE(Math.min(timeMs - baseMs, 0xffffffff), at)
     at += bytes.write(draft.text, at)
   }
-  hmacOf(bytes, secret).copy(bytes, magic.length)
+  signatureOf(secret, bytes.subarray(signedStart)).copy(bytes, magic.length)
   return bytes
 }
 
@@ -215,7 +215,7 @@ export function readSegmentHead(bytes: Buffer): (SegmentHead & { readonly sectio
 /** The segment in `bytes`, or undefined when it is damaged, was made with another secret or is none of ours. */
 export function decodeSegment(bytes: Buffer, secret: string): Segment | undefined {
   if (bytes.length < headerStart || !magic.equals(bytes.subarray(0, magic.length))) return undefined
-  if (!timingSafeEqual(hmacOf(bytes, secret), bytes.subarray(magic.length, magic.length + hmacBytes))) return undefined
+  if (!isSignatureOf(bytes.subarray(magic.length, signedStart), secret, bytes.subarray(signedStart))) return undefined
   const headerBytes = bytes.readUInt32LE(headerStart - 4)
   const wire = JSON.parse(bytes.toString('utf8', headerStart, headerStart + headerBytes)) as WireHead
   const { scope, partition, queue, owner, repair } = wire
@@ -234,10 +234,4 @@ function readDeltas(bytes: Buffer, at: number, count: number): Uint32Array {
   const deltas = new Uint32Array(count)
   for (let i = 0; i < count; i++) deltas[i] = bytes.readUInt32LE(at + i * 4)
   return deltas
-}
-
-function hmacOf(bytes: Buffer, secret: string): Buffer {
-  return createHmac('sha256', secret)
-    .update(bytes.subarray(magic.length + hmacBytes))
-    .digest()
 }

@@ -21,7 +21,9 @@ export function combinationWarnings({ node, events, grid }: ConfigValues, hasGri
   }
   if (events.sasl !== undefined && !events.ssl) warnings.push('events.sasl without events.ssl: the login travels unencrypted')
   if (grid.mode !== 'local' && !hasGridSecret) {
-    warnings.push('no grid secret: whoever reaches the grid can forge segments; give grid.secretFile or FOREBAY_GRID_SECRET')
+    warnings.push(
+      'no grid secret: whoever reaches the grid can forge segments and latest values; give grid.secretFile or FOREBAY_GRID_SECRET',
+    )
   }
   if (grid.mode === 'embedded' && !isLoopback(grid.member.host)) {
     warnings.push(

@@ -55,7 +55,7 @@ const node = section('The node itself.', {
   }),
   allowedHosts: withDefault(z.array(hostName), [], {
     description:
-      'Names under which browsers may reach the node, besides IP addresses, localhost, node.host and node.advertise; and whose pages may connect to its WebSockets.',
+      'Names under which browsers, probes and Prometheus may reach the node, besides IP addresses, localhost, node.host and node.advertise; and whose pages may connect to its WebSockets.',
     example: ['forebay.example'],
   }),
   clientsMax: withDefault(z.int().min(0).max(100_000), 1000, 'WebSocket clients over all channels; further ones are answered with 503.'),
@@ -176,7 +176,7 @@ const grid = section('The grid of job queues. What tunes it is said here once; h
   }),
   secretFile: optional(path, {
     description:
-      'File with the key that signs every segment; or FOREBAY_GRID_SECRET. Left out: segments are guarded against damage, not against forgery.',
+      'File with the key that signs segments and latest values; or FOREBAY_GRID_SECRET. Left out: they are guarded against damage, not against forgery.',
     example: 'secrets/grid-secret',
   }),
   queues: withDefault(

@@ -2,9 +2,9 @@
  * A node's HTTP face: the status page, `/status`, `/metrics`, `/healthz`, `/readyz` and the WebSocket channels.
  *
  * Boundary: it knows the status, the metrics text and channels that take sockets, and nothing of how they come about.
- * It is read-only: no request changes the node. Listening from `listen` until disposed; then every client is closed with
- * 1001. Bounded: clients, requests a minute and address, and inbound messages (they are ignored, and above 64 bytes
- * refused).
+ * It is read-only: no request changes the node. Every path checks the Host. Listening from `listen` until disposed; then
+ * every client is closed with 1001. Bounded: connections, clients, requests a minute and address, the time a request may
+ * take to arrive, and inbound messages (they are ignored, and above 64 bytes refused).
  */
 import fastifyHelmet from '@fastify/helmet'
 import fastifyRateLimit from '@fastify/rate-limit'
@@ -20,6 +20,9 @@ import type { NodeStatus } from './status.ts'
 
 const inboundBytesMax = 64
 const closeWaitMs = 1000
+const clientsMaxDefault = 1000
+/** Connections besides those of the WebSocket clients: pages, probes and scrapers. */
+const otherConnectionsMax = 256
 /** Jobs of a queue shown at most at once. */
 const queueJobsMax = 1000
 
@@ -40,12 +43,14 @@ export interface HttpServerOptions {
   readonly port: number
   /** Host, or host:port, by which other machines reach the node. Default: `host`, or the machine's name when `host` is every address. */
   readonly advertise?: string | undefined
-  /** Names, besides loopback names, `host` and IP addresses, under which browsers may reach the node. Default none. */
+  /** Names, besides loopback names, `host` and IP addresses, under which browsers, probes and scrapers may reach the node. Default none. */
   readonly allowedHosts?: readonly string[]
   /** WebSocket clients over all channels; further ones are answered with 503. Default 1000. */
   readonly clientsMax?: number
   /** Requests a minute and client address; further ones are answered with 429. Default 6000. */
   readonly requestsPerMinuteMax?: number
+  /** A request that takes longer to arrive is answered with 408. Default 10000. */
+  readonly requestTimeoutMs?: number
   /** A client that did not answer the ping before is dropped. Default 15000. */
   readonly pingIntervalMs?: number
   readonly status: () => NodeStatus
@@ -68,7 +73,15 @@ export class HttpServer implements AsyncDisposable {
 
   private constructor(options: HttpServerOptions) {
     this.#options = options
-    this.#app = fastify({ logger: false, forceCloseConnections: true, bodyLimit: 1024 })
+    this.#app = fastify({
+      logger: false,
+      forceCloseConnections: true,
+      bodyLimit: 1024,
+      requestTimeout: options.requestTimeoutMs ?? 10_000,
+      // Node looks for late requests this often; its default is every 30 s.
+      http: { connectionsCheckingInterval: 1000 },
+    })
+    this.#app.server.maxConnections = this.#clientsMax + otherConnectionsMax
   }
 
   /** Starts to listen. Throws FB_CONFIG when the address cannot be had. */
@@ -143,26 +156,19 @@ export class HttpServer implements AsyncDisposable {
         'There is nothing here. Known paths: /, /status, /metrics, /healthz, /readyz, /queues/<partition>/<queue>, /ws/<channel>.',
       ),
     )
-    const checkHost = async (request: FastifyRequest, reply: FastifyReply) => this.#checkHost(request, reply)
-    app.get('/', { onRequest: checkHost }, async (_request, reply) =>
-      reply.type('text/html; charset=utf-8').header('cache-control', 'no-store').send(dashboardHtml),
-    )
-    app.get('/status', { onRequest: checkHost }, async (_request, reply) =>
-      reply.header('cache-control', 'no-store').send(this.#options.status()),
-    )
+    app.addHook('onRequest', async (request, reply) => this.#checkHost(request, reply))
+    app.get('/', async (_request, reply) => reply.type('text/html; charset=utf-8').header('cache-control', 'no-store').send(dashboardHtml))
+    app.get('/status', async (_request, reply) => reply.header('cache-control', 'no-store').send(this.#options.status()))
     app.get('/metrics', async (_request, reply) => reply.type(this.#options.metrics.contentType).send(await this.#options.metrics.text()))
     app.get('/healthz', async (_request, reply) => {
       const reason = this.#options.fatalReason()
       return reason === undefined ? reply.send({ isHealthy: true }) : reply.code(503).send({ isHealthy: false, reasons: [reason] })
     })
     app.get('/readyz', async (_request, reply) => this.#answerReady(reply))
-    app.get<QueueRequest>('/queues/:partition/:queue', { onRequest: checkHost }, async (request, reply) =>
-      this.#answerQueue(request, reply),
-    )
+    app.get<QueueRequest>('/queues/:partition/:queue', async (request, reply) => this.#answerQueue(request, reply))
     app.route<{ Params: { channel: string } }>({
       method: 'GET',
       url: '/ws/:channel',
-      onRequest: checkHost,
       preValidation: async (request, reply) => this.#admit(request, reply),
       handler: async (_request, reply) =>
         answer(reply.header('upgrade', 'websocket'), 426, 'This is a WebSocket channel: connect with ws:// instead of http://.'),
@@ -219,10 +225,14 @@ export class HttpServer implements AsyncDisposable {
     if (!request.ws) return undefined
     if (!isOriginAllowed(origin, host, this.#allowedNames()))
       return answer(reply, 403, `Pages of ${origin} may not connect. Add the host to node.allowedHosts if they may.`)
-    const clientsMax = this.#options.clientsMax ?? 1000
+    const clientsMax = this.#clientsMax
     if (this.clients >= clientsMax)
       return answer(reply, 503, `This node has its ${clientsMax} WebSocket clients already. Try another node or raise node.clientsMax.`)
     return undefined
+  }
+
+  get #clientsMax(): number {
+    return this.#options.clientsMax ?? clientsMaxDefault
   }
 
   #allowedNames(): readonly string[] {

@@ -64,7 +64,7 @@ export interface GridSettings {
   readonly mode: 'local' | 'embedded' | 'client'
   readonly clusterName: string
   readonly members: readonly string[]
-  /** Key of the HMAC on every segment; undefined: the deployment's id, which guards against damage only. */
+  /** Key of the HMAC on segments and latest values; undefined: the deployment's id, which guards against damage only. */
   readonly secret: string | undefined
   readonly queues: number
   readonly capacity: number

@@ -8,7 +8,7 @@
  */
 import type { JobGrid } from '../grid/job-grid.ts'
 import { isNewer, type LatestValue, type LatestValues } from './latest-values.ts'
-import { decodeLatest, encodeLatest } from './latest-wire.ts'
+import { decodeLatest, encodeLatest, type LatestSeal } from './latest-wire.ts'
 
 const putsMax = 500
 const putsAtOnce = 16
@@ -16,6 +16,8 @@ const putsAtOnce = 16
 export interface LatestSnapshotOptions {
   readonly grid: JobGrid
   readonly map: string
+  /** Key of the HMAC on every value. */
+  readonly secret: string
   readonly values: LatestValues
   /** Takes a value found in the map. */
   readonly apply: (key: string, value: LatestValue) => void
@@ -24,12 +26,14 @@ export interface LatestSnapshotOptions {
 
 export class LatestSnapshot {
   readonly #options: LatestSnapshotOptions
+  readonly #seal: LatestSeal
   readonly #dirty = new Set<string>()
   /** Offsets at which the map was behind at the last look: another node may just be about to write them. */
   #behind = new Map<string, bigint>()
 
   constructor(options: LatestSnapshotOptions) {
     this.#options = options
+    this.#seal = { secret: options.secret, place: options.map }
   }
 
   changed(key: string): void {
@@ -43,7 +47,7 @@ export class LatestSnapshot {
     for (let from = 0; from < keys.length; from += putsAtOnce) {
       const some = keys.slice(from, from + putsAtOnce)
       for (const key of some) this.#dirty.delete(key)
-      const results = await Promise.allSettled(some.map((key) => grid.put(map, key, encodeLatest(values.get(key)!))))
+      const results = await Promise.allSettled(some.map((key) => grid.put(map, key, encodeLatest(this.#seal, key, values.get(key)!))))
       results.forEach((result, index) => result.status === 'rejected' && this.#dirty.add(some[index]!))
       const failed = results.find((result) => result.status === 'rejected')
       if (failed) throw failed.reason
@@ -56,7 +60,7 @@ export class LatestSnapshot {
     const stored = await grid.entries(map)
     const found = new Map<string, LatestValue>()
     for (const [key, text] of stored) {
-      const value = decodeLatest(text)
+      const value = decodeLatest(this.#seal, key, text)
       if (!value) onForeign()
       else {
         found.set(key, value)

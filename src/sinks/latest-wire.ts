@@ -1,7 +1,11 @@
 /**
  * How latest values travel: lines of jobs, entries of the fan-out ring, values of the grid's snapshot map.
+ *
+ * A ring entry: 32 bytes HMAC-SHA256 · JSON. A value of the map: the HMAC in base64 · JSON. The HMAC is of the JSON and of the place it
+ * was made for, the name of the ring, or that of the map with the key: a copy in another place is foreign.
  */
 import type { JobLines } from '../grid/segment.ts'
+import { isSignatureOf, signatureBytes, signatureOf } from '../grid/signature.ts'
 import { isNewer, type LatestValue } from './latest-values.ts'
 
 /** [partition, offset, record time, value as JSON text] */
@@ -56,37 +60,53 @@ function unshared(text: string): string {
   return Buffer.from(text).toString('utf8')
 }
 
-export function encodeLatest(value: LatestValue): string {
-  return JSON.stringify([value.partition, String(value.offset), value.timeMs, value.json] satisfies WireValue)
+/** What latest values are signed with, and for. */
+export interface LatestSeal {
+  readonly secret: string
+  /** Name of the ring or map: it names scope and channel. */
+  readonly place: string
 }
 
-/** Undefined when `text` is damaged. */
-export function decodeLatest(text: string): LatestValue | undefined {
-  return fromWire(parsed(text))
+const signatureChars = Math.ceil(signatureBytes / 3) * 4
+
+/** A value of the map at `key`. */
+export function encodeLatest(seal: LatestSeal, key: string, value: LatestValue): string {
+  const json = wireJson(value)
+  return signatureOf(seal.secret, placeText(seal, key), json).toString('base64') + json
+}
+
+/** Undefined when `text` is damaged, was made with another secret, or for another place or key. */
+export function decodeLatest(seal: LatestSeal, key: string, text: string): LatestValue | undefined {
+  const json = text.slice(signatureChars)
+  const signature = Buffer.from(text.slice(0, signatureChars), 'base64')
+  return isSignatureOf(signature, seal.secret, placeText(seal, key), json) ? fromWire(parsed(json)) : undefined
 }
 
 /** Ring entries of at most about `entryBytesMax` that hold all `values`. */
-export function encodeFanout(values: Iterable<readonly [string, LatestValue]>, entryBytesMax: number): Buffer[] {
+export function encodeFanout(seal: LatestSeal, values: Iterable<readonly [string, LatestValue]>, entryBytesMax: number): Buffer[] {
   const entries: Buffer[] = []
   let parts: string[] = []
-  let bytes = 0
+  let bytes = signatureBytes
   for (const [key, value] of values) {
-    const part = `[${JSON.stringify(key)},${encodeLatest(value)}]`
-    bytes += Buffer.byteLength(part) + 1
-    if (bytes > entryBytesMax && parts.length > 0) {
-      entries.push(Buffer.from(`[${parts.join(',')}]`))
+    const part = `[${JSON.stringify(key)},${wireJson(value)}]`
+    const partBytes = Buffer.byteLength(part) + 1
+    if (bytes + partBytes > entryBytesMax && parts.length > 0) {
+      entries.push(signedEntry(seal, parts))
       parts = []
-      bytes = Buffer.byteLength(part) + 1
+      bytes = signatureBytes
     }
+    bytes += partBytes
     parts.push(part)
   }
-  if (parts.length > 0) entries.push(Buffer.from(`[${parts.join(',')}]`))
+  if (parts.length > 0) entries.push(signedEntry(seal, parts))
   return entries
 }
 
-/** The values of a ring entry, or undefined when it is damaged. */
-export function decodeFanout(entry: Buffer): [string, LatestValue][] | undefined {
-  const wire = parsed(entry.toString('utf8'))
+/** The values of a ring entry, or undefined when it is damaged, was made with another secret or for another ring. */
+export function decodeFanout(seal: LatestSeal, entry: Buffer): [string, LatestValue][] | undefined {
+  const json = entry.subarray(signatureBytes)
+  if (!isSignatureOf(entry.subarray(0, signatureBytes), seal.secret, placeText(seal), json)) return undefined
+  const wire = parsed(json.toString('utf8'))
   if (!Array.isArray(wire)) return undefined
   const values: [string, LatestValue][] = []
   for (const pair of wire as unknown[]) {
@@ -95,6 +115,20 @@ export function decodeFanout(entry: Buffer): [string, LatestValue][] | undefined
     values.push([pair[0], value])
   }
   return values
+}
+
+function signedEntry(seal: LatestSeal, parts: readonly string[]): Buffer {
+  const json = Buffer.from(`[${parts.join(',')}]`)
+  return Buffer.concat([signatureOf(seal.secret, placeText(seal), json), json])
+}
+
+/** JSON says itself where it ends. */
+function placeText({ place }: LatestSeal, ...key: readonly string[]): string {
+  return JSON.stringify([place, ...key])
+}
+
+function wireJson({ partition, offset, timeMs, json }: LatestValue): string {
+  return JSON.stringify([partition, String(offset), timeMs, json] satisfies WireValue)
 }
 
 function fromWire(wire: unknown): LatestValue | undefined {

@@ -17,7 +17,7 @@ import { Wake } from '../schedule/wake.ts'
 import { latestLine } from './job-encoder.ts'
 import { LatestSnapshot } from './latest-snapshot.ts'
 import { LatestValues, type LatestValue } from './latest-values.ts'
-import { decodeFanout, encodeFanout, newestOf } from './latest-wire.ts'
+import { decodeFanout, encodeFanout, newestOf, type LatestSeal } from './latest-wire.ts'
 import { PushClients, type PushSocket } from './push-clients.ts'
 import type { DeliveringSink } from './sink.ts'
 import type { WebSocketDefinition } from './web-socket-definition.ts'
@@ -45,6 +45,8 @@ export interface WebSocketOptions {
   readonly observer: Observer
   /** Names deployment, pipeline, topic and epoch. */
   readonly scope: string
+  /** Key of the HMAC on what goes through the grid: the one of the segments. */
+  readonly secret: string
   readonly nodeId: string
   /** Asked once at start, again after a failure. */
   readonly seed?: () => Promise<readonly SeedValue[]>
@@ -69,6 +71,7 @@ export class WebSocketSink implements DeliveringSink {
   readonly label: string
   readonly #options: WebSocketOptions
   readonly #ring: string
+  readonly #seal: LatestSeal
   readonly #values: LatestValues
   readonly #clients: PushClients
   readonly #snapshot: LatestSnapshot
@@ -80,10 +83,11 @@ export class WebSocketSink implements DeliveringSink {
   #isFullTold = false
 
   constructor(options: WebSocketOptions) {
-    const { definition, clock, grid, scope } = options
+    const { definition, clock, grid, scope, secret } = options
     this.#options = options
     this.label = `channel ${definition.channel}`
     this.#ring = fanoutRingName(scope, definition.channel)
+    this.#seal = { secret, place: this.#ring }
     this.#values = new LatestValues(options.keysMax ?? 100_000, options.bytesMax)
     this.#clients = new PushClients({
       channel: definition.channel,
@@ -95,6 +99,7 @@ export class WebSocketSink implements DeliveringSink {
     this.#snapshot = new LatestSnapshot({
       grid,
       map: latestMapName(scope, definition.channel),
+      secret,
       values: this.#values,
       apply: (key, value) => void this.#apply(key, value),
       onForeign: () => options.observer.count('foreign', 1, definition.channel),
@@ -201,7 +206,7 @@ export class WebSocketSink implements DeliveringSink {
       this.#unpublished.clear()
       try {
         const values = keys.map((key) => [key, this.#values.get(key)!] as const)
-        for (const entry of encodeFanout(values, entryBytesMax)) await this.#options.grid.append(this.#ring, entry)
+        for (const entry of encodeFanout(this.#seal, values, entryBytesMax)) await this.#options.grid.append(this.#ring, entry)
       } catch (error) {
         for (const key of keys) this.#unpublished.add(key)
         throw error
@@ -218,7 +223,7 @@ export class WebSocketSink implements DeliveringSink {
       const isJump = nextSequence - BigInt(entries.length) !== next
       next = nextSequence
       for (const entry of entries) {
-        const values = decodeFanout(entry)
+        const values = decodeFanout(this.#seal, entry)
         if (values) for (const [key, value] of values) this.#apply(key, value)
         else this.#options.observer.count('foreign', 1, this.#options.definition.channel)
       }

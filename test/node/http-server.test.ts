@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { createServer } from 'node:net'
+import { connect as connectSocket, createServer, type Socket } from 'node:net'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -149,16 +149,17 @@ describe('HttpServer', () => {
     expect(logged).toHaveLength(1)
   })
 
-  it('refuses a foreign Host against DNS rebinding, yet lets probes and scrapers in', async () => {
+  it('refuses a foreign Host on every path against DNS rebinding, yet lets probes and scrapers in by address or allowed name', async () => {
     const server = await listen({ allowedHosts: ['forebay.example'] })
     const { port } = new URL(server.url)
-    expect(await statusOf(`${server.url}/status`, { host: `evil.example:${port}` })).toBe(421)
-    expect(await statusOf(server.url, { host: 'evil.example' })).toBe(421)
+    for (const path of ['', '/status', '/metrics', '/healthz', '/readyz', '/queues/0/0', '/nothing', '/ws/prices'])
+      expect(await statusOf(`${server.url}${path}`, { host: `evil.example:${port}` })).toBe(421)
     expect(await statusOf(`${server.url}/status`, { host: `localhost:${port}` })).toBe(200)
     expect(await statusOf(`${server.url}/status`, { host: '10.1.2.3' })).toBe(200)
     expect(await statusOf(`${server.url}/status`, { host: 'forebay.example' })).toBe(200)
-    expect(await statusOf(`${server.url}/healthz`, { host: 'node-1' })).toBe(200)
-    expect(await statusOf(`${server.url}/metrics`, { host: 'node-1' })).toBe(200)
+    for (const path of ['/healthz', '/readyz', '/metrics'])
+      for (const host of ['10.1.2.3', `[fd00::1]:${port}`, 'forebay.example', `localhost:${port}`])
+        expect(await statusOf(`${server.url}${path}`, { host })).toBe(200)
   })
 
   it('answers to the names its configuration allows, which its refusal tells to add', async () => {
@@ -198,6 +199,37 @@ describe('HttpServer', () => {
     const statuses = []
     for (let i = 0; i < 3; i++) statuses.push((await fetch(`${server.url}/healthz`)).status)
     expect(statuses).toEqual([200, 200, 429])
+  })
+
+  it('holds 256 connections besides those of its clients, and one more when one has left', async () => {
+    const server = await listen({ clientsMax: 2 })
+    const { hostname: host, port } = new URL(server.url)
+    const dial = async () => {
+      const socket = connectSocket(Number(port), host)
+      socket.on('error', () => undefined)
+      await new Promise((resolve) => socket.once('connect', resolve))
+      return socket
+    }
+    const sockets: Socket[] = []
+    for (let n = 0; n < 258; n++) sockets.push(await dial())
+    const refused = await dial()
+    await new Promise((resolve) => refused.once('close', resolve))
+    expect(sockets.every((socket) => !socket.destroyed)).toBe(true)
+    sockets.pop()!.destroy()
+    await expect.poll(() => statusOf(`${server.url}/healthz`, {}).catch(() => 0)).toBe(200)
+    for (const socket of sockets) socket.destroy()
+  })
+
+  it('gives up on a request that does not arrive in its time, and on no WebSocket', async () => {
+    const server = await listen({ requestTimeoutMs: 100 })
+    const client = await connect(`${server.url}/ws/prices`)
+    const { hostname: host, port } = new URL(server.url)
+    const socket = connectSocket(Number(port), host)
+    socket.write('GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n')
+    const text = await new Promise<string>((resolve) => socket.once('data', (bytes) => resolve(String(bytes))))
+    expect(text).toMatch(/^HTTP\/1\.1 408 /)
+    expect(client.socket.readyState).toBe(WebSocket.OPEN)
+    socket.destroy()
   })
 
   it('says which address is taken', async () => {

@@ -4,6 +4,7 @@ import { LatestSnapshot } from '../../src/sinks/latest-snapshot.ts'
 import { LatestValues } from '../../src/sinks/latest-values.ts'
 import { decodeLatest, encodeLatest } from '../../src/sinks/latest-wire.ts'
 
+const seal = { secret: 'a secret of the test', place: 'm' }
 const value = (offset: bigint) => ({ partition: 0, offset, timeMs: 0, json: String(offset) })
 
 /** A grid that counts what is put, and refuses the keys in `refused`. */
@@ -27,14 +28,14 @@ beforeEach(() => {
   values = new LatestValues(10_000)
   foreign = 0
   const apply = (key: string, found: Parameters<LatestValues['apply']>[1]) => void values.apply(key, found)
-  snapshot = new LatestSnapshot({ grid, map: 'm', values, apply, onForeign: () => foreign++ })
+  snapshot = new LatestSnapshot({ grid, map: 'm', secret: seal.secret, values, apply, onForeign: () => foreign++ })
 })
 
 function change(key: string, offset: bigint): void {
   values.apply(key, value(offset))
   snapshot.changed(key)
 }
-const stored = async () => new Map([...(await grid.entries('m'))].map(([key, text]) => [key, decodeLatest(text)?.offset]))
+const stored = async () => new Map([...(await grid.entries('m'))].map(([key, text]) => [key, decodeLatest(seal, key, text)?.offset]))
 
 it('what the grid does not take is put again, and nothing twice', async () => {
   for (const key of ['A', 'B', 'C']) change(key, 1n)
@@ -57,7 +58,7 @@ it('a write puts a bounded number of keys, and the next ones the rest', async ()
 
 it('an entry that is older is put right at the second look that finds it so, since another node may be about to write it', async () => {
   values.apply('A', value(5n))
-  await grid.put('m', 'A', encodeLatest(value(3n)))
+  await grid.put('m', 'A', encodeLatest(seal, 'A', value(3n)))
   await snapshot.reconcile()
   await snapshot.write()
   expect(await stored()).toEqual(new Map([['A', 3n]]))
@@ -76,8 +77,20 @@ it('an entry that is missing is put right at the first look, except a seed, whic
 
 it('an entry that is newer is taken, and one that is none of ours is told of', async () => {
   values.apply('A', value(5n))
-  await grid.put('m', 'A', encodeLatest(value(9n)))
+  await grid.put('m', 'A', encodeLatest(seal, 'A', value(9n)))
   await grid.put('m', 'B', 'nonsense')
+  await grid.put('m', 'C', encodeLatest({ ...seal, secret: 'a guess' }, 'C', value(10n)))
+  await grid.put('m', 'D', encodeLatest(seal, 'A', value(11n)))
   await snapshot.reconcile()
-  expect([values.get('A')?.offset, values.get('B'), foreign]).toEqual([9n, undefined, 1])
+  expect([...values.entries()]).toEqual([['A', value(9n)]])
+  expect(foreign).toBe(3)
+})
+
+it('a damaged value of a key held here is told of and put right', async () => {
+  values.apply('A', value(5n))
+  await grid.put('m', 'A', encodeLatest(seal, 'A', value(5n)).replace('"5"', '"99"'))
+  await snapshot.reconcile()
+  await snapshot.write()
+  expect([values.get('A')?.offset, foreign]).toEqual([5n, 1])
+  expect(await stored()).toEqual(new Map([['A', 5n]]))
 })

@@ -2,13 +2,16 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import { JobLines } from '../../src/grid/segment.ts'
 import type { JobGrid } from '../../src/grid/job-grid.ts'
+import { fanoutRingName, latestMapName } from '../../src/grid/queue-name.ts'
 import { HttpServer } from '../../src/node/http-server.ts'
 import { SystemClock } from '../../src/schedule/clock.ts'
-import { encodeLatest } from '../../src/sinks/latest-wire.ts'
+import { encodeFanout, encodeLatest } from '../../src/sinks/latest-wire.ts'
 import { createWebSocket, type WebSocketOptions, type WebSocketSink } from '../../src/sinks/web-socket.ts'
 import { nodeStatus } from '../node/node-status.ts'
 
 const clock = new SystemClock()
+const secret = 'a secret of the test'
+const mapSeal = { secret, place: latestMapName('s', 'prices') }
 const observer = { count: () => undefined, value: () => undefined, committed: () => undefined, log: () => undefined }
 
 /** Just enough of a grid for two sinks in one process; `lose` empties it. */
@@ -80,7 +83,7 @@ afterEach(async () => {
 
 async function node(grid: JobGrid, options: Partial<WebSocketOptions> = {}): Promise<{ sink: WebSocketSink; url: string }> {
   const definition = { channel: 'prices', latestBy: (price: unknown) => (price as Price).symbol }
-  const sink = createWebSocket({ definition, grid, clock, observer, scope: 's', nodeId: 'n', ...options })
+  const sink = createWebSocket({ definition, grid, clock, observer, scope: 's', secret, nodeId: 'n', ...options })
   const stop = new AbortController()
   const following = sink.follow(stop.signal)
   const metrics = { contentType: 'text/plain', text: () => Promise.resolve('') }
@@ -232,9 +235,28 @@ describe('the WebSocket sink', () => {
     const [first, second] = [await node(grid), await node(grid)]
     await first.sink.deliver([jobs(first.sink, 7, [{ symbol: 'A', price: 7 }])])
     await expect.poll(() => second.sink.stats.keys).toBe(1)
-    grid.map.set('B', encodeLatest({ partition: 0, offset: 8n, timeMs: 1000, json: '{"price":8}' }))
+    grid.map.set('B', encodeLatest(mapSeal, 'B', { partition: 0, offset: 8n, timeMs: 1000, json: '{"price":8}' }))
     grid.ring.push(overwritten, Buffer.from('[]'))
     await expect.poll(() => second.sink.stats.keys, { timeout: 3000 }).toBe(2)
+  })
+
+  it('drops and counts what is not signed, or signed for another channel, scope or key', async () => {
+    const grid = new MemoryGrid()
+    const counted: unknown[] = []
+    const forged = { partition: 0, offset: 2n ** 62n, timeMs: 1000, json: 'no JSON' }
+    const entryOf = (seal: { secret: string; place: string }, key: string) => encodeFanout(seal, [[key, forged]], 65_536)
+    grid.ring.push(
+      Buffer.from(JSON.stringify([['A', [0, String(forged.offset), 1000, forged.json]]])),
+      ...entryOf({ secret: 'a guess', place: fanoutRingName('s', 'prices') }, 'A'),
+      ...entryOf({ secret, place: fanoutRingName('s', 'trades') }, 'A'),
+      ...entryOf({ secret, place: fanoutRingName('another', 'prices') }, 'A'),
+    )
+    grid.map.set('A', encodeLatest(mapSeal, 'B', forged))
+    const { sink, url } = await node(grid, { observer: { ...observer, count: (...call: unknown[]) => void counted.push(call) } })
+    await expect.poll(() => counted).toEqual(Array.from({ length: 5 }, () => ['foreign', 1, 'prices']))
+    expect(sink.stats.keys).toBe(0)
+    await sink.deliver([jobs(sink, 7, [{ symbol: 'A', price: 7 }])])
+    expect((await client(url)).latest.get('A')).toMatchObject({ value: { price: 7 }, offset: '7' })
   })
 
   it('restores the snapshot of a grid that lost everything', async () => {
@@ -305,6 +327,7 @@ describe('the WebSocket sink', () => {
       clock,
       observer,
       scope: 's',
+      secret,
       nodeId: 'n',
     })
     expect(() => sink.encode(5)).toThrow(expect.objectContaining({ code: 'FB_BAD_JOB' }))
