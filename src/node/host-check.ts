@@ -4,9 +4,10 @@
  */
 import { isIP } from 'node:net'
 
-/** Whether a request may carry this Host header. An IP address passes: only a name can be rebound. */
+/** Whether a request may carry this Host header. An IP address passes: only a name can be rebound; and none at all: every browser sends one. */
 export function isHostAllowed(header: string | undefined, allowedNames: readonly string[]): boolean {
-  const name = hostnameOf(`http://${header ?? ''}`)
+  if (header === undefined) return true
+  const name = hostnameOf(`http://${header}`)
   return name !== undefined && (isLoopbackName(name) || isIP(bare(name)) !== 0 || isNamed(name, allowedNames))
 }
 

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { isHostAllowed, isOriginAllowed } from '../../src/node/host-check.ts'
 
-it.each(['127.0.0.1.evil.example', '127.evil.example', 'evil-localhost', 'localhost.evil.example', '', undefined])(
+it.each(['127.0.0.1.evil.example', '127.evil.example', 'evil-localhost', 'localhost.evil.example', ''])(
   'the name %s is no loopback name, so that it may be rebound and is refused',
   (host) => {
     expect(isHostAllowed(host, [])).toBe(false)
@@ -17,4 +17,8 @@ it.each(['localhost', 'a.localhost:8080', '127.0.0.1', '127.1.2.3:8080', '[::1]:
 it('an opaque origin is refused, and none at all is a program', () => {
   expect(isOriginAllowed('null', '127.0.0.1:8080', [])).toBe(false)
   expect(isOriginAllowed(undefined, '127.0.0.1:8080', [])).toBe(true)
+})
+
+it('a request without a Host comes from no browser, such as a plain probe, and passes', () => {
+  expect(isHostAllowed(undefined, [])).toBe(true)
 })
