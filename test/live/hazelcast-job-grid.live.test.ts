@@ -171,4 +171,25 @@ describe('the settings of the grid', () => {
     },
     60_000,
   )
+
+  it('without backups lose what a killed member held', async () => {
+    const cluster = await startGridCluster(2, { backups: 0, silentMs: 60_000 })
+    const grid = await cluster.connect(2000)
+    try {
+      const rings = Array.from({ length: 20 }, freshRing)
+      for (const ring of rings) await grid.append(ring, Buffer.from(ring))
+      kill(must(cluster.members[0], 'a member').member.pid, 'SIGKILL')
+      let tails: (Buffer | undefined)[] = []
+      await eventually('every ring answers again', async () => {
+        const answers = await Promise.allSettled(rings.map((ring) => grid.tail(ring)))
+        tails = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value.entry] : []))
+        return tails.length === rings.length
+      })
+      expect(tails.filter((entry) => entry === undefined).length).toBeGreaterThan(0)
+      expect(tails.filter((entry) => entry !== undefined).length).toBeGreaterThan(0)
+    } finally {
+      await grid[Symbol.asyncDispose]()
+      await cluster.stop()
+    }
+  }, 90_000)
 })
