@@ -154,23 +154,15 @@ export async function verifyTables(context: ReplayContext, request: ReplayReques
   if (isRepair) checkVersion(base)
   const ranges = await resolve(context, base, request)
   const all: Findings[] = []
-  for (const task of tasks) all.push(await verifyTable(context, request, base, { ranges, table: tableLike(task, request.into) }, parts))
+  const advice: string[] = []
+  for (const task of tasks) {
+    const findings = await verifyTable(context, request, base, { ranges, table: tableLike(task, request.into) }, parts)
+    all.push(findings)
+    if (!findings.isRight) advice.push(isMergedTask(task) ? mergedAdviceOf(findings, request.into) : adviceOf(findings, isRepair))
+  }
   if (context.isJson) print({ ranges: ranges.map(rangeJson), tables: all.map(findingsJson) })
   else process.stdout.write(all.map(findingsText).join(''))
-  const wrong = all.filter(({ isRight }) => !isRight)
-  if (wrong.length > 0)
-    throw new ForebayError(
-      'FB_TABLE_DIFFERS',
-      wrong
-        .map((findings) =>
-          adviceOf(
-            findings,
-            isRepair,
-            tasks.some((task) => task.name === findings.task && isMergedTask(task)),
-          ),
-        )
-        .join('\n'),
-    )
+  if (advice.length > 0) throw new ForebayError('FB_TABLE_DIFFERS', advice.join('\n'))
 }
 
 async function verifyTable(
@@ -228,9 +220,11 @@ function rebuildText(task: string, into?: string): string {
   return `build the table anew: forebay replay --from earliest --task ${task} --into NEW_TABLE makes it beside the live one, up to the floor; forebay reset --to earliest --truncate TABLE starts the whole pipeline again, so every other table has to be emptied too (or take its rows twice, with --allow-duplicates)`
 }
 
-function adviceOf({ task, table, missing, mended, extra, different }: Findings, isRepair: boolean, isMerged: boolean): string {
-  if (isMerged)
-    return `table ${table} of task ${task}: ${missing} keys are missing, ${extra} are there that no event calls for, ${different} differ; delete none of them, for events to come would begin their sums anew: ${rebuildText(task)}`
+function mergedAdviceOf({ task, table, missing, extra, different }: Findings, into?: string): string {
+  return `table ${table} of task ${task}: ${missing} keys are missing, ${extra} are there that no event calls for, ${different} differ; delete none of them, for events to come would begin their sums anew: ${rebuildText(task, into)}`
+}
+
+function adviceOf({ task, table, missing, mended, extra, different }: Findings, isRepair: boolean): string {
   const parts: string[] = []
   if (missing > mended)
     parts.push(isRepair ? `${missing - mended} missing rows could not be written` : `${missing} rows are missing (--repair writes them)`)
