@@ -23,6 +23,9 @@ export async function simulateMutant(mutant: Mutant, options: Pick<SummaryOption
 }
 
 const owner = 'src/ingest/partition-owner.ts'
+const partitionOutbox = 'src/ingest/partition-outbox.ts'
+const sender = 'src/ingest/segment-sender.ts'
+const settler = 'src/ingest/partition-settler.ts'
 const outbox = 'src/ingest/queue-outbox.ts'
 const reader = 'src/work/queue-reader.ts'
 const inbox = 'src/work/task-inbox.ts'
@@ -49,7 +52,7 @@ export const mutants: readonly Mutant[] = [
     name: 'heartbeat-behind-own-entry',
     breaks: 'rule 4 †: no heartbeat behind the own latest entry',
     caughtBy: ['I10'],
-    edits: [{ file: owner, from: 'if (isOwn || generation', to: 'if (generation' }],
+    edits: [{ file: settler, from: 'if (isOwn || generation', to: 'if (generation' }],
   },
   {
     name: 'waits-at-gap',
@@ -81,13 +84,13 @@ export const mutants: readonly Mutant[] = [
     name: 'no-heartbeat',
     breaks: 'rule 4: the tail is kept',
     caughtBy: ['L1'],
-    edits: [{ file: owner, from: 'if (isStalled) await', to: 'if (false) await' }],
+    edits: [{ file: settler, from: 'if (isStalled) await', to: 'if (false) await' }],
   },
   {
     name: 'no-heartbeat-at-bound',
     breaks: 'rule 4 †: the tail is kept at the bound and with unsent jobs too',
     caughtBy: ['L1'],
-    edits: [{ file: owner, from: 'if (isStalled) await', to: 'if (isStalled && !outbox.isFull && outbox.isIdle) await' }],
+    edits: [{ file: settler, from: 'if (isStalled) await', to: 'if (isStalled && !outbox.isFull && outbox.isIdle) await' }],
   },
   {
     name: 'empty-interval-kept',
@@ -128,13 +131,13 @@ export const mutants: readonly Mutant[] = [
     name: 'flag-without-stamp',
     breaks: 'rule 8 †: a flag of another stamp is ignored',
     caughtBy: ['L2'],
-    edits: [{ file: owner, from: 'flags.get(flagKey({ partition, queue })) === stamp', to: 'flags.has(flagKey({ partition, queue }))' }],
+    edits: [{ file: settler, from: 'flags.get(flagKey({ partition, queue })) === stamp', to: 'flags.has(flagKey({ partition, queue }))' }],
   },
   {
     name: 'commit-on-poll',
     breaks: 'rule 7: the floor waits for what was polled',
     caughtBy: ['I3'],
-    edits: [{ file: owner, from: '({ sent, isIdle }) => ({ sent, isIdle })', to: '() => ({ sent: -1n, isIdle: true })' }],
+    edits: [{ file: partitionOutbox, from: '({ sent, isIdle }) => ({ sent, isIdle })', to: '() => ({ sent: -1n, isIdle: true })' }],
   },
   {
     name: 'unacknowledged-is-drained',
@@ -216,14 +219,14 @@ export const mutants: readonly Mutant[] = [
     caughtBy: ['I6'],
     edits: [
       {
-        file: owner,
+        file: sender,
         from: 'const bytes = encodeSegment(head, draft.sections, secret)',
         to: 'let bytes = encodeSegment(head, draft.sections, secret)',
       },
       {
-        file: owner,
+        file: sender,
         from: "observer.count('appendRetries', 1)",
-        to: "observer.count('appendRetries', 1); bytes = encodeSegment({ ...head, hi: this.#position }, draft.sections, secret)",
+        to: "observer.count('appendRetries', 1); bytes = encodeSegment({ ...head, hi: this.#outbox.position }, draft.sections, secret)",
       },
     ],
   },
@@ -233,7 +236,7 @@ export const mutants: readonly Mutant[] = [
     caughtBy: ['L2'],
     edits: [
       {
-        file: owner,
+        file: sender,
         from: "observer.count('appendRetries', 1)",
         to: "observer.count('appendRetries', 1); return outbox.acknowledge(draft.hi, bytes.length)",
       },
@@ -269,9 +272,9 @@ export const mutants: readonly Mutant[] = [
     caughtBy: ['L2'],
     edits: [
       {
-        file: owner,
+        file: settler,
         from: 'const needy = flagged.filter(',
-        to: 'const needy = this.#outboxes.filter(',
+        to: 'const needy = this.#outbox.queues.filter(',
       },
     ],
   },
@@ -299,7 +302,7 @@ export const mutants: readonly Mutant[] = [
     name: 'no-repair',
     breaks: 'rule 8: what the grid lost is made again',
     caughtBy: ['L1'],
-    edits: [{ file: owner, from: 'if (needy.length > 0) {', to: 'if (false) {' }],
+    edits: [{ file: settler, from: 'if (needy.length > 0) {', to: 'if (false) {' }],
   },
   {
     name: 'dead-letter-without-ordinal',
@@ -329,7 +332,7 @@ export const mutants: readonly Mutant[] = [
     name: 'drains-at-its-floor',
     breaks: 'rule 11: an owner that drains reads on to what is applied above its floor',
     caughtBy: ['L1'],
-    edits: [{ file: owner, from: 'highestWatermark(view) : undefined', to: 'view.floor : undefined' }],
+    edits: [{ file: settler, from: 'highestWatermark(view) : undefined', to: 'view.floor : undefined' }],
   },
   {
     name: 'lease-never-ends',

@@ -1,0 +1,151 @@
+/**
+ * The settle loop of a partition's owner: raises the floor and opens the windows (rule 7), makes again what readers flagged
+ * as lost (rule 8), and keeps the tails of its queues its own (rule 4).
+ */
+import { isForebayError, sentenceOf } from '../errors.ts'
+import { nextOffsetAfter } from '../events/event-log.ts'
+import { flagKey, flagMapName, ringName, stampText } from '../grid/queue-name.ts'
+import { decodeSegment, encodeSegment } from '../grid/segment.ts'
+import { highestWatermark, lowestWatermark } from '../offsets/ledger.ts'
+import type { PartitionView } from '../offsets/ledger.ts'
+import { Backoff } from '../schedule/backoff.ts'
+import type { PartitionOutbox } from './partition-outbox.ts'
+import { hastySettleMs } from './partition-owner-options.ts'
+import type { PartitionOwnerOptions, PartitionOwnerPorts } from './partition-owner-options.ts'
+import type { QueueOutbox } from './queue-outbox.ts'
+
+export interface PartitionSettlerOptions extends PartitionOwnerOptions {
+  /** A repair took the position of the outbox back. */
+  readonly onRewind: () => void
+}
+
+const settleMs = 200
+const heartbeatMs = 200
+const repairIntervalMs = 500
+const flagsMs = 200
+
+export class PartitionSettler {
+  readonly #ports: PartitionOwnerPorts
+  readonly #options: PartitionSettlerOptions
+  readonly #outbox: PartitionOutbox
+  #view: PartitionView
+  /** Of the flags, and of a repair. */
+  #nextLookMs = 0
+  #nextHeartbeatMs = 0
+  /** Watermark of each queue at the last look at its tail. */
+  readonly #stalled = new Map<QueueOutbox, bigint>()
+
+  /** `view` is what `outbox` was begun from. */
+  constructor(ports: PartitionOwnerPorts, options: PartitionSettlerOptions, outbox: PartitionOutbox, view: PartitionView) {
+    this.#ports = ports
+    this.#options = options
+    this.#outbox = outbox
+    this.#view = view
+  }
+
+  /** The floor as last settled. */
+  get floor(): bigint {
+    return this.#view.floor
+  }
+
+  /** Where reading stops while the pipeline is asked to drain (rule 11): with no row above its floor a cut can be made. */
+  get drainTo(): bigint | undefined {
+    return drainTo(this.#view)
+  }
+
+  /** Throws FB_EPOCH_CLOSED and what no waiting mends. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, observer } = this.#ports
+    const backoff = new Backoff()
+    let trouble: string | undefined
+    while (!signal.aborted) {
+      const calmMs = clock.now() + settleMs
+      // A window may fill meanwhile.
+      do await clock.sleep(hastySettleMs, signal)
+      while (!signal.aborted && !this.#isHasty() && clock.now() < calmMs)
+      if (signal.aborted) return
+      try {
+        await this.settle()
+        await this.#repairFlagged()
+        await this.#keepTails()
+        backoff.reset()
+        trouble = undefined
+      } catch (error) {
+        if (!isForebayError(error) || error.policy !== 'retry') throw error
+        const sentence = sentenceOf(error)
+        // Once for as long as it lasts.
+        observer.log(sentence === trouble ? 'debug' : 'warn', `partition ${this.#outbox.partition}: ${sentence}`, { code: error.code })
+        trouble = sentence
+        await clock.sleep(backoff.next(), signal)
+      }
+    }
+  }
+
+  /** Raises the floor to what is applied now. */
+  async settle(): Promise<void> {
+    const view = await this.#ports.ledger.settle(this.#outbox.capture())
+    this.#outbox.release(view)
+    this.#view = view
+  }
+
+  /** Windows are to open, or a cut waits. */
+  #isHasty(): boolean {
+    return this.drainTo !== undefined || this.#outbox.queues.some((outbox) => outbox.isHalfFull)
+  }
+
+  async #repairFlagged(): Promise<void> {
+    const { grid, ledger, clock, observer } = this.#ports
+    const { scope, owner, partition } = this.#options
+    if (clock.now() < this.#nextLookMs) return
+    this.#nextLookMs = clock.now() + flagsMs
+    const flags = await grid.entries(flagMapName(scope))
+    const stamp = stampText({ owner, repair: this.#outbox.repair })
+    const flagged = this.#outbox.queues.filter(({ queue }) => flags.get(flagKey({ partition, queue })) === stamp)
+    if (flagged.length === 0) return
+    const view = await ledger.read(partition)
+    const needy = flagged.filter((outbox) => lowestWatermark(view, outbox.queue) < outbox.sent)
+    if (needy.length > 0) {
+      this.#outbox.rewind(needy, view)
+      this.#options.onRewind()
+      this.#nextLookMs = clock.now() + repairIntervalMs
+      const from = nextOffsetAfter(this.#outbox.position)
+      observer.count('repairs', needy.length)
+      observer.log('warn', `partition ${partition}: the grid lost jobs; making them again from offset ${from}`, {
+        queues: needy.map(({ queue }) => queue),
+        repair: this.#outbox.repair,
+      })
+    }
+    for (const { queue } of flagged) await grid.remove(flagMapName(scope), flagKey({ partition, queue }))
+  }
+
+  /** Rule 4: where a queue makes no progress, its tail must be this owner's latest entry, or the loss of the last segment stays unseen. */
+  async #keepTails(): Promise<void> {
+    const { clock } = this.#ports
+    if (clock.now() < this.#nextHeartbeatMs) return
+    this.#nextHeartbeatMs = clock.now() + heartbeatMs
+    for (const outbox of this.#outbox.queues) {
+      const watermark = lowestWatermark(this.#view, outbox.queue)
+      const isStalled = outbox.sent > watermark && this.#stalled.get(outbox) === watermark
+      this.#stalled.set(outbox, watermark)
+      if (isStalled) await this.#keepTail(outbox)
+    }
+  }
+
+  async #keepTail(outbox: QueueOutbox): Promise<void> {
+    const { grid, observer } = this.#ports
+    const { scope, secret, owner, partition } = this.#options
+    const { generation, repair } = this.#outbox
+    const ring = ringName(scope, { partition, queue: outbox.queue })
+    const { entry } = await grid.tail(ring)
+    const tail = entry === undefined ? undefined : decodeSegment(entry, secret)
+    const isOwn = tail !== undefined && tail.owner === owner && tail.repair === repair && tail.hi >= outbox.sent
+    if (isOwn || generation !== this.#outbox.generation) return
+    const head = { scope, partition, queue: outbox.queue, owner, repair, lo: outbox.sent, hi: outbox.sent }
+    await grid.append(ring, encodeSegment(head, [], secret))
+    observer.count('heartbeats', 1)
+  }
+}
+
+function drainTo(view: PartitionView): bigint | undefined {
+  return view.isDraining === true ? highestWatermark(view) : undefined
+}
