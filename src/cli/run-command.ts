@@ -6,6 +6,7 @@ import { addCheckConfig } from './check-config.ts'
 import { addDeadLetters } from './dead-letters.ts'
 import { addDoctor } from './doctor.ts'
 import { addExplain } from './explain.ts'
+import { addLedger } from './ledger.ts'
 import { paint } from './paint.ts'
 import { addReset } from './reset.ts'
 import { addReplay } from './replay.ts'
@@ -33,6 +34,7 @@ export function forebayCommand(): Command {
   addQueues(program)
   addTopics(program)
   addRouting(program)
+  addLedger(program)
   addReplay(program)
   addReset(program)
   addTune(program)

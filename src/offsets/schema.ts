@@ -1,193 +1,93 @@
 /**
- * The tables of the ledger, all in the schema `forebay`. Everything else in the database belongs to the user.
+ * Makes the tables of the ledger, and brings those of an older forebay up to this one (`schema-steps.ts`).
  */
-import type pg from 'pg'
+import pg from 'pg'
 import { ForebayError } from '../errors.ts'
-
-/** Version of the tables below; a ledger of a higher one was made by a newer forebay and is left alone. */
-export const schemaVersion = 1
+import { schemaSteps, schemaVersion } from './schema-steps.ts'
 
 /** Any number that nobody else is likely to lock. */
 const schemaLock = '7020656002910148722'
-
-// Watermarks and floors are updated many times a second and have few rows: room on each page keeps the updates
-// on it, and vacuum comes early.
-const hotTable = `with (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
-  autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 100000)`
-
-const tables = `
-create schema if not exists forebay;
-create table forebay.deployment (
-  is_only boolean primary key default true check (is_only),
-  id uuid not null default gen_random_uuid(),
-  schema_version int not null,
-  created_at timestamptz not null default now()
-);
-insert into forebay.deployment (schema_version) values (${schemaVersion});
-create table forebay.pipelines (
-  name text primary key,
-  cluster text not null,
-  topic text not null,
-  topic_id text,
-  partitions int not null check (partitions > 0),
-  created_at timestamptz not null default now()
-);
-create table forebay.epochs (
-  pipeline text not null references forebay.pipelines (name),
-  epoch int not null check (epoch > 0),
-  reset int not null default 0,
-  version text not null,
-  fingerprint jsonb not null,
-  file_hash text,
-  cut jsonb,
-  emptied text[] not null default '{}',
-  opened_at timestamptz not null default now(),
-  primary key (pipeline, epoch)
-);
-create table forebay.floors (
-  pipeline text not null,
-  partition int not null,
-  floor bigint not null check (floor >= -1),
-  primary key (pipeline, partition)
-) ${hotTable};
-create table forebay.floor_events (
-  pipeline text not null,
-  partition int not null,
-  "offset" bigint not null,
-  checksum text not null,
-  primary key (pipeline, partition)
-);
-create table forebay.watermarks (
-  pipeline text not null,
-  task text not null,
-  partition int not null,
-  queue int not null,
-  applied bigint not null check (applied >= -1),
-  primary key (pipeline, task, partition, queue)
-) ${hotTable};
-create table forebay.nodes (
-  pipeline text not null,
-  node text not null,
-  epoch int,
-  fingerprint jsonb not null,
-  waits_for text,
-  http text,
-  beat_at timestamptz not null default now(),
-  primary key (pipeline, node)
-) ${hotTable};
-create table forebay.cuts (
-  pipeline text primary key,
-  id uuid not null,
-  epoch int not null,
-  purpose text not null,
-  requested_by text not null,
-  requested_at timestamptz not null default now(),
-  renewed_at timestamptz not null default now()
-);
-create table forebay.dead_letters (
-  id bigint generated always as identity primary key,
-  pipeline text not null,
-  epoch int not null,
-  topic text not null,
-  partition int not null,
-  queue int not null,
-  "offset" bigint not null,
-  ordinal int not null,
-  task text,
-  error text not null,
-  payload bytea,
-  is_payload_cut boolean not null,
-  is_job boolean not null default false,
-  created_at timestamptz not null default now(),
-  attempts int not null default 1,
-  resolved_at timestamptz,
-  resolution text check (resolution in ('redriven', 'discarded')),
-  reason text,
-  check ((resolved_at is null) = (resolution is null))
-);
-create table forebay.replays (
-  id int generated always as identity primary key,
-  pipeline text not null,
-  task text not null,
-  target text not null,
-  version text not null,
-  file_hash text,
-  spec jsonb not null,
-  created_at timestamptz not null default now(),
-  finished_at timestamptz
-);
-create table forebay.replay_progress (
-  replay int not null references forebay.replays (id) on delete cascade,
-  partition int not null,
-  first_offset bigint not null,
-  last_offset bigint not null check (last_offset >= first_offset),
-  passed bigint not null check (passed between first_offset - 1 and last_offset),
-  events bigint not null default 0,
-  rows bigint not null default 0,
-  refused bigint not null default 0,
-  updated_at timestamptz not null default now(),
-  primary key (replay, partition)
-) with (fillfactor = 50);
-create unique index dead_letters_once on forebay.dead_letters (pipeline, topic, partition, "offset", coalesce(task, ''), ordinal);
-create table forebay.cron_tasks (
-  pipeline text not null,
-  task text not null,
-  expression text not null,
-  timezone text not null,
-  done_to timestamptz not null,
-  primary key (pipeline, task)
-);
-create table forebay.cron_runs (
-  pipeline text not null,
-  task text not null,
-  scheduled_at timestamptz not null,
-  outcome text not null check (outcome in ('running', 'retrying', 'succeeded', 'failed', 'skipped')),
-  attempts int not null,
-  node text not null,
-  started_at timestamptz,
-  ended_at timestamptz,
-  retry_at timestamptz,
-  error text,
-  primary key (pipeline, task, scheduled_at)
-);
-comment on table forebay.watermarks is 'Every job of the task in the queue at or below "applied" (or the floor of the partition, if that is higher) is applied or dead-lettered.';
-comment on table forebay.floors is 'Every job of the partition at or below "floor" is applied or dead-lettered.';
-comment on table forebay.floor_events is 'An event at or below the floor of its partition, to recognise the same topic again.';
-comment on table forebay.nodes is 'Who runs or waits, as of "beat_at": for people and commands, nothing rests on it.';
-comment on table forebay.cuts is 'A request to stop reading and drain, valid while it is renewed.';
-comment on table forebay.replays is 'Replays into other tables: one row each, with the request as it was given.';
-comment on table forebay.replay_progress is 'Every event of the replay at or below "passed" is written; moves in the transaction of its rows.';
-comment on table forebay.dead_letters is 'Events and jobs that could not be processed; task is null when it is the whole event. is_job: one job, payload is its line; else all jobs of the event. Open while resolved_at is null.';
-comment on table forebay.cron_tasks is 'Every scheduled time of the task at or before done_to has run, was given up or was skipped.';
-comment on table forebay.cron_runs is 'The latest scheduled times of each cron task and what became of them.';
-`
+/** Flushes wait behind a step that waits for a table: rather a start that fails and is tried again. */
+const stepLockMs = 3000
+const insufficientPrivilege = '42501'
 
 /**
- * Makes the tables when they are missing and returns the deployment's id; two nodes may do it at once.
- * Throws FB_DATABASE_WRONG when the tables are of a newer forebay.
+ * Makes the tables when they are missing, upgrades older ones, and returns the deployment's id; two nodes may do it at once.
+ * Throws FB_DATABASE_WRONG when the tables are of a newer forebay, FB_DATABASE_REFUSED when this user may not upgrade them.
  */
 export async function createSchema(client: pg.ClientBase): Promise<string> {
-  if (!(await isCreated(client))) {
-    await client.query(`begin; select pg_advisory_xact_lock(${schemaLock})`)
-    // Looked at again under the lock: another node may have been faster.
-    if (!(await isCreated(client))) await client.query(tables)
-    await client.query('commit')
+  const found = await schemaVersionOf(client)
+  if (found === undefined || found < schemaVersion) await upgrade(client)
+  else checkSchemaVersion(found)
+  const { rows } = await client.query<{ id: string }>('select id from forebay.deployment')
+  return rows[0]!.id
+}
+
+/** Throws FB_DATABASE_WRONG unless a command of this forebay can read a ledger of version `found`. */
+export function checkSchemaVersion(found: number): void {
+  if (found === schemaVersion) return
+  throw new ForebayError(
+    'FB_DATABASE_WRONG',
+    found > schemaVersion
+      ? `The schema forebay of this database has version ${found}, this forebay knows versions up to ${schemaVersion}; use the newer forebay that made it.`
+      : `The schema forebay of this database has version ${found}, this forebay needs version ${schemaVersion}; start a node of this forebay, which upgrades it, or run the SQL that \`forebay ledger sql --from ${found}\` prints.`,
+  )
+}
+
+/** Version of the tables in this database; undefined when there are none. Throws FB_DATABASE_WRONG when they are damaged. */
+export async function schemaVersionOf(client: pg.ClientBase): Promise<number | undefined> {
+  if (!(await isCreated(client))) return undefined
+  const { rows } = await client.query<{ version: number }>('select schema_version as version from forebay.deployment')
+  if (rows[0] !== undefined) return rows[0].version
+  throw new ForebayError(
+    'FB_DATABASE_WRONG',
+    'The table forebay.deployment of this database is empty; restore it, or drop the schema forebay to begin anew.',
+  )
+}
+
+/** The SQL that brings a ledger of version `from` (0: none) to this forebay's, for whoever may run it; `grantee` may then use the tables. */
+export function schemaSql(from: number, grantee?: string): string {
+  const grants =
+    grantee === undefined
+      ? []
+      : [
+          `grant usage on schema forebay to ${pg.escapeIdentifier(grantee)}`,
+          `grant select, insert, update, delete on all tables in schema forebay to ${pg.escapeIdentifier(grantee)}`,
+        ]
+  return `${['begin', lockSql, ...stepsAfter(from), ...grants, 'commit'].map((sql) => sql.trim().replace(/;$/, '')).join(';\n')};\n`
+}
+
+const lockSql = `select pg_advisory_xact_lock(${schemaLock})`
+
+function stepsAfter(version: number): string[] {
+  return schemaSteps.slice(version).flatMap(({ sql }, i) => [sql, `update forebay.deployment set schema_version = ${version + i + 1}`])
+}
+
+async function upgrade(client: pg.ClientBase): Promise<void> {
+  await client.query(`begin; ${lockSql}; set local lock_timeout = '${stepLockMs}ms'`)
+  // Looked at again under the lock: another node may have been faster.
+  const found = await schemaVersionOf(client)
+  try {
+    for (const sql of stepsAfter(found ?? 0)) await client.query(sql)
+  } catch (error) {
+    throw found === undefined ? error : await refusalOf(error, client, found)
   }
-  const { rows } = await client.query<{ id: string; schema_version: number }>('select id, schema_version from forebay.deployment')
-  const [deployment] = rows
-  if (deployment === undefined) {
-    throw new ForebayError(
-      'FB_DATABASE_WRONG',
-      'The table forebay.deployment of this database is empty; restore it, or drop the schema forebay to begin anew.',
-    )
-  }
-  if (deployment.schema_version > schemaVersion) {
-    throw new ForebayError(
-      'FB_DATABASE_WRONG',
-      `The schema forebay of this database has version ${deployment.schema_version}, this forebay knows versions up to ${schemaVersion}; start the newer forebay that made it.`,
-    )
-  }
-  return deployment.id
+  await client.query('commit')
+}
+
+async function refusalOf(error: unknown, client: pg.ClientBase, found: number): Promise<unknown> {
+  if (!(error instanceof pg.DatabaseError) || error.code !== insufficientPrivilege) return error
+  await client.query('rollback')
+  const { rows } = await client.query<{ owner: string; user: string }>(
+    `select tableowner as owner, current_user as user from pg_catalog.pg_tables where schemaname = 'forebay' and tablename = 'deployment'`,
+  )
+  const { owner = 'its owner', user = 'this user' } = rows[0] ?? {}
+  const brings = schemaSteps.slice(found).map((step) => step.brings)
+  return new ForebayError(
+    'FB_DATABASE_REFUSED',
+    `The schema forebay of this database has version ${found}, this forebay needs version ${schemaVersion} (it brings ${brings.join('; ')}), and user "${user}" may not upgrade it (${error.message}). Nothing was changed. Run as user "${owner}": forebay ledger sql --from ${found} --grant-to ${user} | psql <the database>`,
+    { cause: error },
+  )
 }
 
 // Asks the table of tables, not to_regclass: that one may answer from what this connection remembers from before it waited for the lock.
