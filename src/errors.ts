@@ -70,3 +70,20 @@ export function sentenceOf(error: unknown): string {
   if (error instanceof AggregateError && error.errors.length > 0 && !error.message) return sentenceOf(error.errors[0])
   return error instanceof Error ? error.message || error.name : String(error)
 }
+
+const causesMax = 8
+
+/**
+ * What the server, the client library or the system calls a failure: a SQLSTATE (`53100`), a name of Kafka's protocol
+ * (`TOPIC_AUTHORIZATION_FAILED`), of the system (`ECONNREFUSED`), or the class of the innermost error. Undefined when nothing but
+ * forebay itself speaks.
+ */
+export function serverCodeOf(error: unknown): string | undefined {
+  let found: string | undefined
+  for (let at = error, depth = 0; at instanceof Error && depth < causesMax; at = at.cause, depth++) {
+    if (at instanceof ForebayError) continue
+    const { type, code, name } = at as Error & { readonly type?: unknown; readonly code?: unknown }
+    found = [type, code].find((part): part is string => typeof part === 'string' && part !== '') ?? found ?? name
+  }
+  return found
+}

@@ -36,7 +36,11 @@ import { linesBytesMaxOf, windowSegmentsMax } from './node/settings.ts'
 import type { NodeSettings } from './node/settings.ts'
 import { runSideLoop } from './node/side-loop.ts'
 import type { SideLoopPorts } from './node/side-loop.ts'
+import { troubleStatuses } from './node/trouble-status.ts'
+import { TroubleTeller } from './node/trouble-teller.ts'
 import { waitingStatus } from './node/waiting-status.ts'
+import { WatchedEventLog } from './node/watched-event-log.ts'
+import { WatchedGrid, oneKind, queueKinds } from './node/watched-grid.ts'
 import { olderEpochs } from './offsets/older-epochs.ts'
 import { floorChecksum } from './offsets/postgres-floor-events.ts'
 import { openPostgresLedger } from './offsets/postgres-ledger.ts'
@@ -50,6 +54,7 @@ import { SystemClock } from './schedule/clock.ts'
 import type { Clock } from './schedule/clock.ts'
 import type { RunningSink } from './sinks/sink.ts'
 import type { WebSocketSink } from './sinks/web-socket.ts'
+import { Troubles } from './troubles.ts'
 
 export interface RunOptions {
   readonly settings: NodeSettings
@@ -79,7 +84,7 @@ export async function runNode(options: RunOptions): Promise<void> {
   const { clock, logger, pool } = base
   const face: Face = { built: undefined, waitsFor: undefined, fatalReason: undefined }
   const presence = new NodePresence(
-    { database: pool, clock },
+    { database: { use: (doing, body) => base.troubles.watch('presence', 'database', () => pool.use(doing, body)) }, clock },
     {
       pipeline: pipeline.name,
       node: base.id,
@@ -88,6 +93,8 @@ export async function runNode(options: RunOptions): Promise<void> {
     },
   )
   const left = new AbortController()
+  const teller = new TroubleTeller({ troubles: base.troubles, clock, observer: base.metrics })
+  const telling = runSideLoop('telling of troubles', (until) => teller.run(until), base.side, left.signal)
   let present: Promise<void> | undefined
   let http: HttpServer | undefined
   const show = async (change: Pick<Face, 'built' | 'waitsFor'>) => {
@@ -115,7 +122,7 @@ export async function runNode(options: RunOptions): Promise<void> {
     throw error
   } finally {
     left.abort()
-    await present
+    await Promise.all([present, telling])
     if (signal.aborted) await base.stopMember()
   }
 }
@@ -173,6 +180,7 @@ interface Base {
   readonly clock: Clock
   readonly logger: Logger
   readonly metrics: NodeMetrics
+  readonly troubles: Troubles
   readonly pool: PostgresPool
   readonly log: EventLog
   /** How often a `Node` was built. */
@@ -203,13 +211,15 @@ async function openBase(settings: NodeSettings, pipeline: Pipeline, parts: Parts
       idleInTransactionTimeoutMs: database.statementTimeoutMs,
     }),
   )
-  const log = parts.use(openEventLog(settings, pipeline))
+  const troubles = new Troubles(clock)
+  const log = parts.use(new WatchedEventLog(openEventLog(settings, pipeline), troubles))
   const identity = await log.identity()
   checkMemory(settings, identity.partitions, { channels: channelsOf(chosenTasks(settings, pipeline)) })
   const { grid, stopMember } = await startGrid(gridSettings, { clock, observer: metrics }, parts)
   const id = `${node.name}.${randomBytes(3).toString('hex')}`
-  const cron = openCronSchedule(settings, pipeline, { id, clock, observer: metrics, tally: metrics.cron }, parts)
-  return { id, clock, lives: 0, logger, metrics, pool, log, identity, grid, cron, stopMember, side: { clock, observer: metrics } }
+  const cron = openCronSchedule(settings, pipeline, { id, clock, observer: metrics, tally: metrics.cron, troubles }, parts)
+  const side = { clock, observer: metrics, troubles }
+  return { id, clock, lives: 0, logger, metrics, troubles, pool, log, identity, grid, cron, stopMember, side }
 }
 
 async function openLedger(base: Base, { settings, pipeline, fileHash, signal }: RunOptions, isJoinOnly: boolean): Promise<PostgresLedger> {
@@ -265,20 +275,25 @@ interface BuiltNode {
 }
 
 async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSettings, pipeline: Pipeline): Promise<BuiltNode> {
-  const { id, clock, metrics: observer, pool, log, identity, grid } = base
+  const { id, clock, metrics: observer, pool, log, identity, troubles } = base
   const { beatMs, leaseMs, queues, capacity, lingerMs, segmentBytesMax } = settings.grid
   const { deployment, epoch, mark } = ledger
   const secret = settings.grid.secret ?? deployment
   const scopeParts = { deployment, pipeline: pipeline.name, topic: pipeline.source.topic, epoch, mark }
   const scope = scopeName(scopeParts)
-  await checkCapacity(grid, scope, capacity)
-  const watch = new LedgerWatch(ledger, clock)
+  await checkCapacity(base.grid, scope, capacity)
+  const watch = new LedgerWatch(ledger, clock, troubles)
+  const prefix = `forebay.${scope}.`
+  const grid = new WatchedGrid(base.grid, troubles, { kinds: queueKinds, prefix })
+  const membersGrid = new WatchedGrid(base.grid, troubles, { kinds: oneKind('membership'), prefix })
+  const valuesGrid = new WatchedGrid(base.grid, troubles, { kinds: oneKind('values'), prefix })
   const tasks = chosenTasks(settings, pipeline)
   const tracked = trackedTasks(tasks)
   const sinks = new Map<string, RunningSink>()
-  for (const task of tasks) sinks.set(task.name, await createSink(task, { pool, grid, clock, observer, scope, secret, nodeId: id }))
+  for (const task of tasks)
+    sinks.set(task.name, await createSink(task, { pool, grid: valuesGrid, clock, observer, scope, secret, nodeId: id }))
   const info = { epoch, http: null, pid: process.pid, isEligible: true }
-  const membership = new Membership({ grid, clock, observer }, { id, scope, beatMs, leaseMs }, info)
+  const membership = new Membership({ grid: membersGrid, clock, observer }, { id, scope, beatMs, leaseMs }, info)
   const node = new Node(
     { log, grid, ledger: watch, clock, observer, membership },
     {
@@ -315,7 +330,8 @@ async function serve(base: Base, face: Face, { settings, pipeline }: RunOptions,
   }
   const status = () => {
     const { built, waitsFor = 'it starts' } = face
-    if (built === undefined) return waitingStatus({ ...same, waitsFor })
+    const moment = { nowMs: clock.wallMs(), troubles: () => troubleStatuses(base.troubles, clock) }
+    if (built === undefined) return waitingStatus({ ...same, ...moment, waitsFor })
     const { channels, watch: ledger, ...parts } = built
     const windowMax = windowSegmentsMax(settings.grid.capacity)
     const buffers = () =>
@@ -326,6 +342,7 @@ async function serve(base: Base, face: Face, { settings, pipeline }: RunOptions,
       )
     return gatherStatus({
       ...same,
+      ...moment,
       ...parts,
       ledger,
       buffers,

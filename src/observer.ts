@@ -23,6 +23,7 @@ export const counterNames = {
   fences: 'flushes stopped by the compare-and-set',
   flushErrors: 'flushes that failed',
   deadLetters: 'dead letters written',
+  troubles: 'times calls of one kind did not get through for 5 seconds',
 } as const
 
 export type CounterName = keyof typeof counterNames

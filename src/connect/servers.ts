@@ -1,6 +1,8 @@
 /**
  * What commands connect to: the servers of a pipeline by its settings, with short times to wait, since a person waits.
  */
+import { WatchedCronRuns } from '../cron/watched-cron-runs.ts'
+import type { TroubleWatch } from '../troubles.ts'
 import type { CronRunnerPorts } from '../cron/cron-runner.ts'
 import { CronSchedule } from '../cron/cron-schedule.ts'
 import { ForebayError } from '../errors.ts'
@@ -68,7 +70,7 @@ export function openGrid({ grid }: Pick<NodeSettings, 'grid'>): Promise<JobGrid>
 export function openCronSchedule(
   { database }: Pick<NodeSettings, 'database'>,
   { name: pipeline, cron }: Pipeline,
-  { id, ...ports }: { readonly id: string } & Omit<CronRunnerPorts, 'runs'>,
+  { id, troubles, ...ports }: { readonly id: string; readonly troubles: TroubleWatch } & Omit<CronRunnerPorts, 'runs'>,
   parts: Parts,
 ): CronSchedule {
   const pool = parts.use(
@@ -83,7 +85,8 @@ export function openCronSchedule(
       idleInTransactionTimeoutMs: database.statementTimeoutMs,
     }),
   )
-  return parts.use(new CronSchedule({ runs: new PostgresCronRuns({ pool, pipeline, node: id }), ...ports }, cron))
+  const runs = new WatchedCronRuns(new PostgresCronRuns({ pool, pipeline, node: id }), troubles)
+  return parts.use(new CronSchedule({ runs, ...ports }, cron))
 }
 
 function kafkaAddress({ brokers, clientId, ssl = false, sasl }: Extract<EventSettings, { kind: 'kafka' }>): KafkaAddress {

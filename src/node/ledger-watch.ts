@@ -11,6 +11,8 @@ import type { ErrorCode, ForebayError } from '../errors.ts'
 import type { Flush, Ledger, LedgerTransaction, OwnerCapture, PartitionView } from '../offsets/ledger.ts'
 import type { Clock } from '../schedule/clock.ts'
 import type { RunningSink } from '../sinks/sink.ts'
+import type { TroubleWatch } from '../troubles.ts'
+import { placeOf } from './watched-event-log.ts'
 
 /** Failures in a row; times in wall-clock milliseconds. */
 export interface Failing {
@@ -22,7 +24,7 @@ export interface Failing {
 }
 
 /** Times in wall-clock milliseconds. */
-export interface Trouble {
+export interface Away {
   readonly sinceMs: number
   readonly sentence: string
 }
@@ -30,13 +32,15 @@ export interface Trouble {
 export class LedgerWatch<Tx extends LedgerTransaction> implements Ledger<Tx> {
   readonly #ledger: Ledger<Tx>
   readonly #clock: Clock
+  readonly #troubles: TroubleWatch
   readonly #flushing = new Map<string, number>()
   readonly #failing = new Map<string, Failing>()
-  #trouble: Trouble | undefined
+  #trouble: Away | undefined
 
-  constructor(ledger: Ledger<Tx>, clock: Clock) {
+  constructor(ledger: Ledger<Tx>, clock: Clock, troubles: TroubleWatch) {
     this.#ledger = ledger
     this.#clock = clock
+    this.#troubles = troubles
   }
 
   /** When the flush of `task` that is under way began; undefined when none is. */
@@ -49,20 +53,20 @@ export class LedgerWatch<Tx extends LedgerTransaction> implements Ledger<Tx> {
   }
 
   /** Set while the database does not answer. */
-  get trouble(): Trouble | undefined {
+  get trouble(): Away | undefined {
     return this.#trouble
   }
 
   read(partition: number): Promise<PartitionView> {
-    return this.#watched(() => this.#ledger.read(partition))
+    return this.#troubles.watch('watermarks', placeOf(partition), () => this.#watched(() => this.#ledger.read(partition)))
   }
 
   settle(capture: OwnerCapture): Promise<PartitionView> {
-    return this.#watched(() => this.#ledger.settle(capture))
+    return this.#troubles.watch('settle', placeOf(capture.partition), () => this.#watched(() => this.#ledger.settle(capture)))
   }
 
   flush(flush: Flush<Tx>): Promise<void> {
-    return this.#flush(flush.task, () => this.#watched(() => this.#ledger.flush(flush)))
+    return this.#flush('flush', flush.task, () => this.#watched(() => this.#ledger.flush(flush)))
   }
 
   /** `sink` with its deliveries noted as part of the flushes of `task`; one that writes in the ledger's transaction stays as it is. */
@@ -72,14 +76,14 @@ export class LedgerWatch<Tx extends LedgerTransaction> implements Ledger<Tx> {
       delivery: sink.delivery,
       label: sink.label,
       encode: (job) => sink.encode(job),
-      deliver: (jobs) => this.#flush(task, () => sink.deliver(jobs)),
+      deliver: (jobs) => this.#flush('deliver', task, () => sink.deliver(jobs)),
     }
   }
 
-  async #flush(task: string, exchange: () => Promise<void>): Promise<void> {
+  async #flush(kind: 'flush' | 'deliver', task: string, exchange: () => Promise<void>): Promise<void> {
     this.#flushing.set(task, this.#clock.wallMs())
     try {
-      await exchange()
+      await this.#troubles.watch(kind, `task ${task}`, exchange)
       this.#failing.delete(task)
     } catch (error) {
       if (isForebayError(error) && error.code !== 'FB_FENCED') this.#note(task, error.code, sentenceOf(error))

@@ -187,6 +187,8 @@ class NodeGauges {
     this.#put('event_loop_delay_max_seconds', 'longest stall of the event loop since start', eventLoop.delayMaxMs / 1000)
     if (!status) return
     this.#put('ready', '1 when the node is ready', status.isReady ? 1 : 0)
+    for (const { kind, sinceMs } of status.troubles.toReversed())
+      this.#put('trouble_seconds', 'how long calls of this kind have not got through', (status.nowMs - sinceMs) / 1000, { kind })
     this.#put('members', 'live nodes as this one sees them', status.members.length)
     if (status.buffers) this.#putBuffers(status.buffers)
     for (const { partition, floor, position, lagEvents, retentionLeftMs, haltedReason } of status.partitions) {

@@ -7,11 +7,13 @@ import type { LedgerTransaction } from '../offsets/ledger.ts'
 import type { Observer } from '../observer.ts'
 import type { Clock } from '../schedule/clock.ts'
 import type { TaskInbox } from '../work/task-inbox.ts'
-import type { LedgerWatch, Trouble } from './ledger-watch.ts'
+import type { Away, LedgerWatch } from './ledger-watch.ts'
 import type { Membership } from './membership.ts'
 import type { NodeMetrics } from './metrics.ts'
 import type { Node } from './node.ts'
 import { RetentionWatch } from './retention-watch.ts'
+import { troubleSentence } from './trouble-status.ts'
+import type { TroubleStatus } from './trouble-status.ts'
 import type { BufferStatus, ChannelStatus, InboxStatus, NodeStatus, PartitionStatus, QueueStatus, TaskStatus } from './status.ts'
 
 export interface StatusSources {
@@ -30,6 +32,8 @@ export interface StatusSources {
   readonly scope: string
   readonly buffers: () => BufferStatus
   readonly ledger: LedgerWatch<LedgerTransaction>
+  readonly troubles: () => readonly TroubleStatus[]
+  readonly nowMs: number
 }
 
 const lookMs = 500
@@ -46,7 +50,7 @@ interface LogEndsPorts {
 /** The range of each owned partition, looked up on a timer so that the status needs no I/O. */
 export class LogEnds {
   readonly #ranges = new Map<number, PartitionRange>()
-  #trouble: Trouble | undefined
+  #trouble: Away | undefined
   #retention: RetentionWatch | undefined
 
   range(partition: number): PartitionRange | undefined {
@@ -54,7 +58,7 @@ export class LogEnds {
   }
 
   /** Why the log does not answer, while it does not. */
-  get trouble(): Trouble | undefined {
+  get trouble(): Away | undefined {
     return this.#trouble
   }
 
@@ -88,11 +92,13 @@ export function gatherStatus(from: StatusSources): NodeStatus {
   const { metrics, node, membership } = from
   const partitions = [...node.owners].map(([partition, owner]) => partitionStatus(partition, owner, from))
   const tasks = node.runners.map((runner) => taskStatus(runner, metrics, from.ledger))
+  const troubles = from.troubles()
   const reasons = [
     ...partitions.flatMap(({ partition, haltedReason }) => (haltedReason === null ? [] : [`partition ${partition}: ${haltedReason}`])),
     ...node.runners.flatMap(({ lastError, options }) => (lastError === undefined ? [] : [`task ${options.task}: ${lastError}`])),
     ...(membership.isReached ? [] : ['the grid does not answer']),
     ...(from.ends.trouble === undefined ? [] : [from.ends.trouble.sentence]),
+    ...troubles.flatMap((trouble) => (trouble.standsStill ? [troubleSentence(trouble, from.nowMs)] : [])),
   ]
   return {
     node: from.id,
@@ -101,7 +107,7 @@ export function gatherStatus(from: StatusSources): NodeStatus {
     epoch: from.epoch,
     scope: from.scope,
     pid: process.pid,
-    nowMs: Date.now(),
+    nowMs: from.nowMs,
     startedAtMs: from.startedAtMs,
     ...metrics.activity(),
     isReady: reasons.length === 0,
@@ -112,6 +118,7 @@ export function gatherStatus(from: StatusSources): NodeStatus {
       eventLog: from.ends.trouble ?? null,
     },
     members: membership.live().map(({ id, info }) => ({ node: id, isSelf: id === from.id, http: info.http })),
+    troubles,
     partitions,
     queues: queueStatuses(from),
     tasks,

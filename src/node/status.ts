@@ -6,6 +6,7 @@ import type { CronTaskStatus } from '../cron/cron-schedule.ts'
 import { cronCells, cronHead } from '../cron/cron-text.ts'
 import type { CounterName } from '../observer.ts'
 import { Histogram, type HistogramJson } from './histogram.ts'
+import type { TroubleStatus } from './trouble-status.ts'
 
 export interface MemberStatus {
   readonly node: string
@@ -138,6 +139,8 @@ export interface NodeStatus {
   /** Why not, one sentence each; empty when ready. */
   readonly reasons: readonly string[]
   readonly servers: ServersStatus
+  /** What has not got through for five seconds or more, the oldest first. */
+  readonly troubles: readonly TroubleStatus[]
   /** Live nodes as this one sees them. */
   readonly members: readonly MemberStatus[]
   readonly partitions: readonly PartitionStatus[]

@@ -1,6 +1,7 @@
 import type { CronTaskStatus } from '../cron/cron-schedule.ts'
 import type { NodeMetrics } from './metrics.ts'
 import type { NodeStatus } from './status.ts'
+import type { TroubleStatus } from './trouble-status.ts'
 
 export interface WaitingSources {
   readonly id: string
@@ -9,12 +10,24 @@ export interface WaitingSources {
   readonly startedAtMs: number
   readonly metrics: NodeMetrics
   readonly cron: () => readonly CronTaskStatus[]
+  readonly troubles: () => readonly TroubleStatus[]
+  readonly nowMs: number
   /** What the node waits for, in a sentence. */
   readonly waitsFor: string
 }
 
 /** What `GET /status` answers from a node that waits for an epoch: it owns nothing. */
-export function waitingStatus({ id, version, pipeline, startedAtMs, metrics, cron, waitsFor }: WaitingSources): NodeStatus {
+export function waitingStatus({
+  id,
+  version,
+  pipeline,
+  startedAtMs,
+  metrics,
+  cron,
+  waitsFor,
+  troubles,
+  nowMs,
+}: WaitingSources): NodeStatus {
   return {
     node: id,
     version,
@@ -22,12 +35,13 @@ export function waitingStatus({ id, version, pipeline, startedAtMs, metrics, cro
     epoch: null,
     scope: '',
     pid: process.pid,
-    nowMs: Date.now(),
+    nowMs,
     startedAtMs,
     ...metrics.activity(),
     isReady: false,
     reasons: [waitsFor],
     servers: { database: null, grid: null, eventLog: null },
+    troubles: troubles(),
     members: [],
     partitions: [],
     queues: [],

@@ -19,6 +19,7 @@ export function nodeStatus(): NodeStatus & { partitions: PartitionStatus[] } {
     reasons: [],
     members: [{ node: 'node-1', isSelf: true, http: null }],
     servers: { database: null, grid: null, eventLog: null },
+    troubles: [],
     partitions: [
       {
         partition: 2,
