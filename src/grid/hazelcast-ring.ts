@@ -32,8 +32,9 @@ type Answer = RingEntries | { readonly error: unknown }
 interface Question {
   readonly from: bigint
   readonly countMax: number
-  readonly answer: Promise<Answer>
   settled: Answer | undefined
+  /** Ends the wait of the reader; one at most, for a chain of them on one promise would grow as long as nothing comes. */
+  wake: (() => void) | undefined
   checkedMs: number
   isLate: boolean
   expiry: NodeJS.Timeout | undefined
@@ -209,11 +210,13 @@ export class HazelcastRing {
   #ask(from: bigint, start: bigint, countMax: number): Question {
     if (this.#question) this.#forget(this.#question)
     const answer = this.#poll(from, start, { countMin: 1, countMax }).catch((error: unknown): Answer => ({ error }))
-    const question: Question = { from, countMax, answer, settled: undefined, checkedMs: -Infinity, isLate: false, expiry: undefined }
+    const unsettled = { settled: undefined, wake: undefined, expiry: undefined }
+    const question: Question = { from, countMax, ...unsettled, checkedMs: -Infinity, isLate: false }
     this.#question = question
     void answer.then((settled) => {
-      if (this.#question !== question) return
       question.settled = settled
+      question.wake?.()
+      if (this.#question !== question) return
       question.expiry = setTimeout(() => this.#forget(question), keepMs)
       question.expiry.unref()
     })
@@ -264,13 +267,15 @@ export class HazelcastRing {
 }
 
 /** The answer, or undefined when it does not come within `waitMs`. */
-function answerWithin(question: Question, waitMs: number): Promise<Answer | undefined> {
-  if (question.settled) return Promise.resolve(question.settled)
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(undefined), waitMs)
-    void question.answer.then((answer) => {
+async function answerWithin(question: Question, waitMs: number): Promise<Answer | undefined> {
+  if (question.settled !== undefined) return question.settled
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, waitMs)
+    question.wake = () => {
       clearTimeout(timer)
-      resolve(answer)
-    })
+      resolve()
+    }
   })
+  question.wake = undefined
+  return question.settled
 }

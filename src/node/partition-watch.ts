@@ -29,9 +29,11 @@ export async function watchPartitions(
 ): Promise<void> {
   const grown = new AbortController()
   const over = new AbortController()
+  // Once: in a loop each would stay with its sources.
+  const ended = AbortSignal.any([over.signal, grown.signal])
   const look = async () => {
-    await clock.sleep(lookMs, over.signal)
-    while (!over.signal.aborted && !grown.signal.aborted) {
+    await clock.sleep(lookMs, ended)
+    while (!ended.aborted) {
       try {
         const found = (await log.identity()).partitions
         if (found > partitions) grown.abort(grownError(topic, partitions, found))
@@ -39,7 +41,7 @@ export async function watchPartitions(
         if (!isForebayError(error)) throw error
         observer.log('debug', `the number of partitions of topic "${topic}" is not known at present: ${sentenceOf(error)}`)
       }
-      await clock.sleep(lookMs, AbortSignal.any([over.signal, grown.signal]))
+      await clock.sleep(lookMs, ended)
     }
   }
   const looking = look().catch((error: unknown) => grown.abort(error))

@@ -1,5 +1,7 @@
 /** One ring of Hazelcast against a member that is played here, so that each question to it can be counted. */
 import type { Ringbuffer } from 'hazelcast-client'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { HazelcastRing } from '../../src/grid/hazelcast-ring.ts'
 
@@ -242,4 +244,21 @@ it('a ring to which another client appends in between is asked at once', async (
   const reading = ring.read(3n, { countMax: 10, waitMs: 100 })
   await played.add(Buffer.from('of another, too'))
   expect((await reading).entries.map(String)).toEqual(['of another, too'])
+})
+
+it('empty reads of an idle ring leave nothing in memory', async () => {
+  vi.useRealTimers()
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const readMany = async (reads: number) => {
+    // All within a second of the ring's last look at its tail: only the question stays.
+    for (let i = 0; i < reads; i++) await ring.read(0n, { countMax: 10, waitMs: 0.1 })
+    collect()
+    return process.memoryUsage().heapUsed
+  }
+  await readMany(300)
+  const before = await readMany(300)
+  const grown = (await readMany(1500)) - before
+  // A reaction on the open question would be 650 bytes a read.
+  expect(grown / 1500).toBeLessThan(200)
 })
