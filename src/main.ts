@@ -25,6 +25,7 @@ import { channelsOf, checkMemory, memoryBound } from './node/memory-bound.ts'
 import { keepLetters } from './node/letter-upkeep.ts'
 import { LedgerWatch } from './node/ledger-watch.ts'
 import { Membership } from './node/membership.ts'
+import { noCut } from './node/reach.ts'
 import { NodeMetrics } from './node/metrics.ts'
 import { LogEnds, gatherStatus } from './node/node-status.ts'
 import { Node } from './node/node.ts'
@@ -292,7 +293,7 @@ async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSetti
   const sinks = new Map<string, RunningSink>()
   for (const task of tasks)
     sinks.set(task.name, await createSink(task, { pool, grid: valuesGrid, clock, observer, scope, secret, nodeId: id }))
-  const info = { epoch, http: null, pid: process.pid, isEligible: true }
+  const info = { epoch, http: null, pid: process.pid, cut: noCut }
   const membership = new Membership({ grid: membersGrid, clock, observer }, { id, scope, beatMs, leaseMs }, info)
   const node = new Node(
     { log, grid, ledger: watch, clock, observer, membership },

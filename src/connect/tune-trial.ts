@@ -13,6 +13,7 @@ import { LocalJobGrid } from '../grid/local-job-grid.ts'
 import { fanoutRingName, flagMapName, latestMapName, ringName } from '../grid/queue-name.ts'
 import { Histogram } from '../node/histogram.ts'
 import { Membership, membershipMap } from '../node/membership.ts'
+import { noCut } from '../node/reach.ts'
 import { Node } from '../node/node.ts'
 import type { NodeTask } from '../node/node.ts'
 import { linesBytesMaxOf, windowSegmentsMax } from '../node/settings.ts'
@@ -70,7 +71,7 @@ export async function runTrial(base: TuneBase, options: TrialOptions): Promise<T
   const membership = new Membership(
     { grid, clock, observer: silent },
     { id: scope, scope, beatMs: settings.grid.beatMs, leaseMs: settings.grid.leaseMs },
-    { epoch: ledger.epoch, http: null, pid: process.pid, isEligible: true },
+    { epoch: ledger.epoch, http: null, pid: process.pid, cut: noCut },
   )
   const node = new Node(
     { log, grid, ledger, clock, observer: recorder.observer, membership },

@@ -6,8 +6,11 @@ import type { Observer } from '../observer.ts'
 import type { Ledger } from '../offsets/ledger.ts'
 import type { Clock } from '../schedule/clock.ts'
 
+/** What an owner needs of the log. */
+export type ReadableLog = Pick<EventLog, 'range' | 'open'>
+
 export interface PartitionOwnerPorts {
-  readonly log: EventLog
+  readonly log: ReadableLog
   readonly grid: JobGrid
   readonly ledger: Ledger
   readonly clock: Clock

@@ -113,6 +113,6 @@ export class LedgerWatch<Tx extends LedgerTransaction> implements Ledger<Tx> {
 }
 
 /** Whether a database that runs said no (a lock not granted in time, a deadlock), as against one that is away. */
-function hasAnswered({ message }: ForebayError): boolean {
+export function hasAnswered({ message }: ForebayError): boolean {
   return /\(SQLSTATE (40|55|57014|25P0)/.test(message)
 }

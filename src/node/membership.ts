@@ -15,6 +15,7 @@ import { isForebayError, sentenceOf } from '../errors.ts'
 import type { JobGrid } from '../grid/job-grid.ts'
 import type { Observer } from '../observer.ts'
 import type { Clock } from '../schedule/clock.ts'
+import type { Cut } from './reach.ts'
 
 /** What a node tells the others about itself. */
 export interface NodeInfo {
@@ -23,8 +24,8 @@ export interface NodeInfo {
   /** Where it serves its status, such as `http://127.0.0.1:8080`; null when it serves none. */
   readonly http: string | null
   readonly pid: number
-  /** Whether it may own partitions and queues: its fingerprint is the one of the active epoch. */
-  readonly isEligible: boolean
+  /** What it cannot reach: work that needs it goes to others (rule 22). */
+  readonly cut: Cut
 }
 
 export interface LiveNode {
@@ -160,14 +161,20 @@ export function membershipMap(scope: string): string {
 /** What an entry says, or undefined when it is none of ours. */
 export function nodeInfoOf(text: string): NodeInfo | undefined {
   try {
-    const { epoch, http, pid, isEligible } = JSON.parse(text) as Partial<NodeInfo>
+    const { epoch, http, pid, cut } = JSON.parse(text) as Partial<NodeInfo>
     const isWhole =
-      (epoch === null || typeof epoch === 'number') &&
-      (http === null || typeof http === 'string') &&
-      typeof pid === 'number' &&
-      typeof isEligible === 'boolean'
-    return isWhole ? { epoch, http, pid, isEligible } : undefined
+      (epoch === null || typeof epoch === 'number') && (http === null || typeof http === 'string') && typeof pid === 'number' && isCut(cut)
+    return isWhole ? { epoch, http, pid, cut } : undefined
   } catch {
     return undefined
   }
+}
+
+function isCut(cut: Partial<Cut> | undefined): cut is Cut {
+  return (
+    typeof cut?.log === 'boolean' &&
+    typeof cut.database === 'boolean' &&
+    Array.isArray(cut.partitions) &&
+    cut.partitions.every((partition) => typeof partition === 'number')
+  )
 }

@@ -12,6 +12,7 @@ import type { ErrorCode, ForebayError } from '../errors.ts'
 import { sentenceOf } from '../errors.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { JobGrid } from '../grid/job-grid.ts'
+import { flagKey } from '../grid/queue-name.ts'
 import { Converter, sectionsOf } from '../ingest/converter.ts'
 import type { ConverterOptions, ConvertingTask } from '../ingest/converter.ts'
 import { PartitionOwner } from '../ingest/partition-owner.ts'
@@ -22,8 +23,9 @@ import { supervise } from '../schedule/supervise.ts'
 import type { RunningSink } from '../sinks/sink.ts'
 import { QueueReader } from '../work/queue-reader.ts'
 import { TaskRunner } from '../work/task-runner.ts'
-import { assign } from './rendezvous.ts'
 import type { Membership } from './membership.ts'
+import { Reach } from './reach.ts'
+import { shareOf } from './shares.ts'
 
 export interface NodePorts {
   readonly log: EventLog
@@ -74,18 +76,22 @@ export class Node {
   readonly #owners = new Map<number, Running<PartitionOwner>>()
   readonly #readers = new Map<string, Running<QueueReader>>()
   readonly #stop = new AbortController()
+  readonly #reach: Reach
+  /** The nodes, and what they cannot reach, of the last reconciliation. */
+  #shared = ''
   #lives = 0
   #failure: unknown
   #committed = new Map<number, bigint>()
 
   constructor(ports: NodePorts, options: NodeOptions) {
-    this.#ports = ports
+    this.#reach = new Reach(ports)
+    this.#ports = { ...ports, ledger: this.#reach.ledger }
     this.#options = options
     // Every part listens to it, and their number is bounded by the partitions.
     setMaxListeners(0, this.#stop.signal)
     this.#converter = new Converter(options)
     const intervalsMax = Math.max(1, Math.floor(options.windowSegmentsMax / 2))
-    this.#runners = options.tasks.map(({ name: task, ...rest }) => new TaskRunner(ports, { ...rest, task, intervalsMax }))
+    this.#runners = options.tasks.map(({ name: task, ...rest }) => new TaskRunner(this.#ports, { ...rest, task, intervalsMax }))
   }
 
   /** Partitions this node owns, those in trouble too. */
@@ -115,7 +121,9 @@ export class Node {
     const flushing = new AbortController()
     const members = this.#guard(membership.run(flushing.signal))
     const runners = this.#runners.map((runner) => this.#guard(runner.run(this.#stop.signal)))
-    await this.#guard(Promise.all([this.#reconcileUntilStopped(), this.#commitUntilStopped()]).then(() => undefined))
+    await this.#guard(
+      Promise.all([this.#reconcileUntilStopped(), this.#commitUntilStopped(), this.#reach.run(this.#stop.signal)]).then(() => undefined),
+    )
     await Promise.all(runners)
     await this.#drain()
     flushing.abort()
@@ -136,37 +144,29 @@ export class Node {
 
   async #reconcileUntilStopped(): Promise<void> {
     while (!this.#stop.signal.aborted) {
+      this.#ports.membership.update({ cut: this.#reach.look(this.#owners.keys()) })
       this.#reconcile()
       await this.#ports.clock.sleep(reconcileMs, this.#stop.signal)
     }
   }
 
-  /** Starts what the assignment gives this node and stops what it gives to others. */
+  /** Starts what this node's share gives it and stops what it gives to others. */
   #reconcile(): void {
+    const live = this.#ports.membership.live()
+    const sharers = live.map(({ id, info }) => ({ id, cut: info.cut }))
+    const seen = JSON.stringify(sharers)
+    if (seen === this.#shared) return
+    this.#shared = seen
     const { id, partitions, queues } = this.#options
-    const nodes = this.#ports.membership
-      .live()
-      .filter((node) => node.info.isEligible)
-      .map((node) => node.id)
-    const numbers = Array.from({ length: partitions }, (_, partition) => partition)
-    const owned = ownedBy(
-      id,
-      numbers.map((partition) => `p${partition}`),
-      nodes,
-    )
-    const read = ownedBy(
-      id,
-      numbers.flatMap((p) => Array.from({ length: queues }, (_, q) => `p${p}.q${q}`)),
-      nodes,
-    )
-    for (const partition of numbers) {
-      const isOwner = owned.has(`p${partition}`)
+    const share = shareOf(id, sharers, { partitions, queues })
+    for (let partition = 0; partition < partitions; partition++) {
+      const isOwner = share.partitions.has(partition)
       if (isOwner && !this.#owners.has(partition)) this.#own(partition)
       if (!isOwner) stopAndDelete(this.#owners, partition)
       for (let queue = 0; queue < queues; queue++) {
-        const key = `p${partition}.q${queue}`
-        if (read.has(key) && !this.#readers.has(key)) this.#read(key, partition, queue)
-        if (!read.has(key)) stopAndDelete(this.#readers, key)
+        const key = flagKey({ partition, queue })
+        if (share.queues.has(key) && !this.#readers.has(key)) this.#read(key, partition, queue)
+        if (!share.queues.has(key)) stopAndDelete(this.#readers, key)
       }
     }
   }
@@ -178,7 +178,7 @@ export class Node {
       live: async (signal) => {
         const owner = `${ownerName}.${this.#lives++}`
         const options = { partition, queues, owner, scope, secret, sections, linesBytesMax, windowSegmentsMax, lingerMs }
-        entry.part = new PartitionOwner(this.#ports, options, this.#converter)
+        entry.part = new PartitionOwner({ ...this.#ports, log: this.#reach.log }, options, this.#converter)
         entry.trouble = entry.troubleCode = undefined
         await entry.part.run(signal)
       },
@@ -285,12 +285,6 @@ export class Node {
       this.#ports.observer.log('warn', `the last flush did not succeed, its jobs stay with the log: ${sentenceOf(error)}`)
     }
   }
-}
-
-function ownedBy(id: string, resources: readonly string[], nodes: readonly string[]): Set<string> {
-  const owned = new Set<string>()
-  for (const [resource, owner] of assign(resources, nodes)) if (owner === id) owned.add(resource)
-  return owned
 }
 
 function stopAndDelete<K>(parts: Map<K, { stop: AbortController }>, key: K): void {

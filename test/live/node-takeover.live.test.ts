@@ -17,6 +17,7 @@ import {
   watchLatest,
 } from '../support/live-node.ts'
 import { createTestDatabase, type TestDatabase } from '../support/postgres-database.ts'
+import { ThrottledProxy } from '../support/throttled-proxy.ts'
 
 const topic = 'taken-over'
 const partitions = 4
@@ -37,9 +38,9 @@ afterAll(async () => {
   await database.drop()
 })
 
-const start = (name: string) =>
+const start = (name: string, url = database.url) =>
   startNode(itemsPipeline({ topic }), {
-    url: database.url,
+    url,
     name,
     events: kafka.events(name),
     grid: { mode: 'client', clusterName: cluster.clusterName, members: cluster.addresses },
@@ -104,4 +105,24 @@ it('shares the work of two nodes, shows every key on both, and lets one take ove
   expect((await third.status()).counters.rows).toBeGreaterThan(0)
   await third.stop()
   await second.stop()
+}, 120_000)
+
+it('gives up its share while it alone does not reach the database, and takes it again', async () => {
+  const direct = new URL(database.url)
+  await using proxy = await ThrottledProxy.start(Number(direct.port))
+  await using first = await start('n1')
+  await using second = await start('n2', Object.assign(new URL(database.url), { port: String(proxy.port) }).href)
+  const half = { members: 2, partitions: partitions / 2, queues: partitions }
+  await expect.poll(() => shareOf(second), { timeout: 10_000 }).toEqual(half)
+  // Nothing comes through any more, and nobody says so.
+  proxy.limit(0)
+  await publishBatches(5)
+  await expect.poll(() => shareOf(first), { timeout: 20_000 }).toEqual({ members: 2, partitions, queues: partitions * 2 })
+  await floorsReachEnd(database.url, feed.events)
+  expect((await shareOf(second)).partitions).toBe(0)
+  proxy.limit(Infinity)
+  await expect.poll(() => shareOf(second), { timeout: 20_000 }).toEqual(half)
+  await publishBatches(5)
+  await floorsReachEnd(database.url, feed.events)
+  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
 }, 120_000)

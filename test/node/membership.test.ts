@@ -3,6 +3,7 @@ import { ForebayError } from '../../src/errors.ts'
 import type { JobGrid } from '../../src/grid/job-grid.ts'
 import { LocalJobGrid } from '../../src/grid/local-job-grid.ts'
 import { Membership } from '../../src/node/membership.ts'
+import { noCut } from '../../src/node/reach.ts'
 import type { LiveNode, NodeInfo } from '../../src/node/membership.ts'
 import type { Clock } from '../../src/schedule/clock.ts'
 
@@ -83,7 +84,7 @@ beforeEach(() => {
   clock = new HandClock()
 })
 
-const info: NodeInfo = { epoch: 1, http: 'http://127.0.0.1:1', pid: 1, isEligible: true }
+const info: NodeInfo = { epoch: 1, http: 'http://127.0.0.1:1', pid: 1, cut: noCut }
 const idsOf = (live: readonly LiveNode[]) => live.map(({ id }) => id)
 const map = 'forebay.scope.nodes'
 
@@ -225,9 +226,9 @@ describe('membership', () => {
     const a = join('a')
     const b = join('b')
     await clock.advance(600)
-    b.membership.update({ epoch: 2, isEligible: false })
+    b.membership.update({ epoch: 2, cut: { ...noCut, database: true } })
     await clock.advance(600)
-    expect(a.membership.live()[1]?.info).toEqual({ ...info, epoch: 2, isEligible: false })
+    expect(a.membership.live()[1]?.info).toEqual({ ...info, epoch: 2, cut: { ...noCut, database: true } })
   })
 
   it('passes over entries that are none of its own', async () => {

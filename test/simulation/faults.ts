@@ -46,6 +46,7 @@ export type Happening = (typeof happenings)[number]
 export type FaultName =
   | Happening
   | 'cut'
+  | 'lastingCut'
   | 'lingering'
   | 'badJob'
   | 'clamp'

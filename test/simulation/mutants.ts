@@ -346,4 +346,10 @@ export const mutants: readonly Mutant[] = [
     caughtBy: ['L1'],
     edits: [{ file: 'src/node/node.ts', from: 'if (!isOwner) stopAndDelete(this.#owners, partition)', to: '' }],
   },
+  {
+    name: 'keeps-what-it-cannot-reach',
+    breaks: 'rule 22: a node gives up the work whose servers it does not reach',
+    caughtBy: ['L1'],
+    edits: [{ file: 'src/node/reach.ts', from: 'log: this.#isLogCut, database: this.#database.isCut', to: 'log: false, database: false' }],
+  },
 ]

@@ -22,6 +22,9 @@ export interface NemesisOptions {
 /** No reset opens a later epoch than this. */
 const epochsMax = 8
 
+/** Chance that a node stays cut off from a server when all else heals. */
+const lastingCutChance = 0.3
+
 /** Chance a step that a request to drain ends without a cut. */
 const withdrawChance = 0.015
 
@@ -33,6 +36,8 @@ export class Nemesis {
   readonly #assigned = new Map<string, SimNode>()
   #incarnations = 0
   #retainedPast = false
+  /** A node that the end of all other faults leaves without one of the servers, for ever (rule 22). */
+  #lasting: { readonly slot: number; readonly ports: readonly PortName[] } | undefined
 
   constructor(options: NemesisOptions) {
     this.#of = options
@@ -59,8 +64,11 @@ export class Nemesis {
 
   /** All faults end; every node runs, in the newest version. */
   heal(): void {
-    const { faults, world, scheduler } = this.#of
+    const { faults, world, scheduler, random } = this.#of
     faults.isQuiet = true
+    if (world.sizes.isClustered && random.chance(lastingCutChance)) {
+      this.#lasting ??= { slot: random.int(0, this.#nodes.length - 1), ports: random.pick([['log'], ['ledger', 'sink']]) }
+    }
     world.database.refusedTask = undefined
     world.database.isDraining = false
     scheduler.note('heal')
@@ -72,7 +80,22 @@ export class Nemesis {
       gate.speed = 1
       gate.cutPorts.clear()
     })
+    this.#cutForGood()
     this.#assignAll()
+  }
+
+  #cutForGood(): void {
+    if (this.#lasting === undefined) return
+    const { scheduler, faults } = this.#of
+    const { slot, ports } = this.#lasting
+    for (const port of ports) scheduler.gates.get(this.#nodes[slot]!.wire.node)!.cutPorts.add(port)
+    scheduler.note(`n${slot} is cut off from ${ports.join(' and ')} for good`)
+    faults.count('lastingCut')
+  }
+
+  /** Some node never reaches a server again. */
+  get isCutForGood(): boolean {
+    return this.#lasting !== undefined
   }
 
   /** Nodes that run now. */
@@ -291,6 +314,7 @@ export class Nemesis {
     const slot = this.#of.random.int(0, this.#nodes.length - 1)
     this.#crash(slot)
     this.#start(slot)
+    if (slot === this.#lasting?.slot) this.#cutForGood()
     this.#assignAll()
     return true
   }

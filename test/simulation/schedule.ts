@@ -32,6 +32,8 @@ const lookSteps = 16
 const eventsInPeace = 6
 /** How long after the last fault nodes may still disagree about who owns what: leases, and answers that come late. */
 const disagreeMs = 10_000
+/** And how long until work leaves a node that stays cut off: calls that end, and what counts as a cut. */
+const lastingCutMs = 30_000
 
 export async function runSchedule(seed: number, { onTrace }: ScheduleOptions = {}): Promise<ScheduleResult> {
   const world = buildWorld(seed)
@@ -94,7 +96,7 @@ class Schedule {
       this.#look()
       this.#nemesis.heal()
       this.#halted.clear()
-      this.#settledByMs = scheduler.nowMs + disagreeMs
+      this.#settledByMs = scheduler.nowMs + this.#disagreeMs
       await this.#peace()
       if (!isLossless && random.chance(0.2)) await this.#cutInPeace(produce)
       const before = repairs.repairs
@@ -108,6 +110,10 @@ class Schedule {
     } finally {
       this.#nemesis.stop()
     }
+  }
+
+  get #disagreeMs(): number {
+    return disagreeMs + (this.#nemesis.isCutForGood ? lastingCutMs : 0)
   }
 
   /** After every step: does everybody live, and every so often: who holds what. */
@@ -157,7 +163,7 @@ class Schedule {
     demand(isCut || this.#halted.size > 0, 'L1', () => 'the pipeline was asked to drain and did not')
     this.counts['cutInPeace'] = (this.counts['cutInPeace'] ?? 0) + (isCut ? 1 : 0)
     this.#nemesis.heal()
-    this.#settledByMs = scheduler.nowMs + disagreeMs
+    this.#settledByMs = scheduler.nowMs + this.#disagreeMs
     await this.#peace()
   }
 

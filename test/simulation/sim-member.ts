@@ -2,6 +2,7 @@
 import { isForebayError } from '../../src/errors.ts'
 import type { PartitionOwner } from '../../src/ingest/partition-owner.ts'
 import { Membership } from '../../src/node/membership.ts'
+import { noCut } from '../../src/node/reach.ts'
 import { Node } from '../../src/node/node.ts'
 import type { QueueReader } from '../../src/work/queue-reader.ts'
 import { convertingOf, portsOf, scopeOf, secret, tasksOf } from './sim-parts.ts'
@@ -24,7 +25,7 @@ export class SimMember {
     const { sizes } = world
     const scope = scopeOf(epoch)
     const ports = portsOf(world, wire, epoch)
-    const info = { epoch, http: null, pid: 1, isEligible: true }
+    const info = { epoch, http: null, pid: 1, cut: noCut }
     const membership = new Membership(ports, { id: wire.name, scope }, info)
     this.#node = new Node(
       { ...ports, membership },
