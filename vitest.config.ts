@@ -16,7 +16,8 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: 'simulation', sequence: { groupOrder: 1 }, include: [simulation], exclude: [live] },
+        // Schedules and mutants side by side, on a machine of two cores too.
+        test: { name: 'simulation', maxWorkers: 2, sequence: { groupOrder: 1 }, include: [simulation], exclude: [live] },
       },
       {
         extends: true,

@@ -5,6 +5,8 @@
  * transaction that writes the rows, so a job is applied at most once whatever nodes, grid and event log do (I1, I7).
  */
 
+import { assert } from '../assert.ts'
+
 /** Names one queue of the grid: `queue` counts from 0 within its source partition. */
 export interface QueueId {
   readonly partition: number
@@ -71,6 +73,16 @@ export function floorAllowedBy(capture: OwnerCapture, view: PartitionView): bigi
 export interface Advance extends QueueId {
   readonly from: bigint
   readonly to: bigint
+}
+
+/** What every ledger demands of the advances of one flush; anything else is a bug (FB_INTERNAL). */
+export function assertAdvances(advances: readonly Advance[]): void {
+  assert(
+    advances.every(({ from, to }) => to > from),
+    'I5: a watermark never goes back',
+  )
+  const queues = new Set(advances.map(({ partition, queue }) => `${partition}/${queue}`))
+  assert(queues.size === advances.length, 'I7: a flush advances a queue once')
 }
 
 /** An event or a job that could not be processed, and why. */

@@ -13,7 +13,7 @@ import { isDrainingSql } from './drain.ts'
 import { epochMark } from './epoch-mark.ts'
 import { epochLock, openEpoch } from './epochs.ts'
 import type { Epoch, Opening } from './epochs.ts'
-import { floorAllowedBy } from './ledger.ts'
+import { assertAdvances, floorAllowedBy } from './ledger.ts'
 import type { Advance, Flush, Ledger, OwnerCapture, PartitionView } from './ledger.ts'
 import type { PostgresPool } from './postgres-pool.ts'
 import { PostgresTransaction } from './postgres-transaction.ts'
@@ -152,10 +152,7 @@ export class PostgresLedger implements Ledger<PostgresTransaction> {
   async flush(flush: Flush<PostgresTransaction>): Promise<void> {
     const { pool, pipeline, topic, fingerprint } = this.#options
     assert(fingerprint.tasks.includes(flush.task), `task ${flush.task} has watermarks`)
-    assert(
-      flush.advances.every(({ from, to }) => to > from),
-      'I5: a watermark never goes back',
-    )
+    assertAdvances(flush.advances)
     const doing = `flushing task ${flush.task}`
     await pool.use(doing, async (client) => {
       await this.#startTransaction(client)

@@ -49,6 +49,8 @@ const verifyMs = 1000
 const flagIntervalMs = 200
 
 export class QueueReader {
+  /** The queue in one word. */
+  readonly name: string
   readonly #ports: QueueReaderPorts
   readonly #options: QueueReaderOptions
   readonly #ring: string
@@ -71,6 +73,7 @@ export class QueueReader {
     this.#ports = ports
     this.#options = options
     this.#ring = ringName(options.scope, options)
+    this.name = flagKey(options)
   }
 
   get id(): QueueId {
@@ -123,7 +126,7 @@ export class QueueReader {
         backoff.reset()
       } catch (error) {
         if (!isForebayError(error) || error.policy !== 'retry') throw error
-        observer.log('debug', `queue ${flagKey(this.id)}: ${error.message}`, { code: error.code })
+        observer.log('debug', `queue ${this.name}: ${error.message}`, { code: error.code })
         await clock.sleep(backoff.next(), signal)
       }
     }
@@ -236,7 +239,7 @@ export class QueueReader {
     if (memory !== this.#memory) return
     if (lowestWatermark(view, this.#options.queue) > this.#received) return this.forget()
     observer.count('flags', 1)
-    await grid.put(flagMapName(this.#options.scope), flagKey(this.id), this.#gapStamp)
+    await grid.put(flagMapName(this.#options.scope), this.name, this.#gapStamp)
   }
 
   /**

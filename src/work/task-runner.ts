@@ -54,7 +54,8 @@ export class TaskRunner {
   readonly #ports: TaskRunnerPorts
   readonly #options: TaskRunnerOptions
   readonly #ticker: Ticker
-  readonly #readers = new Set<QueueReader>()
+  /** By queue: a flush takes from a queue once, whatever readers of it there are (rule 6). */
+  readonly #readers = new Map<string, QueueReader>()
   readonly #backoff = new Backoff()
   readonly #size: FlushSize
   #emptySinceMs: number | undefined
@@ -82,12 +83,13 @@ export class TaskRunner {
     return this.#isBlocked
   }
 
+  /** Takes from `reader` from now on, and no more from an earlier reader of its queue, which may still wait for the grid. */
   attach(reader: QueueReader): void {
-    this.#readers.add(reader)
+    this.#readers.set(reader.name, reader)
   }
 
   detach(reader: QueueReader): void {
-    this.#readers.delete(reader)
+    if (this.#readers.get(reader.name) === reader) this.#readers.delete(reader.name)
   }
 
   /** Looks whether enough waits for an early flush; readers call it when they bring jobs. */
@@ -98,7 +100,7 @@ export class TaskRunner {
     if (inbox.intervals >= intervalsMax || inbox.rows >= rowsMax || inbox.bytes >= bytesMax) return this.#ticker.wake()
     let rows = 0
     let bytes = 0
-    for (const other of this.#readers) {
+    for (const other of this.#readers.values()) {
       rows += other.inbox(task)?.rows ?? 0
       bytes += other.inbox(task)?.bytes ?? 0
     }
@@ -146,7 +148,7 @@ export class TaskRunner {
     const { rows: rowsMax } = this.#size
     const taken: Taken[] = []
     let rows = 0
-    for (const reader of this.#readers) {
+    for (const reader of this.#readers.values()) {
       const batch = reader.inbox(task)?.take(rowsMax - rows)
       if (batch === undefined) continue
       taken.push({ ...batch, reader, memory: reader.memory })
@@ -172,8 +174,8 @@ export class TaskRunner {
   #rotate(taken: readonly Taken[]): void {
     if (taken.length === this.#readers.size) return
     for (const { reader } of taken) {
-      this.#readers.delete(reader)
-      this.#readers.add(reader)
+      this.#readers.delete(reader.name)
+      this.#readers.set(reader.name, reader)
     }
   }
 

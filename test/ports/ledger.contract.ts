@@ -93,6 +93,13 @@ export function describeLedger<Tx extends LedgerTransaction>(name: string, makeW
       expect((await ledger.read(0)).rows.get('a')).toEqual([15n, 9n])
     })
 
+    it('refuses two advances of one queue, and one that goes back, as a bug (I5, I7)', async () => {
+      const codeOfFlush = (...advances: Advance[]) => codeOf(ledger.flush({ task: 'a', advances, write: nothing }))
+      expect(await codeOfFlush(advance(0, 0, 9n, 12n), advance(0, 0, 9n, 14n))).toBe('FB_INTERNAL')
+      expect(await codeOfFlush(advance(0, 0, 9n, 9n))).toBe('FB_INTERNAL')
+      expect((await ledger.read(0)).rows.get('a')).toEqual([9n, 9n])
+    })
+
     it('lets exactly one of two nodes move a watermark from the same place', async () => {
       const other = await world.node('1')
       const flush = (node: Ledger<Tx>, row: string) =>

@@ -196,6 +196,23 @@ export const mutants: readonly Mutant[] = [
     ],
   },
   {
+    name: 'two-readers-of-a-queue',
+    breaks: 'rule 6: a flush takes from a queue once',
+    caughtBy: ['I7'],
+    edits: [
+      {
+        file: runner,
+        from: 'this.#readers.set(reader.name, reader)\n  }\n\n  detach',
+        to: 'this.#readers.set(reader as never, reader)\n  }\n\n  detach',
+      },
+      {
+        file: runner,
+        from: 'if (this.#readers.get(reader.name) === reader) this.#readers.delete(reader.name)',
+        to: 'this.#readers.delete(reader as never)',
+      },
+    ],
+  },
+  {
     name: 'no-compare-and-set',
     breaks: 'rule 6: a watermark moves by compare-and-set (of the simulated ledger)',
     caughtBy: ['I2', 'I1', 'I5'],

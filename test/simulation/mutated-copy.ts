@@ -6,6 +6,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { tsImport } from 'tsx/esm/api'
 
 /** `to` in the place of `from` in `file`, a path from the root of the repository. */
 export interface Edit {
@@ -16,7 +17,8 @@ export interface Edit {
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const folders = ['src', 'test/simulation', 'test/guarantees']
-const left = /\/src\/(cli|launch)$/
+/** Rooms that the simulation does not enter. */
+const left = /\/src\/(cli|connect|cron|doctor|inspect|launch|replay|tune)$/
 
 /** Imports `module` (from the root) of the edited copy. The copy itself is gone again when this resolves. */
 export async function importMutated<T>(edits: readonly Edit[], module: string): Promise<T> {
@@ -25,7 +27,8 @@ export async function importMutated<T>(edits: readonly Edit[], module: string): 
     writeFileSync(join(folder, 'package.json'), '{"type":"module"}')
     for (const name of folders) cpSync(join(root, name), join(folder, name), { recursive: true, filter: (path) => !left.test(path) })
     for (const edit of edits) applyEdit(join(folder, edit.file), edit)
-    return (await import(pathToFileURL(join(folder, module)).href)) as T
+    // By tsx, which keeps what it has translated, and not by the test runner, which would translate each copy as a whole.
+    return (await tsImport(pathToFileURL(join(folder, module)).href, import.meta.url)) as T
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

@@ -4,7 +4,7 @@
  */
 import { ForebayError } from '../../src/errors.ts'
 import type { Advance, DeadLetter, OwnerCapture, PartitionView } from '../../src/offsets/ledger.ts'
-import { floorAllowedBy } from '../../src/offsets/ledger.ts'
+import { assertAdvances, floorAllowedBy } from '../../src/offsets/ledger.ts'
 import type { JobLines } from '../../src/grid/segment.ts'
 import { demand } from '../guarantees/violation.ts'
 import type { Oracle } from './oracle.ts'
@@ -132,11 +132,9 @@ export class SimDatabase {
     if (transaction.isOver) throw unreachable('the transaction was rolled back')
     for (const other of this.open) if (conflicts(other, transaction)) throw unreachable('the wait for a lock took too long')
     this.#checkEpoch(transaction.epoch)
-    const seen = new Set<string>()
+    assertAdvances(transaction.advances)
     for (const advance of transaction.advances) {
       const name = `${advance.partition}/${advance.queue}`
-      demand(advance.to > advance.from && !seen.has(name), 'port', () => `advance of ${name} from ${advance.from} to ${advance.to}`)
-      seen.add(name)
       if (!this.#stands(transaction.task, advance)) {
         throw new ForebayError('FB_FENCED', `task ${transaction.task}: queue ${name} is no longer at ${advance.from}`)
       }

@@ -74,15 +74,18 @@ export class SimNode {
     })
     this.readers.set(name, { reader, stop })
     for (const runner of this.runners) runner.attach(reader)
-    reader.run(stop.signal).catch(this.#world.onDeath)
+    this.#runReader(reader, stop.signal).catch(this.#world.onDeath)
+  }
+
+  /** As `Node` does: what a reader holds is flushed until it has noticed that the queue is no longer its own. */
+  async #runReader(reader: QueueReader, signal: AbortSignal): Promise<void> {
+    await reader.run(signal)
+    for (const runner of this.runners) runner.detach(reader)
   }
 
   unserve(partition: number, queue: number): void {
     const name = `${partition}/${queue}`
-    const found = this.readers.get(name)
-    if (found === undefined) return
-    found.stop.abort()
-    for (const runner of this.runners) runner.detach(found.reader)
+    this.readers.get(name)?.stop.abort()
     this.readers.delete(name)
   }
 
