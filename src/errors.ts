@@ -1,3 +1,5 @@
+export { sentenceOf } from './thrown.ts'
+
 /**
  * Every failure has a code, and every code one retry policy and one exit code:
  * `retry`  it may pass by itself: back off and try again;
@@ -41,6 +43,9 @@ export const errorCodes = {
 export type ErrorCode = keyof typeof errorCodes
 export type RetryPolicy = (typeof errorCodes)[ErrorCode]['policy']
 
+/** Tells ours from foreign objects without touching them: `instanceof` runs the traps of a proxy, and throws at a revoked one. */
+const made = new WeakSet<object>()
+
 /** An error whose message is a sentence for a person: what was wrong, where, and what to do. */
 export class ForebayError extends Error {
   override readonly name = 'ForebayError'
@@ -48,7 +53,9 @@ export class ForebayError extends Error {
 
   constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
     super(message, options)
-    this.code = code
+    // A pipeline in JavaScript may name a code that there is not.
+    this.code = Object.hasOwn(errorCodes, code) ? code : 'FB_INTERNAL'
+    made.add(this)
   }
 
   get policy(): RetryPolicy {
@@ -60,15 +67,9 @@ export class ForebayError extends Error {
   }
 }
 
-/** Whether `error` is a forebay error, of `code` when one is named. */
+/** Whether `error` is a forebay error, of `code` when one is named. Never throws, whatever was thrown. */
 export function isForebayError(error: unknown, code?: ErrorCode): error is ForebayError {
-  return error instanceof ForebayError && (code === undefined || error.code === code)
-}
-
-/** One line that tells what `error` says, for logs and dead letters. */
-export function sentenceOf(error: unknown): string {
-  if (error instanceof AggregateError && error.errors.length > 0 && !error.message) return sentenceOf(error.errors[0])
-  return error instanceof Error ? error.message || error.name : String(error)
+  return typeof error === 'object' && error !== null && made.has(error) && (code === undefined || (error as ForebayError).code === code)
 }
 
 const causesMax = 8

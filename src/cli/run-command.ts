@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { errorCodes, isForebayError, sentenceOf } from '../errors.ts'
 import { redactSecrets } from '../node/logger.ts'
+import { stackOf } from '../thrown.ts'
 import { addCheckConfig } from './check-config.ts'
 import { addDeadLetters } from './dead-letters.ts'
 import { addDoctor } from './doctor.ts'
@@ -56,7 +57,7 @@ export async function runCommand(words: readonly string[]): Promise<number> {
 function report(error: unknown): number {
   const isBug = !isForebayError(error) || error.code === 'FB_INTERNAL'
   const code = isForebayError(error) ? error.code : 'FB_INTERNAL'
-  const text = isBug && error instanceof Error ? (error.stack ?? error.message) : sentenceOf(error)
+  const text = isBug ? stackOf(error) : sentenceOf(error)
   process.stderr.write(`${paint(process.stderr, 'red', `${code}:`)} ${text.includes('\n') ? '\n' : ''}${redactSecrets(text)}\n`)
   return errorCodes[code].exitCode
 }

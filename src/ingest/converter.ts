@@ -211,7 +211,7 @@ function addLine(lines: JobLine[], section: number, text: string): number {
 function deadLine(task: string | null, error: unknown, value: Buffer): string {
   const line: DeadLine = {
     task,
-    error: sentenceOf(error).slice(0, errorCharsMax),
+    error: sentenceOf(error, errorCharsMax),
     payload: value.toString('base64', 0, deadPayloadBytesMax),
     cut: value.length > deadPayloadBytesMax,
   }

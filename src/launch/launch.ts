@@ -9,6 +9,7 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isForebayError } from '../errors.ts'
+import { stackOf } from '../thrown.ts'
 import { Backbone } from './backbone.ts'
 import { claimFeed, feedSourceOf, type FeedSource } from './feed-source.ts'
 import type { FeedTarget } from './feed-target.ts'
@@ -38,9 +39,7 @@ export async function launch(mode: LaunchMode): Promise<void> {
     if (summary !== undefined) process.stdout.write(`${JSON.stringify(summary)}\n`)
   } catch (error) {
     display.close()
-    process.stderr.write(
-      `${isForebayError(error) ? `${error.message} (${error.code})` : error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
-    )
+    process.stderr.write(`${isForebayError(error) ? `${error.message} (${error.code})` : stackOf(error)}\n`)
     process.exitCode = isForebayError(error) ? error.exitCode : 70
   }
 }

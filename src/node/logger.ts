@@ -3,6 +3,7 @@
  * Passwords inside URLs, `password=` parameters and the given secrets never reach a line.
  */
 import { pino, type DestinationStream, type Logger } from 'pino'
+import { sentenceOf, stackOf } from '../thrown.ts'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
 
@@ -30,6 +31,8 @@ export function createLogger(options: LoggerOptions): Logger {
       base: { node: options.node },
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
+      // Pino's own reads whatever it finds on an error and its causes, which may throw or have no end.
+      serializers: { err: (thrown: unknown) => ({ message: sentenceOf(thrown), stack: stackOf(thrown) }) },
       redact: { paths: secretFields, censor: blot },
       hooks: { streamWrite: (line) => redactSecrets(line, secrets) },
     },

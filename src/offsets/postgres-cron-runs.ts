@@ -19,7 +19,8 @@ import type {
   CronWork,
   OpenRun,
 } from '../cron/cron-runs.ts'
-import { ForebayError, sentenceOf } from '../errors.ts'
+import { ForebayError, isForebayError, sentenceOf } from '../errors.ts'
+import { errorOf } from '../thrown.ts'
 import { openCronSql } from './postgres-cron-sql.ts'
 import { databaseError } from './postgres-error.ts'
 import type { PostgresPool } from './postgres-pool.ts'
@@ -114,7 +115,7 @@ export class PostgresCronRuns implements CronRuns {
       return await this.#pool.use(`running cron task ${claim.task}`, (client) => this.#attempt(client, claim, work))
     } catch (error) {
       // The connection is gone, and with it the transaction, unless it broke just after COMMIT.
-      const cause = error instanceof ForebayError && error.cause instanceof TimedOut ? error.cause : error
+      const cause = isForebayError(error) && error.cause instanceof TimedOut ? error.cause : error
       return this.#pool.use(`noting the failure of cron task ${claim.task}`, async (client) => {
         await client.query('begin isolation level read committed read write')
         const result = await this.#noteBroken(client, claim, work, sentenceOf(cause))
@@ -312,12 +313,21 @@ async function runWithin(client: pg.ClientBase, work: CronWork): Promise<void> {
     }, timeoutMs)
   })
   try {
-    const running = work.run(sql, stop.signal)
+    const running = runForeign(() => work.run(sql, stop.signal))
     running.catch(() => undefined)
     await Promise.race([running, timeout])
   } finally {
     clearTimeout(timer)
     close()
+  }
+}
+
+/** What a task's own function throws may be anything: from here on it is an error like others. */
+async function runForeign(run: () => Promise<void>): Promise<void> {
+  try {
+    await run()
+  } catch (thrown) {
+    throw errorOf(thrown)
   }
 }
 

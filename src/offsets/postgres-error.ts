@@ -3,7 +3,7 @@
  */
 import pg from 'pg'
 import { databaseRefusal } from '../database-refusal.ts'
-import { ForebayError, sentenceOf } from '../errors.ts'
+import { ForebayError, isForebayError, sentenceOf } from '../errors.ts'
 import type { ErrorCode } from '../errors.ts'
 
 /** Exceptions of the table below: five characters win over two. */
@@ -32,7 +32,7 @@ const readOnlyState = '25006'
 
 /** Whether the connection on which `error` was raised cannot be used again, so that a COMMIT on it has an unknown outcome. */
 export function isConnectionLost(error: unknown): boolean {
-  if (error instanceof ForebayError) return error.cause !== undefined && isConnectionLost(error.cause)
+  if (isForebayError(error)) return error.cause !== undefined && isConnectionLost(error.cause)
   if (!(error instanceof pg.DatabaseError)) return true
   const state = error.code ?? ''
   return (
@@ -46,7 +46,7 @@ export function isConnectionLost(error: unknown): boolean {
  * `doing` completes "Postgres failed while …".
  */
 export function databaseError(error: unknown, doing: string): ForebayError {
-  if (error instanceof ForebayError) return error
+  if (isForebayError(error)) return error
   if (!(error instanceof pg.DatabaseError)) {
     return new ForebayError('FB_DATABASE_UNREACHABLE', `Postgres did not answer while ${doing}: ${sentenceOf(error)}`, { cause: error })
   }

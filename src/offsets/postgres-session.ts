@@ -7,7 +7,7 @@
  */
 import { createHash } from 'node:crypto'
 import pg from 'pg'
-import { ForebayError } from '../errors.ts'
+import { ForebayError, isForebayError } from '../errors.ts'
 import { databaseError, isConnectionLost } from './postgres-error.ts'
 import { PostgresTransaction } from './postgres-transaction.ts'
 import type { LetterOrigin } from './postgres-transaction.ts'
@@ -147,6 +147,6 @@ async function takeLock(client: pg.Client, { key, busy }: PostgresSessionOptions
 
 /** A ForebayError without a cause is the caller's own and says nothing about the connection. */
 function isLost(error: unknown): boolean {
-  if (error instanceof ForebayError && error.cause === undefined) return false
+  if (isForebayError(error) && error.cause === undefined) return false
   return isConnectionLost(error)
 }

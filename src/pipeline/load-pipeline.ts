@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import { extname } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { ForebayError, sentenceOf } from '../errors.ts'
+import { stackOf } from '../thrown.ts'
 import type { Pipeline } from './pipeline.ts'
 
 export interface LoadedPipeline {
@@ -62,7 +63,7 @@ async function importTypescript(url: string): Promise<unknown> {
 
 /** `file:line` of the topmost frame that lies in the module, else the file. */
 function placeOf(error: unknown, file: string): string {
-  const stack = error instanceof Error ? (error.stack ?? '') : ''
+  const stack = stackOf(error)
   for (const [, url, line] of stack.matchAll(/(file:\/\/[^\s?()]+)(?:\?[^\s:()]*)?:(\d+):\d+/g)) {
     if (fileURLToPath(url!) === file) return `${file}:${line}`
   }

@@ -1,7 +1,7 @@
 /**
  * What is wrong with a pipeline as written, for authors whom no compiler told: plain JavaScript, and rules beyond types.
  */
-import { ForebayError } from '../errors.ts'
+import { isForebayError } from '../errors.ts'
 import { planTable } from '../sinks/table-plan.ts'
 import { cronProblems } from './cron-problems.ts'
 import { isFields, shown, unknownFields } from './fields.ts'
@@ -69,7 +69,7 @@ function sinkProblems(at: string, sink: SinkDefinition | undefined): string[] {
       planTable(sink)
       return []
     } catch (error) {
-      if (error instanceof ForebayError) return [`${at}.sink: ${error.message}`]
+      if (isForebayError(error)) return [`${at}.sink: ${error.message}`]
       throw error
     }
   }

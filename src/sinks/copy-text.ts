@@ -2,7 +2,8 @@
  * Rows in the text format of COPY: fields divided by tabs, `\N` for null, a backslash before what would be taken for more.
  * A line holds no newline and no character below U+0009. Encoding runs once for every job, so each column gets its own closure.
  */
-import { ForebayError } from '../errors.ts'
+import { types } from 'node:util'
+import { ForebayError, sentenceOf } from '../errors.ts'
 import type { BaseColumnType } from './postgres-table-definition.ts'
 import type { PlannedColumn } from './table-plan.ts'
 
@@ -14,6 +15,10 @@ const shortTextMax = 48
 const special = /[\0-\x1f\\\ud800-\udfff]/
 const halfPair = /\p{Surrogate}/u
 const valueCharsMax = 60
+
+/** The methods themselves: those of a class that extends Date may give what no line can hold. */
+const dateTime = (date: Date): number => Date.prototype.getTime.call(date)
+const dateText = (date: Date): string => Date.prototype.toISOString.call(date)
 
 type FieldEncoder = (value: unknown) => string
 
@@ -32,8 +37,9 @@ export function rowEncoder(table: string, columns: readonly PlannedColumn[]): (j
     const row = job as Record<string, unknown>
     const fields = new Array<string>(count)
     for (let i = 0; i < count; i++) {
-      const value = row[names[i]!]
+      let value: unknown
       try {
+        value = row[names[i]!]
         fields[i] = encoders[i]!(value)
       } catch (error) {
         throw refused(error, table, columns[i]!, value)
@@ -44,16 +50,20 @@ export function rowEncoder(table: string, columns: readonly PlannedColumn[]): (j
 }
 
 function refused(error: unknown, table: string, column: PlannedColumn, value: unknown): ForebayError {
-  const why = error instanceof Error ? error.message : String(error)
   const type = column.isNullable ? `${column.type}?` : column.type
-  return new ForebayError('FB_BAD_JOB', `Column "${column.name}" (${type}) of table ${table} cannot take ${show(value)}: ${why}.`)
+  return new ForebayError(
+    'FB_BAD_JOB',
+    `Column "${column.name}" (${type}) of table ${table} cannot take ${show(value)}: ${sentenceOf(error, 500)}.`,
+  )
 }
 
 function show(value: unknown): string {
   if (typeof value === 'string')
     return value.length > valueCharsMax ? `${JSON.stringify(value.slice(0, valueCharsMax))}…` : JSON.stringify(value)
   if (typeof value === 'function') return 'a function'
-  if (value instanceof Date) return Number.isNaN(value.getTime()) ? 'an invalid Date' : 'a Date'
+  // A proxy is not looked into: it may throw at every look.
+  if (types.isProxy(value)) return 'a proxy'
+  if (types.isDate(value)) return Number.isNaN(dateTime(value)) ? 'an invalid Date' : 'a Date'
   return typeof value === 'object' && value !== null ? (Array.isArray(value) ? 'an array' : 'an object') : String(value)
 }
 
@@ -91,8 +101,8 @@ const fieldEncoders: Readonly<Record<BaseColumnType, FieldEncoder>> = {
     throw new Refusal('it takes finite numbers, bigints, and strings such as "-12.50"')
   },
   timestamptz(value) {
-    if (!(value instanceof Date) || Number.isNaN(value.getTime())) throw new Refusal('it takes valid Dates')
-    const text = value.toISOString()
+    if (!(value instanceof Date) || Number.isNaN(dateTime(value))) throw new Refusal('it takes valid Dates')
+    const text = dateText(value)
     // Beyond four digits, and in the year 0, the notations of JavaScript and Postgres differ.
     if (text.length !== 24 || text.startsWith('0000')) throw new Refusal('it takes Dates of the years 1 to 9999')
     return text
