@@ -15,6 +15,14 @@ export const errorCodes = {
   FB_SERVER_START: { policy: 'fatal', exitCode: 69, meaning: 'a server that forebay starts did not come up' },
   FB_NODE_UNREACHABLE: { policy: 'retry', exitCode: 69, meaning: 'a node does not answer' },
   FB_EVENT_LOG_UNREACHABLE: { policy: 'retry', exitCode: 69, meaning: 'the event log does not answer' },
+  FB_EVENT_LOG_FAILED: { policy: 'retry', exitCode: 69, meaning: 'the event log failed in a way that forebay does not know' },
+  FB_EVENT_LOG_REFUSED: { policy: 'halt', exitCode: 78, meaning: 'the event log does not let this node in, or not read' },
+  FB_EVENT_LOG_UNREADABLE: {
+    policy: 'halt',
+    exitCode: 65,
+    meaning: 'the event log holds what cannot be read: damaged, or in an unknown codec',
+  },
+  FB_EVENT_LOG_UNSUPPORTED: { policy: 'halt', exitCode: 78, meaning: 'the event log is of a version that is not supported' },
   FB_TOPIC_MISSING: { policy: 'fatal', exitCode: 78, meaning: 'the topic does not exist' },
   FB_UNWELL: { policy: 'fatal', exitCode: 1, meaning: 'forebay doctor found errors' },
   FB_TOPIC_SETTINGS: { policy: 'fatal', exitCode: 78, meaning: 'the topic is not set up as the pipeline needs it' },
@@ -81,10 +89,12 @@ const causesMax = 8
  */
 export function serverCodeOf(error: unknown): string | undefined {
   let found: string | undefined
+  let innermost: string | undefined
   for (let at = error, depth = 0; at instanceof Error && depth < causesMax; at = at.cause, depth++) {
     if (at instanceof ForebayError) continue
     const { type, code, name } = at as Error & { readonly type?: unknown; readonly code?: unknown }
-    found = [type, code].find((part): part is string => typeof part === 'string' && part !== '') ?? found ?? name
+    found = [type, code].find((part): part is string => typeof part === 'string' && part !== '') ?? found
+    innermost = name
   }
-  return found
+  return found ?? innermost
 }

@@ -36,7 +36,8 @@ export interface PartitionRange {
 export interface EventCursor {
   /**
    * The next events, strictly after everything returned before, or an empty batch after about `waitMs`.
-   * Throws FB_EVENT_LOG_UNREACHABLE (position kept: poll again) or FB_RETENTION_PASSED when the next offset is gone; it never jumps over events.
+   * Throws FB_EVENT_LOG_UNREACHABLE or FB_EVENT_LOG_FAILED (position kept: poll again), FB_RETENTION_PASSED when the next offset is gone (it never
+   * jumps over events), or what no waiting mends: FB_EVENT_LOG_REFUSED, FB_EVENT_LOG_UNREADABLE, FB_EVENT_LOG_UNSUPPORTED.
    */
   poll(waitMs: number): Promise<EventBatch>
   /** Goes on from `nextOffset`, backwards too; a poll under way returns an empty batch or throws, never events of the old position. */

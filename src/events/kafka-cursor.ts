@@ -17,7 +17,7 @@ import { assert } from '../assert.ts'
 import { ForebayError } from '../errors.ts'
 import { type EventBatch, type EventCursor, floorBefore, nextOffsetAfter } from './event-log.ts'
 import { clusterOf, releaseCluster } from './kafka-cluster.ts'
-import { kafkaErrorType, kafkaUnreachable } from './kafka-error.ts'
+import { kafkaErrorType, kafkaProblem } from './kafka-error.ts'
 import { eventsOf, fetchFrom } from './kafka-fetched.ts'
 
 /** How long a broker may hold a fetch that finds nothing. */
@@ -25,6 +25,8 @@ const fetchWaitMs = 100
 /** After a small batch the next fetch starts no sooner than this, or a trickle of events would cost a request each. */
 const smallFetchIntervalMs = 4
 const smallBatchEvents = 64
+/** A fetch that has been under way for so long counts as unanswered. */
+const silenceMs = 3_000
 const retryFirstMs = 50
 const retryLastMs = 500
 
@@ -51,6 +53,8 @@ export class KafkaCursor implements EventCursor {
   /** Of the batch that `poll` handed out last. */
   #handedBytes = 0
   #failure: ForebayError | null = null
+  /** When the fetch under way began. */
+  #fetchSinceMs: number | null = null
   #generation = 0
   #isClosed = false
   #cluster: Cluster | null = null
@@ -90,6 +94,7 @@ export class KafkaCursor implements EventCursor {
       return batch
     }
     if (this.#failure !== null && !this.#isClosed) throw this.#failure
+    this.#mustHaveAnswered()
     return this.#nothing()
   }
 
@@ -124,6 +129,15 @@ export class KafkaCursor implements EventCursor {
 
   #nothing(): EventBatch {
     return { events: [], lastOffset: this.#lastOffset }
+  }
+
+  /** A fetch that a broker never answers must not pass for a log without events. */
+  #mustHaveAnswered(): void {
+    const { topic, partition, brokers } = this.#options
+    const silentMs = this.#fetchSinceMs === null ? 0 : performance.now() - this.#fetchSinceMs
+    if (silentMs < silenceMs || this.#isClosed) return
+    const message = `Kafka at ${brokers.join(', ')} has not answered a fetch from offset ${this.#fetchOffset} of partition ${partition} of topic ${topic} for ${Math.round(silentMs / 1000)} s; look at the leader of the partition`
+    throw new ForebayError('FB_EVENT_LOG_UNREACHABLE', message)
   }
 
   #isHalted(): boolean {
@@ -164,13 +178,16 @@ export class KafkaCursor implements EventCursor {
       const generation = this.#generation
       const startedAt = performance.now()
       try {
+        this.#fetchSinceMs = startedAt
         const batch = await this.#fetch(this.#fetchOffset)
+        this.#fetchSinceMs = null
         retryMs = retryFirstMs
         if (generation !== this.#generation || this.#isClosed) continue
         this.#take(batch)
         const pauseMs = smallFetchIntervalMs - (performance.now() - startedAt)
         if (batch.events.length < smallBatchEvents && pauseMs > 0) await this.#sleep(pauseMs)
       } catch (error) {
+        this.#fetchSinceMs = null
         this.#releaseCluster()
         const failure = await this.#explain(error)
         if (generation !== this.#generation || this.#isClosed) continue
@@ -219,17 +236,17 @@ export class KafkaCursor implements EventCursor {
     if (cluster !== null) void releaseCluster(cluster)
   }
 
-  /** Out of range means that the events are gone: nothing may be skipped silently. Everything else may pass by itself. */
+  /** Out of range means that the events are gone: nothing may be skipped silently. */
   async #explain(error: unknown): Promise<ForebayError> {
     const { topic, partition, brokers } = this.#options
-    const doing = `reading partition ${partition} of topic ${topic}`
-    if (kafkaErrorType(error) !== 'OFFSET_OUT_OF_RANGE') return kafkaUnreachable(error, doing, brokers)
     const nextOffset = this.#fetchOffset
+    const doing = `reading partition ${partition} of topic ${topic} from offset ${nextOffset}`
+    if (kafkaErrorType(error) !== 'OFFSET_OUT_OF_RANGE') return kafkaProblem(error, doing, brokers)
     try {
       const startOffset = await this.#startOffset()
       return new ForebayError('FB_RETENTION_PASSED', outOfRange(topic, partition, nextOffset, startOffset), { cause: error })
     } catch (rangeError) {
-      return kafkaUnreachable(rangeError, doing, brokers)
+      return kafkaProblem(rangeError, doing, brokers)
     }
   }
 

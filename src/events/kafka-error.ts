@@ -1,4 +1,5 @@
-import { ForebayError, sentenceOf } from '../errors.ts'
+import { ForebayError, sentenceOf, serverCodeOf } from '../errors.ts'
+import { kafkaFailureKind } from './kafka-failure-kinds.ts'
 
 /** The protocol's name of a broker's error (`UNKNOWN_TOPIC_OR_PARTITION` …), or null; looks through kafkajs's wrappers. */
 export function kafkaErrorType(error: unknown): string | null {
@@ -9,16 +10,20 @@ export function kafkaErrorType(error: unknown): string | null {
   return null
 }
 
-/** A kafkajs failure as forebay's: FB_TOPIC_MISSING for an unknown topic, FB_EVENT_LOG_UNREACHABLE for everything else. */
+/** A kafkajs failure as forebay's: FB_TOPIC_MISSING for an unknown topic, else what `kafka-failure-kinds.ts` says. */
 export function kafkaFailure(error: unknown, doing: string, brokers: readonly string[]): ForebayError {
   if (error instanceof ForebayError) return error
   if (kafkaErrorType(error) === 'UNKNOWN_TOPIC_OR_PARTITION') return topicMissing(doing, error)
-  return kafkaUnreachable(error, doing, brokers)
+  return kafkaProblem(error, doing, brokers)
 }
 
-export function kafkaUnreachable(error: unknown, doing: string, brokers: readonly string[]): ForebayError {
-  const message = `Kafka at ${brokers.join(', ')} failed while ${doing}: ${sentenceOf(error)}; check that a broker runs there`
-  return new ForebayError('FB_EVENT_LOG_UNREACHABLE', message, { cause: error })
+/** Where a topic that is not known may become known again. */
+export function kafkaProblem(error: unknown, doing: string, brokers: readonly string[]): ForebayError {
+  if (error instanceof ForebayError) return error
+  const { code, remedy } = kafkaFailureKind(error)
+  const failed = code === 'FB_EVENT_LOG_REFUSED' ? 'refused this node' : 'failed'
+  const message = `Kafka at ${brokers.join(', ')} ${failed} while ${doing}: ${sentenceOf(error)} (${serverCodeOf(error) ?? typeof error}); ${remedy}`
+  return new ForebayError(code, message, { cause: error })
 }
 
 function topicMissing(doing: string, error: unknown): ForebayError {

@@ -3,7 +3,7 @@ import type { Admin } from 'kafkajs'
 import { ForebayError, sentenceOf } from '../errors.ts'
 import type { KafkaAddress } from './kafka-cluster.ts'
 import { kafkaClient } from './kafka-cluster.ts'
-import { kafkaErrorType, kafkaUnreachable } from './kafka-error.ts'
+import { kafkaErrorType, kafkaProblem } from './kafka-error.ts'
 import type { FoundTopic, TopicAdmin, TopicChange, WantedTopic } from './topic-settings.ts'
 import { partitionsDefault } from './topic-settings.ts'
 
@@ -118,7 +118,7 @@ export class KafkaTopicAdmin implements TopicAdmin {
       }
       return await exchange(this.#admin)
     } catch (error) {
-      if (this.#admin === undefined || kafkaErrorType(error) === null) throw kafkaUnreachable(error, what, this.#address.brokers)
+      if (this.#admin === undefined || kafkaErrorType(error) === null) throw kafkaProblem(error, what, this.#address.brokers)
       throw new ForebayError('FB_CONFIG', `Kafka refused ${what}: ${sentenceOf(error)}`, { cause: error })
     }
   }

@@ -2,7 +2,7 @@
  * The settle loop of a partition's owner: raises the floor and opens the windows (rule 7), makes again what readers flagged
  * as lost (rule 8), and keeps the tails of its queues its own (rule 4).
  */
-import { isForebayError, sentenceOf } from '../errors.ts'
+import { isForebayError } from '../errors.ts'
 import { nextOffsetAfter } from '../events/event-log.ts'
 import { flagKey, flagMapName, ringName, stampText } from '../grid/queue-name.ts'
 import { decodeSegment, encodeSegment } from '../grid/segment.ts'
@@ -57,7 +57,6 @@ export class PartitionSettler {
   async run(signal: AbortSignal): Promise<void> {
     const { clock, observer } = this.#ports
     const backoff = new Backoff()
-    let trouble: string | undefined
     while (!signal.aborted) {
       const calmMs = clock.now() + settleMs
       // A window may fill meanwhile.
@@ -69,13 +68,10 @@ export class PartitionSettler {
         await this.#repairFlagged()
         await this.#keepTails()
         backoff.reset()
-        trouble = undefined
       } catch (error) {
         if (!isForebayError(error) || error.policy !== 'retry') throw error
-        const sentence = sentenceOf(error)
-        // Once for as long as it lasts.
-        observer.log(sentence === trouble ? 'debug' : 'warn', `partition ${this.#outbox.partition}: ${sentence}`, { code: error.code })
-        trouble = sentence
+        // Who watches the calls tells what lasts.
+        observer.log('debug', `partition ${this.#outbox.partition}: ${error.message}`, { code: error.code })
         await clock.sleep(backoff.next(), signal)
       }
     }

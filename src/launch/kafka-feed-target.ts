@@ -9,7 +9,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Admin, CompressionTypes, type Cluster, type Kafka, type Producer } from 'kafkajs'
 import { clusterOf, kafkaClient, releaseCluster } from '../events/kafka-cluster.ts'
-import { kafkaUnreachable } from '../events/kafka-error.ts'
+import { kafkaProblem } from '../events/kafka-error.ts'
 import { feedPartitions, feedTopic, type FeedRecord, type FeedTarget } from './feed-target.ts'
 
 /** The launcher's topic admits events larger than forebay processes, so that they show up as dead letters. */
@@ -36,7 +36,7 @@ export async function createFeedTopic(brokers: readonly string[]): Promise<void>
     })
     await untilLed(admin)
   } catch (error) {
-    throw kafkaUnreachable(error, `creating topic ${feedTopic}`, brokers)
+    throw kafkaProblem(error, `creating topic ${feedTopic}`, brokers)
   } finally {
     await admin.disconnect()
   }
@@ -76,7 +76,7 @@ export class KafkaFeedTarget implements FeedTarget {
       await cluster.addTargetTopic(feedTopic)
       return await readLastLine(cluster, partition)
     } catch (error) {
-      throw kafkaUnreachable(error, `reading the end of partition ${partition} of topic ${feedTopic}`, this.#brokers)
+      throw kafkaProblem(error, `reading the end of partition ${partition} of topic ${feedTopic}`, this.#brokers)
     } finally {
       await releaseCluster(cluster)
     }
@@ -89,7 +89,7 @@ export class KafkaFeedTarget implements FeedTarget {
       await producer.send({ topic: feedTopic, messages, acks: allReplicas, compression: CompressionTypes.None })
     } catch (error) {
       await this.#dropProducer()
-      throw kafkaUnreachable(error, `publishing to topic ${feedTopic}`, this.#brokers)
+      throw kafkaProblem(error, `publishing to topic ${feedTopic}`, this.#brokers)
     }
   }
 

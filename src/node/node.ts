@@ -9,10 +9,11 @@
  */
 import { setMaxListeners } from 'node:events'
 import type { ErrorCode, ForebayError } from '../errors.ts'
-import { sentenceOf } from '../errors.ts'
+import { errorCodes, sentenceOf } from '../errors.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { JobGrid } from '../grid/job-grid.ts'
 import { flagKey } from '../grid/queue-name.ts'
+import { spanText } from '../inspect/time-text.ts'
 import { Converter, sectionsOf } from '../ingest/converter.ts'
 import type { ConverterOptions, ConvertingTask } from '../ingest/converter.ts'
 import { PartitionOwner } from '../ingest/partition-owner.ts'
@@ -58,14 +59,22 @@ export interface NodeOptions extends Omit<ConverterOptions, 'tasks'> {
 
 /** A part that runs until it is stopped, and why it does not run at present. */
 interface Running<T> {
+  /** Such as `partition 3`. */
+  readonly name: string
   part: T | undefined
   readonly stop: AbortController
   readonly done: Promise<void>
+  /** Kept over the next life until that one has lasted, or a part that halts again and again would look well in between. */
   trouble: string | undefined
   troubleCode: ErrorCode | undefined
+  troubleSinceMs: number | undefined
+  /** When its present life began; undefined between two lives. */
+  bornMs: number | undefined
 }
 
 const reconcileMs = 100
+/** A life that lasts longer has overcome what ended the one before. */
+const overcomeMs = 3000
 const commitMs = 1000
 
 export class Node {
@@ -146,6 +155,7 @@ export class Node {
     while (!this.#stop.signal.aborted) {
       this.#ports.membership.update({ cut: this.#reach.look(this.#owners.keys()) })
       this.#reconcile()
+      this.#tellOvercome()
       await this.#ports.clock.sleep(reconcileMs, this.#stop.signal)
     }
   }
@@ -171,6 +181,19 @@ export class Node {
     }
   }
 
+  /** A part whose life has lasted is well again. */
+  #tellOvercome(): void {
+    const { clock, observer } = this.#ports
+    const nowMs = clock.now()
+    for (const entry of [...this.#owners.values(), ...this.#readers.values()]) {
+      const { name, trouble, troubleCode, troubleSinceMs, bornMs } = entry
+      if (trouble === undefined || bornMs === undefined || nowMs - bornMs < overcomeMs) continue
+      const isHalt = troubleCode !== undefined && errorCodes[troubleCode].policy === 'halt'
+      observer.log(isHalt ? 'info' : 'debug', `${name} goes on, after ${spanText(nowMs - (troubleSinceMs ?? nowMs))}`)
+      entry.trouble = entry.troubleCode = entry.troubleSinceMs = undefined
+    }
+  }
+
   #own(partition: number): void {
     const { id, ownerName = id, scope, secret, queues, tasks, linesBytesMax, windowSegmentsMax, lingerMs } = this.#options
     const sections = sectionsOf(tasks)
@@ -179,7 +202,6 @@ export class Node {
         const owner = `${ownerName}.${this.#lives++}`
         const options = { partition, queues, owner, scope, secret, sections, linesBytesMax, windowSegmentsMax, lingerMs }
         entry.part = new PartitionOwner({ ...this.#ports, log: this.#reach.log }, options, this.#converter)
-        entry.trouble = entry.troubleCode = undefined
         await entry.part.run(signal)
       },
       onFailure: (error) => {
@@ -207,7 +229,6 @@ export class Node {
           onJobs,
         })
         entry.part = reader
-        entry.trouble = entry.troubleCode = undefined
         for (const runner of this.#runners) runner.attach(reader)
         try {
           await reader.run(signal)
@@ -229,15 +250,22 @@ export class Node {
     const stop = new AbortController()
     const forward = () => stop.abort()
     this.#stop.signal.addEventListener('abort', forward, { once: true })
-    const entry: Running<T> = { part: undefined, stop, done: Promise.resolve(), trouble: undefined, troubleCode: undefined }
+    const none = { part: undefined, trouble: undefined, troubleCode: undefined, troubleSinceMs: undefined, bornMs: undefined }
+    const entry: Running<T> = { name, stop, done: Promise.resolve(), ...none }
     const { live, onFailure } = life(entry)
     const supervised = supervise(
       {
         clock,
-        live,
+        live: (signal) => {
+          entry.bornMs = clock.now()
+          return live(signal)
+        },
         onFailure: (error) => {
+          // What may pass by itself is told when it lasts, by the watch on the calls.
           if (entry.trouble !== error.message)
-            observer.log(error.policy === 'halt' ? 'error' : 'warn', `${name}: ${error.message}`, { code: error.code })
+            observer.log(error.policy === 'halt' ? 'error' : 'debug', `${name}: ${error.message}`, { code: error.code })
+          entry.bornMs = undefined
+          entry.troubleSinceMs ??= clock.now()
           entry.trouble = error.message
           entry.troubleCode = error.code
           onFailure(error)
