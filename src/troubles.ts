@@ -134,6 +134,12 @@ export class Troubles implements TroubleWatch {
     return found.toSorted((a, b) => a.sinceMs - b.sinceMs)
   }
 
+  /** Whether calls of `kind` failed last, and nobody tries them any more: their work may be another node's now. */
+  isLeft(kind: TroubleKind): boolean {
+    const nowMs = this.#clock.now()
+    return [...(this.#kinds.get(kind)?.values() ?? [])].some((place) => place.unwellSinceMs !== undefined && isLeft(place, nowMs))
+  }
+
   /** For whom nobody looked for `ms`, as a process that was stopped: that time counts against nobody. */
   skip(ms: number): void {
     for (const places of this.#kinds.values()) {

@@ -58,7 +58,8 @@ export class TroubleTeller {
     for (const [kind, { sinceMs }] of this.#told) {
       if (present.some((trouble) => trouble.kind === kind)) continue
       this.#told.delete(kind)
-      observer.log('info', `${troubleKinds[kind].what} gets through again, after ${spanText(clock.wallMs() - sinceMs)}`, { kind })
+      const ends = troubles.isLeft(kind) ? 'is not tried here any more' : 'gets through again'
+      observer.log('info', `${troubleKinds[kind].what} ${ends}, after ${spanText(clock.wallMs() - sinceMs)}`, { kind })
     }
   }
 

@@ -70,3 +70,10 @@ it('holds nothing against a server while this process stood still', async () => 
   await clock.pass(1500)
   expect(lines).toEqual([expect.stringMatching(/^error: appending to the rings of the grid has had no answer for [56]\.\d s \(p0\.q0\)/)])
 })
+
+it('does not take a call that nobody makes any more for one that gets through', async () => {
+  const { clock, lines, failing } = await telling()
+  await failing('fetch', 1, 'ECONNREFUSED', 6000)
+  await clock.pass(20_000)
+  expect(lines.slice(1)).toEqual([expect.stringMatching(/^info: reading events from the log is not tried here any more, after \d+ s$/)])
+})
