@@ -309,7 +309,7 @@ async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSetti
       lingerMs,
       eventBytesMax: settings.eventBytesMax,
       linesBytesMax: linesBytesMaxOf(segmentBytesMax),
-      decode: (value) => pipeline.source.decode.decode(value),
+      source: pipeline.source,
       key: pipeline.key,
       tasks: tasks.map((task) => nodeTask(task, watch.sinkOf(task.name, sinks.get(task.name)!), tracked, settings)),
     },

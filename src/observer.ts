@@ -5,6 +5,7 @@
 export const counterNames = {
   events: 'events polled from the log',
   jobs: 'jobs made from events',
+  tombstones: 'events without a value that were skipped',
   segments: 'segments appended to the grid',
   segmentBytes: 'bytes of segments appended to the grid',
   heartbeats: 'tail heartbeats appended to the grid',

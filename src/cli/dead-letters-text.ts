@@ -43,13 +43,14 @@ export function listText(letters: readonly DeadLetterRow[], total: number): stri
 }
 
 export function letterText(letter: DeadLetterRow, event: DeadEvent, now: Redriven | undefined): string {
-  const { id, topic, partition, offset, ordinal, task, isJob, error, payload, isPayloadCut, createdAt, attempts } = letter
+  const { id, topic, partition, offset, ordinal, task, isJob, error, payload, isPayloadCut, createdAt, attempts, traceparent } = letter
   const text = (payload ?? Buffer.alloc(0)).toString('utf8')
   const cut = isPayloadCut || text.length > payloadCharsShown ? ' (cut)' : ''
   const lines = [
     `dead letter ${id}: ${topic}/${partition}@${offset}, ${task === null ? 'the whole event' : isJob ? `job ${ordinal} of task ${task}` : `all jobs of task ${task}`}`,
     `made ${createdAt.toISOString()}, tried ${attempts} ${attempts === 1 ? 'time' : 'times'}`,
     `error: ${error}`,
+    ...(traceparent === null ? [] : [`trace: ${traceparent}`]),
     stateText(letter),
     `event: ${event.from === 'nowhere' ? event.why : event.from === 'log' ? 'still in the event log' : 'no longer in the event log; the letter kept its value'}`,
     ...(now === undefined ? [] : [`redriven now: ${redrivenText(now)}`]),

@@ -87,8 +87,7 @@ type Client = Parameters<typeof createPostgresTable>[1]
 
 /** Only events of `key`, as the pipeline takes it. */
 export function keyFilterOf({ pipeline }: ReplayBase, key: string): KeyFilter {
-  const of = { key: pipeline.key, decode: (value: Buffer) => pipeline.source.decode.decode(value) }
-  return { key, keyOf: (record) => eventKey(of, record) }
+  return { key, keyOf: (record, partition) => eventKey(pipeline, record, partition) }
 }
 
 /** `table` in the schema of the live one, unless it says its own. Throws FB_USAGE for a name Postgres would cut. */

@@ -85,7 +85,7 @@ export async function runTrial(base: TuneBase, options: TrialOptions): Promise<T
       lingerMs: settings.grid.lingerMs,
       eventBytesMax: settings.eventBytesMax,
       linesBytesMax: linesBytesMaxOf(settings.grid.segmentBytesMax),
-      decode: (value) => base.pipeline.source.decode.decode(value),
+      source: base.pipeline.source,
       key: base.pipeline.key,
       tasks,
     },

@@ -89,7 +89,7 @@ export async function openTune(
     made.push({ definition, sink, isTracked: trackedTasks(tasks).includes(definition.name) })
   }
   const converter = new Converter({
-    decode: (value) => pipeline.source.decode.decode(value),
+    source: pipeline.source,
     key: pipeline.key,
     tasks: made.map(convertingTask),
     queues: settings.grid.queues,

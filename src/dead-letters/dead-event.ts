@@ -19,7 +19,8 @@ export async function eventOf(letter: DeadLetterRow, log: EventLog, topic: strin
   if (record !== undefined && isSame(record, letter)) return { from: 'log', record }
   const gone = record === undefined ? 'the event log no longer holds the event' : 'the event log holds another event at this offset'
   if (isJob) return { from: 'nowhere', why: gone }
-  if (payload === null || isPayloadCut) return { from: 'nowhere', why: `${gone}, and the letter kept only the beginning of it` }
+  if (payload === null) return { from: 'nowhere', why: `${gone}, and the letter has no value of it` }
+  if (isPayloadCut) return { from: 'nowhere', why: `${gone}, and the letter kept only the beginning of it` }
   return { from: 'letter', record: { offset, timestampMs: letter.createdAt.getTime(), key: null, value: payload } }
 }
 
@@ -31,10 +32,10 @@ function isSame({ value }: EventRecord, { payload, isJob, isPayloadCut }: DeadLe
 }
 
 /** The key of the event as a node takes it; undefined when it cannot be taken, or the letter alone is left, which kept no record key. */
-export function keyOf(event: DeadEvent, { key, source }: Pick<Pipeline, 'key' | 'source'>): string | undefined {
-  if (event.from === 'nowhere' || (event.from === 'letter' && key === undefined)) return undefined
+export function keyOf(event: DeadEvent, pipeline: Pick<Pipeline, 'key' | 'source'>, partition: number): string | undefined {
+  if (event.from === 'nowhere' || (event.from === 'letter' && pipeline.key === undefined)) return undefined
   try {
-    return eventKey({ key, decode: (value) => source.decode.decode(value) }, event.record)
+    return eventKey(pipeline, event.record, partition)
   } catch {
     return undefined
   }

@@ -8,10 +8,10 @@
 import { ForebayError, isForebayError, sentenceOf } from '../errors.ts'
 import type { EventLog, EventRecord } from '../events/event-log.ts'
 import { JobLines } from '../grid/segment.ts'
-import type { DeadLine, EventPosition } from '../ingest/converter.ts'
+import type { DeadLine } from '../ingest/converter.ts'
 import { converterOf } from '../node/converter-of.ts'
 import type { LedgerTransaction } from '../offsets/ledger.ts'
-import type { Pipeline, TaskDefinition } from '../pipeline/pipeline.ts'
+import type { At, Pipeline, TaskDefinition } from '../pipeline/pipeline.ts'
 import type { TransactionalSink } from '../sinks/sink.ts'
 import type { DeadLetterRow, DeadLetters } from './dead-letters.ts'
 import { eventOf } from './dead-event.ts'
@@ -95,15 +95,22 @@ function convert(
   { pipeline, eventBytesMax, segmentBytesMax }: RedriveOptions,
 ): { lines: string[]; isList: boolean } {
   let isList = false
+  const placeOf = (at: At) => (from === 'log' ? at : withoutRecord(at))
   const noting: TaskDefinition = {
     ...task,
     convert: (event, at) => {
-      const made = task.convert(event, from === 'log' ? at : withoutRecord(at))
+      const made = task.convert(event, placeOf(at))
       isList = Array.isArray(made)
       return made
     },
   }
-  const converter = converterOf(pipeline, [noting], { queues: 1, eventBytesMax, segmentBytesMax, tracked: [task.name] })
+  const decode = { decode: (value: Buffer | null, at: At) => pipeline.source.decode.decode(value, placeOf(at)) }
+  const converter = converterOf({ ...pipeline, source: { ...pipeline.source, decode } }, [noting], {
+    queues: 1,
+    eventBytesMax,
+    segmentBytesMax,
+    tracked: [task.name],
+  })
   const { lines } = converter.convert(record, partition)
   const dead = lines.find(({ section }) => section % 2 === 1)
   if (dead !== undefined) throw refusal((JSON.parse(dead.text) as DeadLine).error)
@@ -111,15 +118,22 @@ function convert(
 }
 
 /** A letter keeps neither key nor time of the record: a conversion that needs them fails instead of guessing. */
-function withoutRecord({ partition, offset }: EventPosition): EventPosition {
+function withoutRecord({ topic, partition, offset }: At): At {
   const missing = (what: string): never => {
     throw refusal(`the event log no longer holds the event, and its letter does not know the record's ${what}`)
   }
   return {
+    topic,
     partition,
     offset,
     get key() {
       return missing('key')
+    },
+    get keyBytes() {
+      return missing('key')
+    },
+    get headers() {
+      return missing('headers')
     },
     get timestampMs() {
       return missing('time')

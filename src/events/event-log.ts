@@ -5,6 +5,7 @@
  * Offsets are bigints. `lastOffset` is the last offset a reader has passed;
  * `nextOffset` is "resume here". Only `nextOffsetAfter` adds the 1.
  */
+import type { EventHeaders } from './event-headers.ts'
 
 /** One record. `value` is null for a tombstone. Buffers belong to the batch and may be kept. */
 export interface EventRecord {
@@ -12,6 +13,10 @@ export interface EventRecord {
   readonly timestampMs: number
   readonly key: Buffer | null
   readonly value: Buffer | null
+  /** Decoded when they are asked for. Absent: the record has none. */
+  readonly headers?: EventHeaders
+  /** The epoch of the leader that took the record in; absent when the log knows no such thing. */
+  readonly leaderEpoch?: number
 }
 
 /**
@@ -24,6 +29,8 @@ export interface EventBatch {
   readonly lastOffset: bigint
   /** Bytes that its events keep in memory, about; absent when not known. */
   readonly bytes?: number
+  /** The leader epoch at `lastOffset`; absent when nothing was passed, or the log knows no such thing. */
+  readonly leaderEpoch?: number
 }
 
 /** The offsets a partition holds now: the first available one, and the one the next event will get. */

@@ -15,6 +15,8 @@ export interface FetchedPartition {
   readonly messages: readonly FetchedMessage[]
   /** The last offset of the record batches, also of one without records; kafkajs does not tell it. */
   readonly lastOffset?: bigint | undefined
+  /** The leader epoch of the last of them. */
+  readonly leaderEpoch?: number | undefined
   /** Size of the response; kafkajs does not tell it. */
   readonly bytes?: number
 }
@@ -42,6 +44,8 @@ export interface FetchedBatchContext {
   readonly lastOffsetDelta: number
   readonly producerId: string
   readonly inTransaction: boolean
+  /** kafkajs does not tell it. */
+  readonly leaderEpoch?: number
 }
 
 const abortMarker = 0
@@ -104,7 +108,8 @@ export function eventsOf(fetched: FetchedPartition, nextOffset: bigint): EventBa
     )
   }
   if (fetched.lastOffset !== undefined && fetched.lastOffset > lastOffset) lastOffset = fetched.lastOffset
-  return { events, lastOffset, bytes: fetched.bytes ?? bytesOf(events) }
+  const epoch = fetched.leaderEpoch ?? context?.leaderEpoch
+  return { events, lastOffset, bytes: fetched.bytes ?? bytesOf(events), ...(epoch === undefined ? {} : { leaderEpoch: epoch }) }
 }
 
 /** For what kafkajs decoded. */

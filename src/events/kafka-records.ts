@@ -5,6 +5,8 @@
  * them until the whole fetch is worked through; here an event is one small object that knows where its key and value lie,
  * and makes their buffers (views, no copies) when it is asked.
  */
+import { ForebayError } from '../errors.ts'
+import { type EventHeader, EventHeaders } from './event-headers.ts'
 import type { EventRecord } from './event-log.ts'
 
 /** What all records of one batch have in common. */
@@ -13,6 +15,7 @@ export interface RecordBatch {
   readonly lastOffsetDelta: number
   readonly producerId: string
   readonly inTransaction: boolean
+  readonly leaderEpoch: number
 }
 
 /** One record of a fetch; keeps the bytes of the fetch alive. */
@@ -26,6 +29,7 @@ export class KafkaRecord implements EventRecord {
   readonly #keyBytes: number
   readonly #valueEnd: number
   readonly #valueBytes: number
+  readonly #end: number
 
   constructor(batch: RecordBatch, isControlRecord: boolean, offset: bigint, timestampMs: number, bytes: Buffer, at: FieldPlaces) {
     this.batchContext = batch
@@ -37,6 +41,16 @@ export class KafkaRecord implements EventRecord {
     this.#keyBytes = at.keyBytes
     this.#valueEnd = at.valueEnd
     this.#valueBytes = at.valueBytes
+    this.#end = at.end
+  }
+
+  get leaderEpoch(): number {
+    return this.batchContext.leaderEpoch
+  }
+
+  /** Reading them throws FB_BAD_EVENT when their bytes are no headers. */
+  get headers(): EventHeaders {
+    return new EventHeaders(() => readHeaders(this.#bytes, this.#valueEnd, this.#end))
   }
 
   get key(): Buffer | null {
@@ -54,6 +68,8 @@ interface FieldPlaces {
   keyBytes: number
   valueEnd: number
   valueBytes: number
+  /** Where the record ends; its headers begin where its value ends. */
+  end: number
 }
 
 const headBytes = 61
@@ -108,9 +124,10 @@ function readBatch(bytes: Buffer, at: number, end: number, records: KafkaRecord[
     lastOffsetDelta: bytes.readInt32BE(at + 23),
     producerId: String(bytes.readBigInt64BE(at + 43)),
     inTransaction: (attributes & transactionalFlag) !== 0,
+    leaderEpoch: bytes.readInt32BE(at + 12),
   }
   const reader = new VarintReader(bytes, at + headBytes, end)
-  const places: FieldPlaces = { keyEnd: 0, keyBytes: -1, valueEnd: 0, valueBytes: -1 }
+  const places: FieldPlaces = { keyEnd: 0, keyBytes: -1, valueEnd: 0, valueBytes: -1, end: 0 }
   for (let i = 0; i < count; i++) {
     const recordBytes = reader.next()
     const recordEnd = reader.at + recordBytes
@@ -121,11 +138,31 @@ function readBatch(bytes: Buffer, at: number, end: number, records: KafkaRecord[
     places.keyEnd = reader.skip(Math.max(0, places.keyBytes))
     places.valueBytes = reader.next()
     places.valueEnd = reader.skip(Math.max(0, places.valueBytes))
-    // The headers are of no use here.
+    places.end = recordEnd
     if (recordEnd < reader.at) throw damaged(at)
     reader.skip(recordEnd - reader.at)
     records.push(new KafkaRecord(batch, isControl, offset, isAppendTime ? maxTimeMs : timeMs, bytes, places))
   }
+}
+
+function readHeaders(bytes: Buffer, at: number, end: number): EventHeader[] {
+  const headers: EventHeader[] = []
+  const reader = new VarintReader(bytes, at, end)
+  try {
+    for (let left = reader.next(); left > 0; left--) {
+      const nameBytes = reader.next()
+      const nameEnd = reader.skip(nameBytes)
+      const valueBytes = reader.next()
+      const valueEnd = reader.skip(Math.max(0, valueBytes))
+      headers.push([
+        bytes.toString('utf8', nameEnd - nameBytes, nameEnd),
+        valueBytes < 0 ? null : bytes.subarray(valueEnd - valueBytes, valueEnd),
+      ])
+    }
+  } catch (error) {
+    throw new ForebayError('FB_BAD_EVENT', "the record's headers are damaged", { cause: error })
+  }
+  return headers
 }
 
 /** Reads zigzag varints of up to 53 bits; more is no length, and no time that a clock tells. */
@@ -156,6 +193,7 @@ class VarintReader {
 
   /** Passes so many bytes and gives where they end. */
   skip(count: number): number {
+    if (count < 0) throw damaged(this.at)
     this.at += count
     if (this.at > this.#end) throw damaged(this.at)
     return this.at

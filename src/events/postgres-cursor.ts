@@ -10,6 +10,7 @@
 import type { Pool } from 'pg'
 import { assert } from '../assert.ts'
 import { ForebayError } from '../errors.ts'
+import { headersOfTexts } from './event-headers.ts'
 import { type EventBatch, type EventCursor, type EventRecord, floorBefore, nextOffsetAfter } from './event-log.ts'
 import { postgresFailure } from './postgres-event-connection.ts'
 import type { PostgresEventNotices } from './postgres-event-notices.ts'
@@ -34,18 +35,20 @@ interface Row {
   readonly timestamp_ms: string
   readonly key: Buffer | null
   readonly value: Buffer | null
+  readonly headers: Readonly<Record<string, string>> | null
   readonly bytes: string
 }
 
 const fetchEvents = `
-select p.start_offset, p.next_offset, e.event_offset, e.timestamp_ms, e.key, e.value, e.bytes
+select p.start_offset, p.next_offset, e.event_offset, e.timestamp_ms, e.key, e.value, e.headers, e.bytes
 from forebay.log_partitions p
 left join lateral (
-  select event_offset, timestamp_ms, key, value, bytes
+  select event_offset, timestamp_ms, key, value, headers, bytes
   from (
-    select event_offset, timestamp_ms, key, value, own, sum(own) over (order by event_offset) as bytes
+    select event_offset, timestamp_ms, key, value, headers, own, sum(own) over (order by event_offset) as bytes
     from (
-      select event_offset, timestamp_ms, key, value, coalesce(octet_length(key), 0) + coalesce(octet_length(value), 0) as own
+      select event_offset, timestamp_ms, key, value, headers,
+        coalesce(octet_length(key), 0) + coalesce(octet_length(value), 0) + coalesce(octet_length(headers::text), 0) as own
       from forebay.log_events
       where topic = $1 and partition = $2 and event_offset >= $3
       order by event_offset limit $4
@@ -178,9 +181,9 @@ export class PostgresCursor implements EventCursor {
       )
     }
     const events: EventRecord[] = []
-    for (const { event_offset, timestamp_ms, key, value } of rows) {
+    for (const { event_offset, timestamp_ms, key, value, headers } of rows) {
       if (event_offset === null) break
-      events.push({ offset: BigInt(event_offset), timestampMs: Number(timestamp_ms), key, value })
+      events.push({ offset: BigInt(event_offset), timestampMs: Number(timestamp_ms), key, value, headers: headersOfTexts(headers) })
     }
     const tail = events.at(-1)
     // A batch that was not cut short has seen everything below the end, also where offsets are missing.

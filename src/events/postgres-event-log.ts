@@ -7,6 +7,7 @@
  */
 import { assert } from '../assert.ts'
 import { ForebayError } from '../errors.ts'
+import { headersOfTexts } from './event-headers.ts'
 import type { EventCursor, EventLog, EventRecord, LogIdentity, PartitionRange } from './event-log.ts'
 import { PostgresCursor } from './postgres-cursor.ts'
 import { eventPool, type PostgresEventDatabase, postgresFailure } from './postgres-event-connection.ts'
@@ -82,12 +83,20 @@ export class PostgresEventLog implements EventLog {
   eventAt(partition: number, offset: bigint): Promise<EventRecord | undefined> {
     return this.#ask(`asking for offset ${offset} of partition ${partition}`, async () => {
       const { topic } = await this.#found()
-      const { rows } = await this.#pool.query<{ timestamp_ms: string; key: Buffer | null; value: Buffer | null }>(
-        'select timestamp_ms, key, value from forebay.log_events where topic = $1 and partition = $2 and event_offset = $3',
-        [topic, partition, offset.toString()],
-      )
+      const { rows } = await this.#pool.query<{
+        timestamp_ms: string
+        key: Buffer | null
+        value: Buffer | null
+        headers: Record<string, string> | null
+      }>('select timestamp_ms, key, value, headers from forebay.log_events where topic = $1 and partition = $2 and event_offset = $3', [
+        topic,
+        partition,
+        offset.toString(),
+      ])
       const row = rows[0]
-      return row && { offset, timestampMs: Number(row.timestamp_ms), key: row.key, value: row.value }
+      if (row === undefined) return undefined
+      const { timestamp_ms, key, value, headers } = row
+      return { offset, timestampMs: Number(timestamp_ms), key, value, headers: headersOfTexts(headers) }
     })
   }
 

@@ -20,7 +20,7 @@ export interface EventToPublish {
 }
 
 /** An event as it was published, with its headers. */
-export interface PublishedEvent extends EventRecord {
+export interface PublishedEvent extends Omit<EventRecord, 'headers'> {
   readonly headers: Readonly<Record<string, string>>
 }
 

@@ -3,24 +3,18 @@
  * same event gives the same lines (I9). What cannot be decoded, keyed, converted or encoded becomes a dead letter that
  * travels with the jobs (rule 10): one for the whole event, or one for the task that failed.
  */
+import { traceparentOf } from '../events/event-headers.ts'
 import type { EventRecord } from '../events/event-log.ts'
-import { sentenceOf } from '../errors.ts'
+import { ForebayError, sentenceOf } from '../errors.ts'
 import type { LineKind } from '../grid/segment.ts'
-
-/** Where an event stands in its log. */
-export interface EventPosition {
-  readonly partition: number
-  readonly offset: bigint
-  readonly timestampMs: number
-  /** The record's key as text. */
-  readonly key: string | null
-}
+import type { At, Tombstones } from '../pipeline/pipeline.ts'
+import { RecordPosition, shownKey } from './event-position.ts'
 
 export interface ConvertingTask {
   readonly name: string
   /** Has watermarks: its dead letters travel with it. */
   readonly isTracked: boolean
-  convert(event: unknown, at: EventPosition): unknown
+  convert(event: unknown, at: At): unknown
   /** One job as a line without a newline; throws FB_BAD_JOB. */
   encode(job: unknown): string
   /** Of a task that wants the latest job of each key only: the key of a job. */
@@ -30,8 +24,16 @@ export interface ConvertingTask {
 /** For each task the keys of which a later job is known. */
 type LaterKeys = readonly Set<string>[]
 
+/** Where events come from and how their values are read. */
+export interface ConvertingSource {
+  readonly topic: string
+  /** `decode` is given null then. */
+  readonly tombstones: Tombstones
+  readonly decode: { readonly decode: (value: Buffer | null, at: At) => unknown }
+}
+
 export interface ConverterOptions {
-  decode(value: Buffer): unknown
+  readonly source: ConvertingSource
   /** Default: the record's key. */
   readonly key: ((event: unknown) => string) | undefined
   /** At least one of them is tracked. */
@@ -54,24 +56,28 @@ export interface ConvertedEvent {
   readonly queue: number
   readonly lines: readonly JobLine[]
   readonly bytes: number
+  /** It had no value and was passed over. */
+  readonly isSkipped?: boolean
 }
 
 /** A dead letter on its way through the grid, as the JSON of a line. */
 export interface DeadLine {
   readonly task: string | null
   readonly error: string
-  /** The event's value in base64. */
+  /** The event's value in base64; null: it had none. */
   readonly payload: string | null
   readonly cut: boolean
+  /** The trace the event was written under. */
+  readonly traceparent?: string
 }
 
 /** Longest payload kept in a dead letter; the rest is in the log by its offset. */
 const deadPayloadBytesMax = 64 * 1024
 const errorCharsMax = 1000
-const shortKeyMax = 24
-const asciiMax = 0x7f
 /** Offset, record time and newline of a line. */
 const lineOverheadBytes = 9
+const skipped: ConvertedEvent = Object.freeze({ queue: 0, lines: Object.freeze([]), bytes: 0, isSkipped: true })
+const tombstoneSentence = "the event has no value (a tombstone): the pipeline's source.tombstones says that such events are dead letters"
 
 /** The sections of a segment: for each task its jobs, then its dead letters. */
 export function sectionsOf(tasks: readonly { name: string }[]): { task: string; kind: LineKind }[] {
@@ -94,32 +100,23 @@ export function queueOf(key: string, queues: number): number {
 export const hashName = 'fnv1a-utf16'
 
 /**
- * The key by which an event is queued: what `key` gives, else the record's own, `''` where it has none.
+ * The key of an event as people write it: what `key` gives, else the record's own (`shownKey`), `''` where it has none.
  * Throws when `key` is given and the event cannot be decoded, or `key` throws or gives no string: such an event is a dead letter.
  */
-export function eventKey({ key, decode }: Pick<ConverterOptions, 'key' | 'decode'>, record: Pick<EventRecord, 'key' | 'value'>): string {
-  const event = key === undefined ? undefined : decode(record.value ?? Buffer.alloc(0))
-  return keyOf(key, event, { key: textOf(record.key) })
+export function eventKey(
+  { key, source }: { readonly key?: ConverterOptions['key']; readonly source: ConvertingSource },
+  record: EventRecord,
+  partition: number,
+): string {
+  if (key === undefined) return shownKey(record.key) ?? ''
+  if (record.value === null && source.tombstones !== 'decode') throw new ForebayError('FB_BAD_EVENT', 'the event has no value')
+  return keyOf(key, source.decode.decode(record.value, new RecordPosition(source.topic, partition, record)))
 }
 
-function keyOf(key: ConverterOptions['key'], event: unknown, record: { readonly key: string | null }): string {
-  if (key === undefined) return record.key ?? ''
+function keyOf(key: (event: unknown) => string, event: unknown): string {
   const value: unknown = key(event)
   if (typeof value !== 'string') throw new TypeError(`key() returned ${value === null ? 'null' : typeof value}, not a string`)
   return value
-}
-
-/** Keys are short and plain as a rule: a loop over their bytes takes a fifth of the call that decodes any text. */
-function textOf(key: Buffer | null): string | null {
-  if (key === null) return null
-  if (key.length > shortKeyMax) return key.toString('utf8')
-  let text = ''
-  for (let i = 0; i < key.length; i++) {
-    const byte = key[i]!
-    if (byte > asciiMax) return key.toString('utf8')
-    text += String.fromCharCode(byte)
-  }
-  return text
 }
 
 export class Converter {
@@ -145,34 +142,37 @@ export class Converter {
 
   /** Converts one event; without what `later` replaces, and adding its own keys to it. */
   convert(record: EventRecord, partition: number, later?: LaterKeys): ConvertedEvent {
-    const { decode, eventBytesMax, linesBytesMax, queues } = this.#options
-    const value = record.value ?? Buffer.alloc(0)
-    if (value.length > eventBytesMax) {
-      return this.#deadEvent(value, `the event has ${value.length} bytes, more than events.eventBytesMax (${eventBytesMax})`)
+    const { source, key, eventBytesMax, linesBytesMax, queues } = this.#options
+    const { value } = record
+    if (value === null && source.tombstones !== 'decode') {
+      return source.tombstones === 'skip' ? skipped : this.#deadEvent(record, tombstoneSentence)
     }
-    const at = { partition, offset: record.offset, timestampMs: record.timestampMs, key: textOf(record.key) }
+    if (value !== null && value.length > eventBytesMax) {
+      return this.#deadEvent(record, `the event has ${value.length} bytes, more than events.eventBytesMax (${eventBytesMax})`)
+    }
+    const at = new RecordPosition(source.topic, partition, record)
     let event: unknown
     let queue: number
     try {
-      event = decode(value)
-      queue = queueOf(keyOf(this.#options.key, event, at), queues)
+      event = source.decode.decode(value, at)
+      queue = queueOf(key === undefined ? at.queueKey : keyOf(key, event), queues)
     } catch (error) {
-      return this.#deadEvent(value, sentenceOf(error))
+      return this.#deadEvent(record, sentenceOf(error))
     }
     const lines: JobLine[] = []
     let bytes = 0
-    for (let i = 0; i < this.#options.tasks.length; i++) bytes += this.#convertTask(i, event, at, value, lines, later?.[i])
+    for (let i = 0; i < this.#options.tasks.length; i++) bytes += this.#convertTask(i, event, at, record, lines, later?.[i])
     if (bytes <= linesBytesMax) return { queue, lines, bytes }
     // Its keys may be among them, and what it would have replaced is wanted now.
     for (const keys of later ?? []) keys.clear()
     return this.#deadEvent(
-      value,
+      record,
       `its jobs need ${bytes} bytes, more than one segment holds (${linesBytesMax}): raise grid.segmentBytesMax`,
     )
   }
 
   /** Adds the task's lines, or its dead letter, to `lines`; returns their bytes. All or nothing for one task and event. */
-  #convertTask(index: number, event: unknown, at: EventPosition, value: Buffer, lines: JobLine[], later: Set<string> | undefined): number {
+  #convertTask(index: number, event: unknown, at: At, record: EventRecord, lines: JobLine[], later: Set<string> | undefined): number {
     const task = this.#options.tasks[index]!
     const before = lines.length
     try {
@@ -192,13 +192,13 @@ export class Converter {
     } catch (error) {
       lines.length = before
       const carrier = task.isTracked ? index : this.#carrier
-      return addLine(lines, carrier * 2 + 1, deadLine(task.name, error, value))
+      return addLine(lines, carrier * 2 + 1, deadLine(task.name, error, record))
     }
   }
 
-  #deadEvent(value: Buffer, error: string): ConvertedEvent {
+  #deadEvent(record: EventRecord, error: string): ConvertedEvent {
     const lines: JobLine[] = []
-    const bytes = addLine(lines, this.#carrier * 2 + 1, deadLine(null, new Error(error), value))
+    const bytes = addLine(lines, this.#carrier * 2 + 1, deadLine(null, new Error(error), record))
     return { queue: 0, lines, bytes }
   }
 }
@@ -208,12 +208,15 @@ function addLine(lines: JobLine[], section: number, text: string): number {
   return Buffer.byteLength(text) + lineOverheadBytes
 }
 
-function deadLine(task: string | null, error: unknown, value: Buffer): string {
+function deadLine(task: string | null, error: unknown, record: EventRecord): string {
+  const { value } = record
+  const traceparent = traceparentOf(record)
   const line: DeadLine = {
     task,
     error: sentenceOf(error, errorCharsMax),
-    payload: value.toString('base64', 0, deadPayloadBytesMax),
-    cut: value.length > deadPayloadBytesMax,
+    payload: value === null ? null : value.toString('base64', 0, deadPayloadBytesMax),
+    cut: value !== null && value.length > deadPayloadBytesMax,
+    ...(traceparent === null ? {} : { traceparent }),
   }
   return JSON.stringify(line)
 }

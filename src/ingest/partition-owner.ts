@@ -157,13 +157,14 @@ export class PartitionOwner {
 
   async #take({ outbox, sender }: Work, batch: EventBatch, generation: number, signal: AbortSignal): Promise<void> {
     const { observer, clock } = this.#ports
-    let jobs = 0
+    let [jobs, tombstones] = [0, 0]
     for (let from = 0; from < batch.events.length; from += sliceEvents) {
       const slice = batch.events.slice(from, from + sliceEvents)
       const converted = this.#converter.convertAll(slice, this.partition)
       for (let i = 0; i < slice.length; i++) {
         const event = converted[i]!
         jobs += event.lines.length
+        if (event.isSkipped === true) tombstones++
         if (!outbox.add(event, slice[i]!).hasSealed) continue
         await sender.send(false, generation, signal)
         if (generation !== outbox.generation || signal.aborted) return
@@ -176,6 +177,7 @@ export class PartitionOwner {
     if (batch.events.length === 0) return
     observer.count('events', batch.events.length)
     observer.count('jobs', jobs)
+    if (tombstones > 0) observer.count('tombstones', tombstones)
     if (!outbox.isIdle) outbox.bufferedSinceMs ??= clock.now()
   }
 

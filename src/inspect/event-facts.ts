@@ -3,6 +3,7 @@ import type { EventLog, EventRecord } from '../events/event-log.ts'
 import { nextOffsetAfter } from '../events/event-log.ts'
 import { eventKey, sectionsOf } from '../ingest/converter.ts'
 import type { Converter, DeadLine } from '../ingest/converter.ts'
+import { shownKey } from '../ingest/event-position.ts'
 import { converterOf } from '../node/converter-of.ts'
 import type { ConvertingLimits } from '../node/converter-of.ts'
 import type { Pipeline, TaskDefinition } from '../pipeline/pipeline.ts'
@@ -38,12 +39,11 @@ export class EventReader {
 
   /** Of an event that has no key as the pipeline takes it, the record's own. */
   #keyOf(record: EventRecord): string | null {
-    const { key, source } = this.#pipeline
-    if (key === undefined && record.key === null) return null
+    if (this.#pipeline.key === undefined) return shownKey(record.key)
     try {
-      return eventKey({ key, decode: (value) => source.decode.decode(value) }, record)
+      return eventKey(this.#pipeline, record, this.#partition)
     } catch {
-      return record.key?.toString('utf8') ?? null
+      return shownKey(record.key)
     }
   }
 }

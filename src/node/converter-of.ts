@@ -17,7 +17,7 @@ export function converterOf(
   { queues, eventBytesMax, segmentBytesMax, tracked }: ConvertingLimits,
 ): Converter {
   return new Converter({
-    decode: (value) => source.decode.decode(value),
+    source,
     key,
     tasks: tasks.map(({ name, convert, sink }) => ({ name, isTracked: tracked.includes(name), convert, encode: jobEncoder(sink) })),
     queues,

@@ -96,6 +96,8 @@ export interface DeadLetter extends QueueId {
   /** The event's value (or the job's line), cut to 64 KiB. */
   readonly payload: Buffer | null
   readonly isPayloadCut: boolean
+  /** The W3C trace its event was written under, as far as it is known here. */
+  readonly traceparent?: string | undefined
   /** It is the one job with that ordinal, and the payload is its line; else it is all that the event became for the task. Default false. */
   readonly isJob?: boolean
 }

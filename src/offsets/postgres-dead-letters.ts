@@ -15,7 +15,7 @@ interface LetterRecord extends Omit<DeadLetterRow, 'offset'> {
 }
 
 const columns = `id::text, topic, partition, "offset"::text, ordinal, task, is_job as "isJob", error, payload, is_payload_cut as "isPayloadCut",
-  created_at as "createdAt", attempts, resolved_at as "resolvedAt", resolution, reason`
+  created_at as "createdAt", attempts, resolved_at as "resolvedAt", resolution, reason, traceparent`
 const order = 'partition, dead_letters."offset", ordinal, dead_letters.id'
 const errorCharsMax = 1000
 

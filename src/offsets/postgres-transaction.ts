@@ -27,8 +27,8 @@ const lettersPerInsert = 32
 
 const insertLetters = {
   name: 'forebay-bury',
-  text: `insert into forebay.dead_letters (pipeline, epoch, topic, partition, queue, "offset", ordinal, task, error, payload, is_payload_cut, is_job)
-    select $1, $2, $3, l.* from unnest($4::int[], $5::int[], $6::bigint[], $7::int[], $8::text[], $9::text[], $10::bytea[], $11::boolean[], $12::boolean[]) as l
+  text: `insert into forebay.dead_letters (pipeline, epoch, topic, partition, queue, "offset", ordinal, task, error, payload, is_payload_cut, is_job, traceparent)
+    select $1, $2, $3, l.* from unnest($4::int[], $5::int[], $6::bigint[], $7::int[], $8::text[], $9::text[], $10::bytea[], $11::boolean[], $12::boolean[], $13::text[]) as l
     on conflict do nothing`,
 }
 
@@ -93,6 +93,7 @@ export class PostgresTransaction implements LedgerTransaction {
         some.map((letter) => letter.payload),
         some.map((letter) => letter.isPayloadCut),
         some.map((letter) => letter.isJob ?? false),
+        some.map((letter) => letter.traceparent ?? null),
       ]
       await this.query({ ...insertLetters, values: [pipeline, epoch, topic, ...columns] })
     }

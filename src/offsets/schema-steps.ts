@@ -192,6 +192,13 @@ comment on column forebay.epochs.begun is 'Tasks whose jobs begin at "cut". Null
 comment on table forebay.permissions is 'What an operator allowed whoever opens the epoch after "epoch"; void once that is open.';
 `,
   },
+  {
+    brings: 'the traces of dead letters',
+    sql: `
+alter table forebay.dead_letters add column traceparent text;
+comment on column forebay.dead_letters.traceparent is 'The W3C trace context its event was written under, where it had one.';
+`,
+  },
 ]
 
 /** A ledger of a higher version was made by a newer forebay and is left alone. */

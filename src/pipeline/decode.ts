@@ -4,26 +4,35 @@
 import { isUtf8 } from 'node:buffer'
 import type * as z from 'zod'
 import { ForebayError, sentenceOf } from '../errors.ts'
-import type { Decoder } from './pipeline.ts'
+import type { At, Decoder } from './pipeline.ts'
 
 const issuesShownMax = 5
 
+/** What `json` gives: it needs nothing but the value. */
+export interface JsonDecoder<out Event> {
+  readonly decode: (bytes: Buffer | null) => Event
+}
+
 /**
- * Decodes a value as JSON that fits `schema` (zod); the event is what the schema makes of it.
+ * Decodes a value as JSON that fits `schema` (zod); the event is what the schema makes of it. An event without a value, where the
+ * pipeline wants it decoded, is JSON's null.
  * Throws FB_BAD_EVENT that names the path, what was expected and what was there.
  */
-export function json<Schema extends z.ZodType>(schema: Schema): Decoder<z.output<Schema>> {
+export function json<Schema extends z.ZodType>(schema: Schema): JsonDecoder<z.output<Schema>> {
   return {
     decode(bytes) {
-      const parsed = schema.safeParse(parseJson(bytes))
+      const parsed = schema.safeParse(bytes === null ? null : parseJson(bytes))
       if (parsed.success) return parsed.data
       throw new ForebayError('FB_BAD_EVENT', `the event does not fit the schema: ${sentenceOfIssues(parsed.error.issues)}`)
     },
   }
 }
 
-/** Decodes a value with a function of your own. What it throws becomes the error of a dead letter; it must be pure. */
-export function bytes<Event>(decode: (bytes: Buffer) => Event): Decoder<Event> {
+/**
+ * Decodes a value with a function of your own, which is also told where the event stands. What it throws becomes the error of a dead
+ * letter; it must be pure. For a pipeline whose `source.tombstones` is `decode` it takes `Buffer | null`.
+ */
+export function bytes<Event, Value extends Buffer | null = Buffer>(decode: (bytes: Value, at: At) => Event): Decoder<Event, Value> {
   return { decode }
 }
 

@@ -11,12 +11,27 @@ export interface PipelineOptions<Event> {
   readonly name: string
   /** Version of the converters: change it whenever a `convert`, `key` or `decode` gives something else. Default `1`. */
   readonly version?: string
-  readonly source: { readonly topic: string; readonly decode: Decoder<Event> }
+  readonly source: Source<Event>
   /** The key whose jobs stay in order. Default: the record's key. Pure. */
   readonly key?: (event: NoInfer<Event>) => string
   /** Work at times of the calendar, by name: `cron: { closeDay: cron('0 5 16 * * 1-5', { timezone: 'America/New_York' }, async ({ sql }) => …) }`. */
   readonly cron?: Readonly<Record<string, CronTask>>
 }
+
+/** Where events come from, how they are read, and what becomes of those without a value (tombstones). */
+export type Source<Event> =
+  | {
+      readonly topic: string
+      readonly decode: Decoder<Event>
+      /** `skip` (the default; counted), or `dead-letter`. */
+      readonly tombstones?: 'skip' | 'dead-letter'
+    }
+  | {
+      readonly topic: string
+      readonly decode: Decoder<Event, Buffer | null>
+      /** `decode` is given null for them. */
+      readonly tombstones: 'decode'
+    }
 
 const versionDefault = '1'
 const cronDefaults = { timezone: 'UTC', missed: 'once', missedAfter: '1m', timeout: '1m', attemptsMax: 5 } as const
@@ -35,7 +50,11 @@ export function definePipeline<Event, Rows extends Record<string, unknown>, Give
   return Object.freeze({
     name,
     version,
-    source: Object.freeze({ topic: source.topic, decode: source.decode }),
+    source: Object.freeze({
+      topic: source.topic,
+      tombstones: source.tombstones ?? 'skip',
+      decode: source.decode as Decoder<unknown, Buffer | null>,
+    }),
     ...(key === undefined ? {} : { key: key as (event: unknown) => string }),
     tasks: Object.freeze(tasks.map(([task, written]) => taskDefinition(task, written))),
     cron: Object.freeze(Object.entries(definition.cron ?? {}).map(([task, written]) => cronDefinition(task, written))),

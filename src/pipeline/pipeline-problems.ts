@@ -10,7 +10,8 @@ import type { SinkDefinition } from './pipeline.ts'
 import { parseDuration, parseSize } from './units.ts'
 
 const pipelineFields = ['name', 'version', 'source', 'key', 'tasks', 'cron']
-const sourceFields = ['topic', 'decode']
+const sourceFields = ['topic', 'decode', 'tombstones']
+const tombstones: readonly unknown[] = ['skip', 'dead-letter', 'decode']
 const taskFields = ['every', 'rowsMax', 'bytesMax', 'sink', 'convert']
 const namePattern = /^[a-z][a-z0-9-]{0,47}$/
 const taskPattern = /^[A-Za-z][A-Za-z0-9_-]{0,47}$/
@@ -41,6 +42,9 @@ function sourceProblems(source: unknown): string[] {
   if (!matches(source.topic, topicPattern)) problems.push(`source.topic must be the name of a topic, not ${shown(source.topic)}`)
   if (!isFields(source.decode) || typeof source.decode.decode !== 'function') {
     problems.push('source.decode must be a decoder: json(schema), or bytes(function)')
+  }
+  if (source.tombstones !== undefined && !tombstones.includes(source.tombstones)) {
+    problems.push(`source.tombstones must be one of ${tombstones.join(', ')}, not ${shown(source.tombstones)}`)
   }
   return problems
 }

@@ -1,19 +1,34 @@
 /**
  * A pipeline at run time: what `definePipeline` returns once everything in it has been checked, without the user's types.
  */
+import type { EventHeaders } from '../events/event-headers.ts'
 import type { MissedPolicy } from '../schedule/cron-due.ts'
 import type { PostgresTableDefinition } from '../sinks/postgres-table-definition.ts'
 import type { WebSocketDefinition } from '../sinks/web-socket-definition.ts'
 
-/** Where an event stands in the log; handed to `convert` beside the event. */
+/** Where an event stands in the log and what its record says beside the value; handed to `decode` and `convert`. */
 export interface At {
+  readonly topic: string
   readonly partition: number
   readonly offset: bigint
-  /** When the event was written to the log, in wall-clock milliseconds. */
+  /**
+   * When the event was written to the log, in wall-clock milliseconds: the time its producer gave, or the broker's where the topic
+   * says so. Always from 0 (1970) to 253402300799999 (the end of the year 9999): a time outside is moved to the nearer end and counted.
+   */
   readonly timestampMs: number
-  /** The record's key, null when it has none. */
+  /**
+   * The record's key as text, null when it has none. Reading it throws FB_BAD_EVENT (the event becomes a dead letter) when the key's bytes
+   * are no UTF-8, since two such keys could give one text: use `keyBytes`.
+   */
   readonly key: string | null
+  /** The record's key as it is, null when it has none. Not to be written to. */
+  readonly keyBytes: Buffer | null
+  /** The record's headers; decoded when they are first asked for. `at.headers.text('traceparent')` */
+  readonly headers: EventHeaders
 }
+
+/** What is done with an event without a value; a compacted topic says so that its key is gone. */
+export type Tombstones = 'skip' | 'dead-letter' | 'decode'
 
 export type SinkDefinition = PostgresTableDefinition | WebSocketDefinition
 
@@ -31,9 +46,12 @@ export interface TaskDefinition {
   readonly convert: (event: unknown, at: At) => unknown
 }
 
-/** Turns the value of a record into an event. Pure; what it throws becomes a dead letter. */
-export interface Decoder<out Event> {
-  decode(bytes: Buffer): Event
+/**
+ * Turns the value of a record into an event. Pure; what it throws becomes a dead letter. `Value` is `Buffer`, or `Buffer | null` for
+ * a pipeline whose `source.tombstones` is `decode`.
+ */
+export interface Decoder<out Event, in Value extends Buffer | null = Buffer> {
+  readonly decode: (bytes: Value, at: At) => Event
 }
 
 /**
@@ -72,7 +90,7 @@ export interface Pipeline {
   readonly name: string
   /** Version of the converters; another one opens an epoch. */
   readonly version: string
-  readonly source: { readonly topic: string; readonly decode: Decoder<unknown> }
+  readonly source: { readonly topic: string; readonly tombstones: Tombstones; readonly decode: Decoder<unknown, Buffer | null> }
   /** The key whose jobs stay in order; absent: the record's own key. */
   readonly key?: (event: unknown) => string
   readonly tasks: readonly TaskDefinition[]

@@ -28,7 +28,7 @@ export interface ConvertedRange {
 export interface KeyFilter {
   readonly key: string
   /** The key of an event as the pipeline takes it; throws when there is none. */
-  keyOf(record: EventRecord): string
+  keyOf(record: EventRecord, partition: number): string
 }
 
 /** `tasks` in the order of the converter's. */
@@ -42,7 +42,7 @@ export function convertRange(
   let bytes = 0
   let letters = 0
   for (const record of events) {
-    if (filter !== undefined && !isOfKey(record, filter)) continue
+    if (filter !== undefined && !isOfKey(record, partition, filter)) continue
     offsets.push(record.offset)
     bytes += record.value?.length ?? 0
     letters += addJobs(jobs, tasks, record, converter.convert(record, partition))
@@ -68,9 +68,9 @@ function addJobs(jobs: ReadonlyMap<string, TaskJobs>, tasks: readonly string[], 
 }
 
 /** An event without a readable key belongs to none. */
-function isOfKey(record: EventRecord, { key, keyOf }: KeyFilter): boolean {
+function isOfKey(record: EventRecord, partition: number, { key, keyOf }: KeyFilter): boolean {
   try {
-    return keyOf(record) === key
+    return keyOf(record, partition) === key
   } catch {
     return false
   }

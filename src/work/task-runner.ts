@@ -261,7 +261,7 @@ function reportCommitted(observer: Observer, section: JobLines): void {
 
 function deadLettersOf(section: JobLines): DeadLetter[] {
   return section.lines().map((line, index) => {
-    const { task, error, payload, cut } = JSON.parse(line) as DeadLine
+    const { task, error, payload, cut, traceparent } = JSON.parse(line) as DeadLine
     return {
       partition: section.partition,
       queue: section.queue,
@@ -271,6 +271,7 @@ function deadLettersOf(section: JobLines): DeadLetter[] {
       error,
       payload: payload === null ? null : Buffer.from(payload, 'base64'),
       isPayloadCut: cut,
+      traceparent,
     }
   })
 }

@@ -24,6 +24,7 @@ const letter: DeadLetterRow = {
   error: `value out of range\n${'x'.repeat(200)}`,
   payload: Buffer.from('3\t4'),
   isPayloadCut: false,
+  traceparent: null,
   createdAt: new Date('2026-11-23T09:00:00Z'),
   attempts: 2,
   resolvedAt: null,

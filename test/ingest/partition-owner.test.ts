@@ -64,7 +64,7 @@ function setting(grid: JobGrid, watermark: () => Promise<bigint>) {
   const settle = async (capture: OwnerCapture) => (view = { ...view, floor: floorAllowedBy(capture, await look()) })
   const ledger = { read: look, settle } as unknown as Ledger
   const converter = new Converter({
-    decode: String,
+    source: { topic: 't', tombstones: 'skip', decode: { decode: String } },
     key: () => 'k',
     tasks,
     queues: 1,

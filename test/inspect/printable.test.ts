@@ -14,6 +14,7 @@ const letter: DeadLetterRow = {
   error: 'not JSON: \u001b[2J',
   payload: Buffer.from('a\tb\n\u001b]52;c;eA==\u0007\u009b1m'),
   isPayloadCut: false,
+  traceparent: null,
   createdAt: new Date(0),
   attempts: 1,
   resolvedAt: null,

@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import * as z from 'zod'
-import { bytes, json } from '../../src/index.ts'
+import { bytes, EventHeaders, json } from '../../src/index.ts'
 import { isForebayError } from '../../src/errors.ts'
 
 const decoder = json(z.object({ symbol: z.string(), legs: z.array(z.object({ size: z.int() })).default([]) }))
+
+const at = { topic: 't', partition: 0, offset: 0n, timestampMs: 0, key: null, keyBytes: null, headers: new EventHeaders(() => []) }
 
 function failureOf(value: Buffer): string {
   try {
@@ -52,8 +54,15 @@ describe('json', () => {
   })
 })
 
+describe('A tombstone', () => {
+  it("is JSON's null", () => {
+    expect(json(z.object({ a: z.int() }).nullable()).decode(null)).toBeNull()
+    expect(() => json(z.object({ a: z.int() })).decode(null)).toThrow('the whole value: expected object, received null')
+  })
+})
+
 describe('bytes', () => {
   it('hands the bytes to the function', () => {
-    expect(bytes((value) => value.length).decode(Buffer.from('abc'))).toBe(3)
+    expect(bytes((value, { topic }) => topic + value.length).decode(Buffer.from('abc'), at)).toBe('t3')
   })
 })

@@ -1,10 +1,18 @@
 import { describe, expect, it } from 'vitest'
 import * as z from 'zod'
-import { definePipeline, json, postgresTable, webSocket } from '../../src/index.ts'
+import { definePipeline, EventHeaders, json, postgresTable, webSocket } from '../../src/index.ts'
 import { isForebayError } from '../../src/errors.ts'
 import stockTicks from '../../examples/stock-ticks/pipeline.ts'
 
-const at = { partition: 2, offset: 41n, timestampMs: 5, key: null }
+const at = {
+  topic: 'trades',
+  partition: 2,
+  offset: 41n,
+  timestampMs: 5,
+  key: null,
+  keyBytes: null,
+  headers: new EventHeaders(() => []),
+}
 const source = { topic: 'trades', decode: json(z.object({ symbol: z.string() })) }
 const rows = { every: '1s', sink: postgresTable('t', { columns: { symbol: 'text' } }), convert: () => undefined }
 const channel = { every: '1s', sink: webSocket('prices', { latestBy: () => 'a' }), convert: () => undefined }
@@ -124,7 +132,7 @@ describe('The stock-ticks example', () => {
     suspicious: true,
   }
   const jobsOf = (task: string) =>
-    stockTicks.tasks.find(({ name }) => name === task)!.convert(stockTicks.source.decode.decode(Buffer.from(JSON.stringify(trade))), at)
+    stockTicks.tasks.find(({ name }) => name === task)!.convert(stockTicks.source.decode.decode(Buffer.from(JSON.stringify(trade)), at), at)
 
   it('stores every column of a trade with its place in the log', () => {
     expect(jobsOf('storeTrade')).toEqual({ source_partition: 2, source_offset: 41n, ...trade })
@@ -140,7 +148,7 @@ describe('The stock-ticks example', () => {
   })
 
   it('refuses a trade of another shape', () => {
-    expect(() => stockTicks.source.decode.decode(Buffer.from(JSON.stringify({ ...trade, suspicious: 1 })))).toThrow(
+    expect(() => stockTicks.source.decode.decode(Buffer.from(JSON.stringify({ ...trade, suspicious: 1 })), at)).toThrow(
       'suspicious: expected boolean, received number',
     )
   })

@@ -45,6 +45,31 @@ definePipeline({
   tasks: { a: { every: '1s', sink: postgresTable('t', { columns: { n: 'int' } }), convert: (e) => ({ n: e.length }) } },
 })
 definePipeline({
+  name: 'places',
+  source: { topic: 'x', decode: bytes((value, at) => ({ text: value.toString(), trace: at.headers.text('traceparent') ?? '' })) },
+  tasks: {
+    a: {
+      every: '1s',
+      sink: postgresTable('t', { columns: { trace: 'text', key: 'text?', bytes: 'int', topic: 'text' } }),
+      convert: (e, at) => ({ trace: e.trace, key: at.key, bytes: at.keyBytes?.length ?? 0, topic: at.topic }),
+    },
+  },
+})
+definePipeline({
+  name: 'tombstones',
+  source: { topic: 'x', tombstones: 'decode', decode: bytes((value: Buffer | null) => ({ isGone: value === null })) },
+  tasks: { a: { every: '1s', sink: postgresTable('t', { columns: { gone: 'boolean' } }), convert: (e) => ({ gone: e.isGone }) } },
+})
+definePipeline({
+  name: 'tombstones',
+  source: { topic: 'x', tombstones: 'decode', decode: json(trade.nullable()) },
+  tasks: { a: { every: '1s', sink: table(), convert: (t) => (t === null ? undefined : { symbol: t.symbol, n: 1 }) } },
+})
+// @ts-expect-error a decoder that takes no null is given no tombstones
+definePipeline({ name: 'x', source: { topic: 'x', tombstones: 'decode', decode: bytes((value: Buffer) => value.length) }, tasks: { a: { every: '1s', sink: table(), convert: () => undefined } } })
+// @ts-expect-error a choice that does not exist
+definePipeline({ name: 'x', source: { ...source, tombstones: 'drop' }, tasks: { a: { every: '1s', sink: table(), convert: () => undefined } } })
+definePipeline({
   name: 'scheduled',
   source,
   tasks: { a: { every: '1s', sink: table(), convert: (t) => ({ symbol: t.symbol, n: 1 }) } },

@@ -27,7 +27,7 @@ export async function kafkaHarness(brokers: string[], topic: string): Promise<Ev
     log,
     partitions,
     async publish(partition, values, fromMs) {
-      const messages = values.map((value, n) => ({ value, partition, timestamp: String(fromMs + n) }))
+      const messages = values.map((value, n) => ({ value, partition, timestamp: String(fromMs + n), headers: { line: value } }))
       await producer.send({ topic, messages })
     },
     async leaveGap(partition) {
@@ -65,7 +65,7 @@ export async function postgresHarness(url: string, topic: string): Promise<Event
     log,
     partitions,
     async publish(partition, values, fromMs) {
-      const events = values.map((value, n) => ({ timestampMs: fromMs + n, key: null, value: Buffer.from(value) }))
+      const events = values.map((value, n) => ({ timestampMs: fromMs + n, key: null, value: Buffer.from(value), headers: { line: value } }))
       await publisher.publish(topic, partition, events)
     },
     async leaveGap(partition) {

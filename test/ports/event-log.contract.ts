@@ -6,7 +6,7 @@ import type { EventCursor, EventLog } from '../../src/events/event-log.ts'
 export interface EventLogHarness {
   readonly log: EventLog
   readonly partitions: number
-  /** Publishes values to a partition, with `timestampMs` counting up from `fromMs`, and returns when they can be read. */
+  /** Publishes values to a partition, each with itself as the header `line`, with `timestampMs` counting up from `fromMs`, and returns when they can be read. */
   publish(partition: number, values: readonly string[], fromMs: number): Promise<void>
   /** Makes offsets of a partition pass without events (an aborted transaction, deleted rows) behind what it holds. */
   leaveGap(partition: number): Promise<void>
@@ -25,7 +25,10 @@ async function readTo(cursor: EventCursor, lastOffset: bigint): Promise<{ offset
   const deadline = Date.now() + 20_000
   while (Date.now() < deadline) {
     const batch = await cursor.poll(pollMs)
-    for (const { offset, value } of batch.events) found.push({ offset, value: String(value) })
+    for (const { offset, value, headers } of batch.events) {
+      expect([...(headers ?? [])]).toEqual([['line', value]])
+      found.push({ offset, value: String(value) })
+    }
     if (batch.lastOffset >= lastOffset) return found
   }
   throw new Error(`offset ${lastOffset} was not reached; ${found.length} events came`)
@@ -73,7 +76,7 @@ export function describeEventLog(name: string, start: () => Promise<EventLogHarn
       const events = await all(0)
       for (const { offset, value } of [events[0]!, events[123]!, events.at(-1)!]) {
         const event = await log.eventAt(0, offset)
-        expect([event?.offset, String(event?.value)]).toEqual([offset, value])
+        expect([event?.offset, String(event?.value), event?.headers?.text('line')]).toEqual([offset, value, value])
       }
       const gap = events.findIndex(({ offset }, n) => n > 0 && offset !== events[n - 1]!.offset + 1n)
       expect(gap).toBeGreaterThan(0)

@@ -11,7 +11,7 @@ import type { Clock } from '../../src/schedule/clock.ts'
 import type { TransactionalSink } from '../../src/sinks/sink.ts'
 
 const converter = new Converter({
-  decode: (value) => value.toString(),
+  source: { topic: 't', tombstones: 'skip', decode: { decode: String } },
   key: undefined,
   tasks: [{ name: 'all', isTracked: true, convert: (event) => event, encode: (job) => String(job) }],
   queues: 2,

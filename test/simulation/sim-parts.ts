@@ -73,7 +73,7 @@ export function tasksOf(world: SimWorld, wire: Wire, version: string): NodeTask[
 export function convertingOf({ sizes, database }: SimWorld, epoch: number): Omit<ConverterOptions, 'tasks'> {
   const routing = database.routings[epoch - 1]!
   return {
-    decode: (value) => JSON.parse(value.toString()) as unknown,
+    source: { topic: 'sim', tombstones: 'dead-letter', decode: { decode: (value) => JSON.parse(String(value)) as unknown } },
     key: (event) => {
       const [name] = event as SimEventValue
       if (name === null) throw new Error('this event has no key')
