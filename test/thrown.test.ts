@@ -133,7 +133,7 @@ describe('whatever is thrown', () => {
         if (here === place) throw thrown
       }
       const converter = new Converter({
-        decode: () => (at('decode'), {}),
+        source: { topic: 't', tombstones: 'skip', decode: { decode: () => (at('decode'), {}) } },
         key: () => (at('key'), 'k'),
         tasks: [{ name: 't', isTracked: true, convert: () => (at('convert'), {}), encode: () => (at('encode'), 'x') }],
         queues: 1,
