@@ -1,6 +1,6 @@
 /** Starts the grid of a node, in whatever mode its settings say. */
 import { join } from 'node:path'
-import { ForebayError } from '../errors.ts'
+import { ForebayError, sentenceOf } from '../errors.ts'
 import { HazelcastJobGrid } from '../grid/hazelcast-job-grid.ts'
 import { HazelcastMember } from '../grid/hazelcast-member.ts'
 import type { JobGrid } from '../grid/job-grid.ts'
@@ -51,7 +51,7 @@ export async function startGrid(
     })
     const stop = new AbortController()
     const running = member.run(stop.signal)
-    running.catch((error: unknown) => ports.observer.log('error', `the member ended: ${String(error)}`))
+    running.catch((error: unknown) => ports.observer.log('error', `the member ended: ${sentenceOf(error)}`))
     stopMember = async () => {
       stop.abort()
       await running
@@ -60,5 +60,7 @@ export async function startGrid(
   }
   const log = (level: 'debug' | 'warn' | 'error', message: string) =>
     ports.observer.log(level === 'error' ? 'warn' : 'debug', `hazelcast: ${message}`)
-  return { grid: parts.use(await HazelcastJobGrid.connect({ clusterName, members, connectTimeoutMs: gridConnectMs, log })), stopMember }
+  const onForeign = (count: number) => ports.observer.count('foreign', count)
+  const connecting = HazelcastJobGrid.connect({ clusterName, members, connectTimeoutMs: gridConnectMs, log, onForeign })
+  return { grid: parts.use(await connecting), stopMember }
 }

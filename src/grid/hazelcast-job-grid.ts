@@ -25,6 +25,8 @@ export interface HazelcastGridOptions {
   readonly connectTimeoutMs?: number
   /** Told what the client says; nothing is printed without it. */
   readonly log?: (level: 'debug' | 'warn' | 'error', message: string) => void
+  /** Called when entries of a map turn up that hold no text of ours. */
+  readonly onForeign?: (count: number) => void
 }
 
 type Disturb = () => void
@@ -38,9 +40,12 @@ export class HazelcastJobGrid implements JobGrid {
   readonly #listeners: Set<Disturb>
   readonly #rings = new Map<string, HazelcastRing>()
   readonly #maps = new Map<string, Promise<IMap<string, string>>>()
+  readonly #onForeign: HazelcastGridOptions['onForeign']
+  readonly #foreign = new Map<string, number>()
   #isClosed = false
 
-  private constructor(client: Client, callTimeoutMs: number, listeners: Set<Disturb>) {
+  private constructor(client: Client, callTimeoutMs: number, listeners: Set<Disturb>, onForeign: HazelcastGridOptions['onForeign']) {
+    this.#onForeign = onForeign
     this.#client = client
     this.#callTimeoutMs = callTimeoutMs
     this.#listeners = listeners
@@ -65,7 +70,7 @@ export class HazelcastJobGrid implements JobGrid {
     }
     const connecting = Client.newHazelcastClient(clientConfig(options, callTimeoutMs, listeners))
     try {
-      return new HazelcastJobGrid(await within(connecting, deadlineMs - performance.now()), callTimeoutMs, listeners)
+      return new HazelcastJobGrid(await within(connecting, deadlineMs - performance.now()), callTimeoutMs, listeners, options.onForeign)
     } catch (error) {
       void connecting.then((client) => client.shutdown()).catch(() => undefined)
       throw failure(error)
@@ -101,7 +106,13 @@ export class HazelcastJobGrid implements JobGrid {
   }
 
   entries(map: string): Promise<ReadonlyMap<string, string>> {
-    return this.#call(`read ${map}`, async () => new Map(await (await this.#map(map)).entrySet()))
+    return this.#call(`read ${map}`, async () => {
+      const ours = new Map<string, string>()
+      const all = (await (await this.#map(map)).entrySet()) as readonly [unknown, unknown][]
+      for (const [key, value] of all) if (typeof key === 'string' && typeof value === 'string') ours.set(key, value)
+      this.#noteForeign(map, all.length - ours.size)
+      return ours
+    })
   }
 
   async destroy({ rings, maps }: UnusedNames): Promise<void> {
@@ -136,6 +147,13 @@ export class HazelcastJobGrid implements JobGrid {
     await within(this.#client.shutdown(), this.#callTimeoutMs).catch(() => undefined)
   }
 
+  /** Told of when they become more: maps are read many times a second. */
+  #noteForeign(map: string, count: number): void {
+    const before = this.#foreign.get(map) ?? 0
+    this.#foreign.set(map, count)
+    if (count > before) this.#onForeign?.(count - before)
+  }
+
   #ring(name: string): HazelcastRing {
     let ring = this.#rings.get(name)
     if (ring === undefined) {
@@ -152,7 +170,7 @@ export class HazelcastJobGrid implements JobGrid {
   #map(name: string): Promise<IMap<string, string>> {
     let map = this.#maps.get(name)
     if (map === undefined) {
-      map = this.#client.getMap<string, string>(name)
+      map = this.#client.getMap<string, string>(name).then(takingAnything)
       this.#maps.set(name, map)
       map.catch(() => this.#maps.delete(name))
     }
@@ -218,6 +236,20 @@ function within<T>(promise: Promise<T>, timeMs: number): Promise<T> {
     const timer = setTimeout(() => reject(new Error(`no answer within ${Math.round(timeMs)} ms`)), timeMs)
     promise.then(resolve, reject).finally(() => clearTimeout(timer))
   })
+}
+
+/** The map, with what this client cannot read as undefined: by itself it fails a whole reading for one such key or value. */
+function takingAnything(map: IMap<string, string>): IMap<string, string> {
+  const reading = map as unknown as { toObject(data: unknown): unknown }
+  const toObject = reading.toObject.bind(map)
+  reading.toObject = (data) => {
+    try {
+      return toObject(data)
+    } catch {
+      return undefined
+    }
+  }
+  return map
 }
 
 async function isAnyListening(members: readonly string[]): Promise<boolean> {

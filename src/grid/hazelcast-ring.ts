@@ -17,7 +17,7 @@
  * leaves its question: the first entry of another writer comes later by at most `ownWaitMs`.
  */
 import { StaleSequenceError } from 'hazelcast-client'
-import type { Ringbuffer } from 'hazelcast-client'
+import type { ReadResultSet, Ringbuffer } from 'hazelcast-client'
 import { assert } from '../assert.ts'
 import { isForebayError } from '../errors.ts'
 import { recentEntriesMax } from './job-grid.ts'
@@ -140,7 +140,7 @@ export class HazelcastRing {
     if (tail < 0 || head > tail) return { sequence: BigInt(tail), entry: undefined }
     const results = await this.#call(`read the tail of ${this.#name}`, () => proxy.readMany(tail, 1, tailCountMax))
     const last = results.getReadCount() - 1
-    return { sequence: BigInt(results.getSequence(last).toNumber()), entry: results.get(last) }
+    return { sequence: BigInt(results.getSequence(last).toNumber()), entry: entryAt(results, last) }
   }
 
   capacity(): Promise<number> {
@@ -228,7 +228,7 @@ export class HazelcastRing {
     const results = await proxy.readMany(Number(start), countMin, countMax)
     const count = results.getReadCount()
     const entries: Buffer[] = []
-    for (let i = 0; i < count; i++) entries.push(results.get(i))
+    for (let i = 0; i < count; i++) entries.push(entryAt(results, i))
     // The member clamps a sequence outside the ring: only what was really read says where to go on.
     return { entries, nextSequence: count === 0 ? from : BigInt(results.getSequence(count - 1).toNumber()) + 1n }
   }
@@ -263,6 +263,18 @@ export class HazelcastRing {
   #forget(question: Question): void {
     clearTimeout(question.expiry)
     if (this.#question === question) this.#question = undefined
+  }
+}
+
+const foreignEntry = Buffer.alloc(0)
+
+/** The entry; what is none of ours (another type, or one that this client cannot read) is empty bytes: its reader counts them as foreign. */
+function entryAt(results: ReadResultSet<unknown>, index: number): Buffer {
+  try {
+    const entry = results.get(index)
+    return Buffer.isBuffer(entry) ? entry : foreignEntry
+  } catch {
+    return foreignEntry
   }
 }
 

@@ -195,39 +195,97 @@ export interface SectionHead {
 
 /** The head of the segment in `bytes`, or undefined when it is none. Unlike `decodeSegment` it proves nothing: it costs nothing either. */
 export function readSegmentHead(bytes: Buffer): (SegmentHead & { readonly sections: readonly SectionHead[] }) | undefined {
-  if (bytes.length < headerStart || !magic.equals(bytes.subarray(0, magic.length))) return undefined
-  const headerBytes = bytes.readUInt32LE(headerStart - 4)
+  const wire = readWire(bytes)
+  if (wire === undefined) return undefined
+  let at = wire.bodyStart
+  const sections = wire.sections.map(({ task, kind, count, bytes: lineBytes }) => {
+    const firstMs = count === 0 ? wire.baseMs : wire.baseMs + bytes.readUInt32LE(at + count * 4)
+    at += count * 8 + lineBytes
+    return { task, kind, count, firstMs }
+  })
+  return { ...wire.head, sections }
+}
+
+/** The segment in `bytes`, or undefined when it is damaged, was made with another secret or is none of ours. Never throws. */
+export function decodeSegment(bytes: Buffer, secret: string): Segment | undefined {
+  if (!isSegment(bytes)) return undefined
+  if (!isSignatureOf(bytes.subarray(magic.length, signedStart), secret, bytes.subarray(signedStart))) return undefined
+  // Whoever holds the secret may still be wrong: nothing below trusts a length.
+  const wire = readWire(bytes)
+  if (wire === undefined) return undefined
+  const { head, base } = wire
+  let at = wire.bodyStart
+  const sections = wire.sections.map(({ task, kind, count, bytes: lineBytes }) => {
+    const deltas = readDeltas(bytes, at, count)
+    const deltasMs = readDeltas(bytes, at + count * 4, count)
+    at += count * 8 + lineBytes
+    return new JobLines(
+      { ...head, task, kind },
+      bytes.subarray(at - lineBytes, at),
+      { offset: base, timeMs: wire.baseMs },
+      deltas,
+      deltasMs,
+    )
+  })
+  const isWithin = sections.every((lines) => lines.count === 0 || lines.offset(lines.count - 1) <= head.hi)
+  return isWithin ? { ...head, sections, bytes: bytes.length } : undefined
+}
+
+interface Wire {
+  readonly head: SegmentHead
+  readonly base: bigint
+  readonly baseMs: number
+  readonly sections: WireHead['sections']
+  /** Where the first section begins; all of them end where the bytes do. */
+  readonly bodyStart: number
+}
+
+function isSegment(bytes: Buffer): boolean {
+  return bytes.length >= headerStart && magic.equals(bytes.subarray(0, magic.length))
+}
+
+/** The header, once everything it says fits the bytes behind it. */
+function readWire(bytes: Buffer): Wire | undefined {
+  if (!isSegment(bytes)) return undefined
+  const bodyStart = headerStart + bytes.readUInt32LE(headerStart - 4)
+  if (bodyStart > bytes.length) return undefined
+  const wire = parsedHead(bytes.toString('utf8', headerStart, bodyStart))
+  if (wire === undefined) return undefined
+  const { scope, partition, queue, owner, repair, baseMs, sections } = wire
+  const [lo, hi, base] = [offsetOf(wire.lo), offsetOf(wire.hi), offsetOf(wire.base)]
+  if (lo === undefined || hi === undefined || base === undefined || hi < lo) return undefined
+  if (typeof scope !== 'string' || typeof owner !== 'string' || !isCount(partition) || !isCount(queue) || !isCount(repair)) return undefined
+  if (typeof baseMs !== 'number' || !Array.isArray(sections) || !sections.every(isSectionHead)) return undefined
+  const isFilled = sections.some(({ count }) => count > 0)
+  const bodyBytes = sections.reduce((sum, section) => sum + section.count * 8 + section.bytes, 0)
+  if (bodyStart + bodyBytes !== bytes.length || (isFilled && base <= lo)) return undefined
+  return { head: { scope, partition, queue, owner, repair, lo, hi }, base, baseMs, sections, bodyStart }
+}
+
+function parsedHead(text: string): Partial<WireHead> | undefined {
   try {
-    const wire = JSON.parse(bytes.toString('utf8', headerStart, headerStart + headerBytes)) as WireHead
-    const { scope, partition, queue, owner, repair } = wire
-    let at = headerStart + headerBytes
-    const sections = wire.sections.map(({ task, kind, count, bytes: lineBytes }) => {
-      const firstMs = count === 0 ? wire.baseMs : wire.baseMs + bytes.readUInt32LE(at + count * 4)
-      at += count * 8 + lineBytes
-      return { task, kind, count, firstMs }
-    })
-    return { scope, partition, queue, owner, repair, lo: BigInt(wire.lo), hi: BigInt(wire.hi), sections }
+    const wire: unknown = JSON.parse(text)
+    return typeof wire === 'object' && wire !== null ? wire : undefined
   } catch {
     return undefined
   }
 }
 
-/** The segment in `bytes`, or undefined when it is damaged, was made with another secret or is none of ours. */
-export function decodeSegment(bytes: Buffer, secret: string): Segment | undefined {
-  if (bytes.length < headerStart || !magic.equals(bytes.subarray(0, magic.length))) return undefined
-  if (!isSignatureOf(bytes.subarray(magic.length, signedStart), secret, bytes.subarray(signedStart))) return undefined
-  const headerBytes = bytes.readUInt32LE(headerStart - 4)
-  const wire = JSON.parse(bytes.toString('utf8', headerStart, headerStart + headerBytes)) as WireHead
-  const { scope, partition, queue, owner, repair } = wire
-  const base = { offset: BigInt(wire.base), timeMs: wire.baseMs }
-  let at = headerStart + headerBytes
-  const sections = wire.sections.map(({ task, kind, count, bytes: lineBytes }) => {
-    const deltas = readDeltas(bytes, at, count)
-    const deltasMs = readDeltas(bytes, at + count * 4, count)
-    at += count * 8 + lineBytes
-    return new JobLines({ task, kind, partition, queue }, bytes.subarray(at - lineBytes, at), base, deltas, deltasMs)
-  })
-  return { scope, partition, queue, owner, repair, lo: BigInt(wire.lo), hi: BigInt(wire.hi), sections, bytes: bytes.length }
+/** An offset as Postgres can hold it: of 64 bits. */
+function offsetOf(text: unknown): bigint | undefined {
+  if (typeof text !== 'string' || !/^-?\d{1,19}$/.test(text)) return undefined
+  const offset = BigInt(text)
+  return offset === BigInt.asIntN(64, offset) ? offset : undefined
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
+}
+
+function isSectionHead(section: unknown): section is WireHead['sections'][number] {
+  if (typeof section !== 'object' || section === null) return false
+  const { task, kind, count, bytes } = section as Partial<WireHead['sections'][number]>
+  return typeof task === 'string' && (kind === 'job' || kind === 'dead') && isCount(count) && isCount(bytes)
 }
 
 function readDeltas(bytes: Buffer, at: number, count: number): Uint32Array {

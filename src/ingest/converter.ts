@@ -71,6 +71,19 @@ export interface DeadLine {
   readonly traceparent?: string
 }
 
+/** What `line` says; one that was made by nobody of ours is a letter itself. Never throws. */
+export function deadLineOf(line: string): DeadLine {
+  try {
+    const { task, error, payload, cut, traceparent } = JSON.parse(line) as Partial<DeadLine>
+    const isWhole =
+      (task === null || typeof task === 'string') && typeof error === 'string' && (payload === null || typeof payload === 'string')
+    if (isWhole) return { task, error, payload, cut: cut === true, ...(typeof traceparent === 'string' ? { traceparent } : {}) }
+  } catch {
+    // No JSON.
+  }
+  return { task: null, error: 'a dead letter came through the grid that cannot be read', payload: null, cut: true }
+}
+
 /** Longest payload kept in a dead letter; the rest is in the log by its offset. */
 const deadPayloadBytesMax = 64 * 1024
 const errorCharsMax = 1000

@@ -32,11 +32,13 @@ function findNewest(lines: JobLines, newest: Map<string, Found>): void {
   let end = text.length - 1
   for (let index = lines.count - 1; index >= 0; index--) {
     const start = end === 0 ? 0 : text.lastIndexOf('\n', end - 1) + 1
-    const keyEnd = endOfKey(text, start + 1)
+    const keyEnd = endOfKey(text, start + 1, end)
     const rawKey = text.slice(start + 2, keyEnd)
-    const key = rawKey.includes('\\') ? (JSON.parse(`"${rawKey}"`) as string) : rawKey
-    const found = newest.get(key)
-    if (!found) newest.set(unshared(key), { lines, index, json: text.slice(keyEnd + 2, end - 1) })
+    const key = rawKey.includes('\\') ? parsed(`"${rawKey}"`) : rawKey
+    const found = typeof key === 'string' ? newest.get(key) : undefined
+    if (typeof key !== 'string' || keyEnd >= end) {
+      // No line of ours.
+    } else if (!found) newest.set(unshared(key), { lines, index, json: text.slice(keyEnd + 2, end - 1) })
     else if (found.lines !== lines && isNewer(positionOf(lines, index), positionOf(found.lines, found.index))) {
       Object.assign(found, { lines, index, json: text.slice(keyEnd + 2, end - 1) })
     }
@@ -44,10 +46,10 @@ function findNewest(lines: JobLines, newest: Map<string, Found>): void {
   }
 }
 
-/** Index of the quote that ends the JSON string opened at `open`. */
-function endOfKey(text: string, open: number): number {
+/** Index of the quote that ends the JSON string opened at `open`; `end` or beyond where there is none before it. */
+function endOfKey(text: string, open: number, end: number): number {
   let at = open + 1
-  while (text.charCodeAt(at) !== 34) at += text.charCodeAt(at) === 92 ? 2 : 1
+  while (at < end && text.charCodeAt(at) !== 34) at += text.charCodeAt(at) === 92 ? 2 : 1
   return at
 }
 

@@ -9,7 +9,7 @@
  */
 import { isForebayError, sentenceOf } from '../errors.ts'
 import type { JobLines } from '../grid/segment.ts'
-import type { DeadLine } from '../ingest/converter.ts'
+import { deadLineOf } from '../ingest/converter.ts'
 import type { Observer } from '../observer.ts'
 import type { DeadLetter, Flush, Ledger } from '../offsets/ledger.ts'
 import { Backoff } from '../schedule/backoff.ts'
@@ -261,7 +261,7 @@ function reportCommitted(observer: Observer, section: JobLines): void {
 
 function deadLettersOf(section: JobLines): DeadLetter[] {
   return section.lines().map((line, index) => {
-    const { task, error, payload, cut, traceparent } = JSON.parse(line) as DeadLine
+    const { task, error, payload, cut, traceparent } = deadLineOf(line)
     return {
       partition: section.partition,
       queue: section.queue,

@@ -1,7 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { decodeSegment, encodeSegment } from '../../src/grid/segment.ts'
+import { decodeSegment, encodeSegment, readSegmentHead } from '../../src/grid/segment.ts'
 import type { JobLines, SectionDraft, SegmentHead } from '../../src/grid/segment.ts'
+import { signatureOf } from '../../src/grid/signature.ts'
+import { newestOf } from '../../src/sinks/latest-wire.ts'
+import { TaskInbox } from '../../src/work/task-inbox.ts'
 
 interface Line {
   readonly offset: bigint
@@ -57,6 +60,62 @@ function draftOf({ task, kind, lines: of }: { task: string; kind: 'job' | 'dead'
     text: of.map((line) => `${line.text}\n`).join(''),
   }
 }
+
+/** Bytes with a valid HMAC over anything. */
+function signed(header: string | Buffer, body: Buffer, headerBytes?: number): Buffer {
+  const text = Buffer.from(header)
+  const length = Buffer.alloc(4)
+  length.writeUInt32LE(headerBytes ?? text.length)
+  const rest = Buffer.concat([length, text, body])
+  return Buffer.concat([Buffer.from('FBS1'), signatureOf(secret, rest), rest])
+}
+
+const oddText = fc.constantFrom('0', '-1', '99', '9223372036854775807', '9223372036854775808', '1e3', '', 'x', '-9999999999999999999')
+const oddNumber = fc.oneof(fc.nat(40), fc.constantFrom(-1, 0.5, 2 ** 31, 2 ** 32, 2 ** 53, 1e300, Number.MAX_VALUE))
+const oddValue = fc.oneof(oddText, oddNumber, fc.constantFrom(null, true, [], {}, { length: 3 }))
+const oddSection = fc.record(
+  {
+    task: fc.oneof(fc.constantFrom('t', '__proto__', 'constructor'), oddValue),
+    kind: fc.oneof(fc.constantFrom('job', 'dead'), oddValue),
+    count: fc.oneof(fc.nat(3), oddValue),
+    bytes: fc.oneof(fc.nat(9), oddValue),
+  },
+  { requiredKeys: ['task'] },
+)
+const oddHead = fc.record(
+  {
+    scope: fc.oneof(fc.constant('s'), oddValue),
+    owner: fc.oneof(fc.constant('o'), oddValue),
+    partition: fc.oneof(fc.constant(1), oddValue),
+    queue: fc.oneof(fc.constant(2), oddValue),
+    repair: fc.oneof(fc.constant(0), oddValue),
+    lo: fc.oneof(fc.constant('9'), oddValue),
+    hi: fc.oneof(fc.constant('99'), oddValue),
+    base: fc.oneof(fc.constant('10'), oddValue),
+    baseMs: fc.oneof(fc.constant(0), oddValue),
+    sections: fc.oneof(fc.array(oddSection, { maxLength: 3 }), oddValue),
+  },
+  { requiredKeys: ['scope', 'lo', 'hi'] },
+)
+const body = fc.uint8Array({ maxLength: 60 }).map((bytes) => Buffer.from(bytes))
+const wrongBy = fc.constantFrom(0, 0, 0, 1, -1, 1000, 2 ** 32)
+/** Sections with any bytes in them, whose lengths fit or not. */
+const fitting = fc.tuple(fc.array(fc.tuple(fc.nat(4), body), { maxLength: 3 }), wrongBy, wrongBy).map(([made, countBy, bytesBy]) => {
+  const sections = made.map(([count, text]) => ({ task: 't', kind: 'job', count: count + countBy, bytes: text.length + bytesBy }))
+  const bytes = made.map(([count, text]) => Buffer.concat([Buffer.alloc(count * 8), text]))
+  const wire = { scope: 's', owner: 'o', partition: 1, queue: 2, repair: 0, lo: '9', hi: '99', base: '10', baseMs: 0, sections }
+  return signed(JSON.stringify(wire), Buffer.concat(bytes))
+})
+const forgeries = fc.oneof(
+  fitting,
+  fc.tuple(oddHead, body).map(([wire, bytes]) => signed(JSON.stringify(wire), bytes)),
+  fc.tuple(fc.json(), body).map(([wire, bytes]) => signed(wire, bytes)),
+  fc
+    .tuple(oddHead, body, fc.constantFrom(0, 1, 0xffff, 0x7fffffff, 0xffffffff))
+    .map(([wire, bytes, n]) => signed(JSON.stringify(wire), bytes, n)),
+  fc.tuple(body, body).map(([wire, bytes]) => signed(wire, bytes)),
+  body,
+)
 
 function linesOf(section: JobLines): Line[] {
   return section.lines().map((line, index) => ({ offset: section.offset(index), timeMs: section.timeMs(index), text: line }))
@@ -123,6 +182,39 @@ describe('segment', () => {
 
   it('is not mistaken for foreign bytes', () => {
     fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => decodeSegment(Buffer.from(bytes), secret) === undefined))
+  })
+
+  it('never throws and promises nothing that is not there, whatever somebody with the secret wrote', () => {
+    fc.assert(
+      fc.property(forgeries, (bytes) => {
+        readSegmentHead(bytes)
+        const found = decodeSegment(bytes, secret)
+        if (found === undefined) return
+        expect(found.hi).toBeGreaterThanOrEqual(found.lo)
+        for (const section of found.sections) {
+          const offsets = Array.from({ length: section.count }, (_, index) => section.offset(index))
+          expect(offsets.every((offset) => typeof offset === 'bigint' && offset > found.lo)).toBe(true)
+          for (let index = 0; index < section.count; index++)
+            expect(Number.isFinite(section.timeMs(index) + section.ordinal(index))).toBe(true)
+          section.after(found.lo + 1n).lines()
+          newestOf([section])
+        }
+        const inbox = new TaskInbox('__proto__', found.lo)
+        inbox.push(found, found.lo)
+        inbox.take(10)
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  it('takes tasks by any name', () => {
+    for (const task of ['__proto__', 'constructor', 'toString', 'hasOwnProperty']) {
+      const found = decodeSegment(encodeSegment(head, [draftOf({ task, kind: 'job', lines: example })], secret), secret)!
+      expect(found.sections.map((section) => section.task)).toEqual([task])
+      const inbox = new TaskInbox(task, head.lo)
+      inbox.push(found, head.lo)
+      expect(inbox.rows).toBe(example.length)
+    }
   })
 
   it('refuses offsets outside (lo, hi] and an end before its beginning', () => {

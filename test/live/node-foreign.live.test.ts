@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto'
+import { Client } from 'hazelcast-client'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
 import type { HazelcastJobGrid } from '../../src/grid/hazelcast-job-grid.ts'
+import { fanoutRingName, flagMapName, latestMapName } from '../../src/grid/queue-name.ts'
 import { encodeSegment } from '../../src/grid/segment.ts'
+import { membershipMap } from '../../src/node/membership.ts'
 import { type GridCluster, startGridCluster } from '../support/grid-cluster.ts'
 import { entriesOf, ringsOf, scopeOf, spoilMaps } from '../support/grid-rings.ts'
 import {
@@ -161,4 +164,54 @@ it('drops and counts garbage, damaged and forged segments in its own rings, and 
   expect(counters.deadLetters).toBe(0)
   expect(members).toHaveLength(1)
   await node.stop()
+})
+
+it('drops and counts values of every type in every ring and map, and loses nothing', async () => {
+  // This client alone can read what it writes as an `Odd`: for all others it is of an unknown type.
+  class Odd {
+    readonly hzCustomId = 4242
+  }
+  const odd = { id: 4242, hzCustomId: 4242, read: () => new Odd(), write: () => undefined }
+  const client = await Client.newHazelcastClient({
+    clusterName: cluster.clusterName,
+    network: { clusterMembers: [...cluster.addresses] },
+    serialization: { customSerializers: [odd] },
+    properties: { 'hazelcast.logging.level': 'OFF' },
+  })
+  const garbage: unknown[] = [0, -1.5, Number.NaN, 7n, '', 'a text', true, new Date(0), [1, 'x'], { a: { b: null } }, Buffer.alloc(9)]
+  await using node = await start()
+  await publishBatches(3)
+  await floorsReachEnd(database.url, feed.events)
+  const scope = await scopeOf(database.url, 'items', topic)
+  const rings = [...ringsOf(scope), fanoutRingName(scope, 'latest')]
+  const maps = [flagMapName(scope), membershipMap(scope), latestMapName(scope, 'latest')]
+  const publishing = publishBatches(10)
+  for (const name of rings) {
+    const ring = await client.getRingbuffer(name)
+    for (const value of [...garbage, new Odd()]) await ring.add(value)
+  }
+  for (const name of maps) {
+    const map = await client.getMap<unknown, unknown>(name)
+    for (const [n, value] of [...garbage, new Odd()].entries()) {
+      await map.set(`none of ours ${n}`, value)
+      await map.set(value, 'none of ours')
+    }
+  }
+  await publishing
+  await publishBatches(5)
+  await floorsReachEnd(database.url, feed.events)
+  const least = rings.length * (garbage.length + 1) + maps.length * garbage.length
+  await expect.poll(() => foreignOf(node), { timeout: 15_000 }).toBeGreaterThanOrEqual(least)
+  // A node that comes later finds all of it.
+  await using late = await start()
+  await publishBatches(5)
+  await floorsReachEnd(database.url, feed.events)
+  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  for (const each of [node, late]) {
+    await expect.poll(async () => (await each.status()).isReady, { timeout: 10_000 }).toBe(true)
+    expect((await each.status()).counters.deadLetters).toBe(0)
+  }
+  await late.stop()
+  await node.stop()
+  await client.shutdown()
 })

@@ -1,4 +1,6 @@
+import fc from 'fast-check'
 import { expect, it } from 'vitest'
+import { signatureOf } from '../../src/grid/signature.ts'
 import { decodeFanout, decodeLatest, encodeFanout, encodeLatest } from '../../src/sinks/latest-wire.ts'
 import type { LatestValue } from '../../src/sinks/latest-values.ts'
 
@@ -45,4 +47,23 @@ it('a value of the map is of no use with another secret, in another map, at anot
   expect(decodeLatest(seal, 'B', text)).toBeUndefined()
   expect(decodeLatest(seal, 'A', text.replace('"1"', '"999"'))).toBeUndefined()
   for (const damaged of ['', text.slice(0, 20), text.slice(0, -1), text.slice(44)]) expect(decodeLatest(seal, 'A', damaged)).toBeUndefined()
+})
+
+it('never throws, whatever somebody with the secret wrote', () => {
+  const odd = fc.oneof(fc.json(), fc.string(), fc.constantFrom('[[]]', '[null]', '[["__proto__",[0,"1",0,"1"]]]', '[["a",[0,"x",0,"1"]]]'))
+  const place = JSON.stringify([seal.place])
+  fc.assert(
+    fc.property(odd, fc.nat(80), (json, length) => {
+      const entry = Buffer.concat([signatureOf(seal.secret, place, Buffer.from(json)), Buffer.from(json)])
+      for (const bytes of [entry, entry.subarray(0, length)]) {
+        for (const [key, value] of decodeFanout(seal, bytes) ?? []) {
+          expect(typeof key).toBe('string')
+          expect(typeof value.offset).toBe('bigint')
+        }
+      }
+      const text = signatureOf(seal.secret, JSON.stringify([seal.place, 'k']), json).toString('base64') + json
+      for (const value of [text, text.slice(0, length), json]) decodeLatest(seal, 'k', value)
+    }),
+    { numRuns: 1000 },
+  )
 })
