@@ -14,6 +14,8 @@ const composers = ['main.ts', 'connect', 'launch']
 const allowed = new Set([
   'sinks/postgres-table.ts -> offsets/postgres-transaction.ts',
   'sinks/postgres-table-check.ts -> offsets/postgres-transaction.ts',
+  'sinks/postgres-table-one-by-one.ts -> offsets/postgres-transaction.ts',
+  'sinks/postgres-table-screen.ts -> offsets/postgres-transaction.ts',
 ])
 /** Tests and people find these words by their noun instead. */
 const emptyNames = /^(utils?|helpers?|common|types|misc|shared)\.ts$/

@@ -111,10 +111,21 @@ export class JobLines {
   }
 
   slice(from: number, to: number): JobLines {
-    const start = this.#lineStart(from)
-    const bytes = this.bytes.subarray(start, this.#lineStart(to, start, from))
-    const base = { offset: this.#base, timeMs: this.#baseMs }
-    return new JobLines(this, bytes, base, this.#deltas.subarray(from, to), this.#deltasMs.subarray(from, to), this.ordinal(from))
+    return this.slices([[from, to]])[0]!
+  }
+
+  /** A slice for each range (`to` excluded), which come in order: one pass over the lines. */
+  slices(ranges: readonly (readonly [from: number, to: number])[]): JobLines[] {
+    let line = 0
+    let position = 0
+    return ranges.map(([from, to]) => {
+      const start = this.#lineStart(from, position, line)
+      position = this.#lineStart(to, start, from)
+      line = to
+      const base = { offset: this.#base, timeMs: this.#baseMs }
+      const [deltas, deltasMs] = [this.#deltas.subarray(from, to), this.#deltasMs.subarray(from, to)]
+      return new JobLines(this, this.bytes.subarray(start, position), base, deltas, deltasMs, this.ordinal(from))
+    })
   }
 
   /** The lines without their newlines. */

@@ -4,46 +4,26 @@
 import pg from 'pg'
 import { databaseRefusal } from '../database-refusal.ts'
 import { ForebayError, isForebayError, sentenceOf } from '../errors.ts'
-import type { ErrorCode } from '../errors.ts'
+import { sqlStateMeaning } from '../sql-states.ts'
 
-/** Exceptions of the table below: five characters win over two. */
-const codeByState: Readonly<Record<string, ErrorCode>> = {
-  '08': 'FB_DATABASE_UNREACHABLE',
-  // A row met twice by one upsert, a trigger that raises, a check option, an index entry that is too large: the fault of some row.
-  '21': 'FB_BAD_JOB',
-  '22': 'FB_BAD_JOB',
-  '23': 'FB_BAD_JOB',
-  '44': 'FB_BAD_JOB',
-  '54': 'FB_BAD_JOB',
-  P0: 'FB_BAD_JOB',
-  '25': 'FB_DATABASE_UNREACHABLE',
-  // A statement failed, its failure was swallowed, and the transaction was used further.
-  '25P02': 'FB_INTERNAL',
-  '40': 'FB_DATABASE_UNREACHABLE',
-  '53': 'FB_DATABASE_UNREACHABLE',
-  '55P03': 'FB_DATABASE_UNREACHABLE',
-  '57': 'FB_DATABASE_UNREACHABLE',
-  '58': 'FB_DATABASE_UNREACHABLE',
-  XX: 'FB_DATABASE_UNREACHABLE',
-}
-
-/** Read only: a standby, or a primary that became one; another connection may find the new primary. */
-const readOnlyState = '25006'
+/**
+ * Another connection may help: a standby or a primary that became one (it says 25006, or 0A000 at BEGIN), and prepared statements
+ * that no longer fit a table (0A000), or are not there because a pooler changed the connection.
+ */
+const staleStates: readonly string[] = ['25006', '0A000', '26000', '42P05']
 
 /** Whether the connection on which `error` was raised cannot be used again, so that a COMMIT on it has an unknown outcome. */
 export function isConnectionLost(error: unknown): boolean {
   if (isForebayError(error)) return error.cause !== undefined && isConnectionLost(error.cause)
   if (!(error instanceof pg.DatabaseError)) return true
   const state = error.code ?? ''
-  return (
-    error.severity === 'FATAL' || error.severity === 'PANIC' || state === readOnlyState || state.startsWith('08') || state.startsWith('57P')
-  )
+  const isEnded = error.severity === 'FATAL' || error.severity === 'PANIC'
+  return isEnded || staleStates.includes(state) || state.startsWith('08') || state.startsWith('57P')
 }
 
 /**
- * `error` as a ForebayError; one that is none yet gets its code from its SQLSTATE, anything without one (a broken socket, a
- * timeout) is FB_DATABASE_UNREACHABLE, and an unknown state FB_SCHEMA: it stops the task instead of flooding dead letters.
- * `doing` completes "Postgres failed while …".
+ * `error` as a ForebayError; one that is none yet gets its code from its SQLSTATE (`sql-states.ts`), and anything without one (a
+ * broken socket, a timeout) is FB_DATABASE_UNREACHABLE. `doing` completes "Postgres failed while …".
  */
 export function databaseError(error: unknown, doing: string): ForebayError {
   if (isForebayError(error)) return error
@@ -52,15 +32,27 @@ export function databaseError(error: unknown, doing: string): ForebayError {
   }
   const refusal = databaseRefusal(error, doing, describe(error))
   if (refusal !== undefined) return refusal
-  const state = error.code ?? ''
-  const code = codeByState[state] ?? codeByState[state.slice(0, 2)] ?? 'FB_SCHEMA'
-  return new ForebayError(code, `Postgres failed while ${doing}: ${describe(error)}`, { cause: error })
+  const { code } = sqlStateMeaning(error.code ?? '', error.constraint)
+  return new ForebayError(code, failureSentence(error, doing), { cause: error })
 }
 
-function describe(error: pg.DatabaseError): string {
-  const parts = [error.message]
-  if (error.detail) parts.push(error.detail)
-  if (error.where) parts.push(error.where.split('\n')[0] ?? '')
-  if (error.hint) parts.push(error.hint)
-  return `${parts.join('; ')} (SQLSTATE ${error.code ?? 'unknown'})`
+/** What Postgres says of a failure: of an error, or of one that a block of code caught. */
+export interface Said {
+  readonly code: string
+  readonly message: string
+  readonly detail: string
+  readonly hint: string
+  readonly constraint: string
+}
+
+/** The sentence of `databaseError`, of a failure that refuses nobody. */
+export function failureSentence(said: { readonly [Part in keyof Said]?: Said[Part] | undefined }, doing: string): string {
+  const { remedy } = sqlStateMeaning(said.code ?? '', said.constraint)
+  return `Postgres failed while ${doing}: ${describe(said)}${remedy === undefined ? '' : `; ${remedy}`}`
+}
+
+function describe(said: { readonly [Part in keyof Said | 'where']?: string | undefined }): string {
+  const where = said.where?.split('\n')[0]
+  const parts = [said.message, said.detail, where, said.hint].filter((part) => part)
+  return `${parts.join('; ')} (SQLSTATE ${said.code ?? 'unknown'})`
 }

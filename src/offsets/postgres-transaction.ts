@@ -6,7 +6,10 @@ import type pg from 'pg'
 import { from as copyInto } from 'pg-copy-streams'
 import { assert } from '../assert.ts'
 import type { DeadLetter, LedgerTransaction } from './ledger.ts'
-import { databaseError, isConnectionLost } from './postgres-error.ts'
+import { databaseError, failureSentence, isConnectionLost } from './postgres-error.ts'
+import type { Said } from './postgres-error.ts'
+
+export type { Said } from './postgres-error.ts'
 
 /** Where dead letters come from. */
 export interface LetterOrigin {
@@ -22,8 +25,9 @@ export interface Statement {
   readonly values?: unknown[]
 }
 
-/** Letters in one insert: with payloads of 64 KiB in hexadecimal they make 4 MiB. */
-const lettersPerInsert = 32
+/** Letters in one insert at most, and bytes of their payloads, of which each becomes two in hexadecimal. */
+const lettersPerInsertMax = 1000
+const payloadPerInsertMax = 2 * 1024 * 1024
 
 const insertLetters = {
   name: 'forebay-bury',
@@ -81,8 +85,7 @@ export class PostgresTransaction implements LedgerTransaction {
 
   async bury(letters: readonly DeadLetter[]): Promise<void> {
     const { pipeline, epoch, topic } = this.#origin
-    for (let i = 0; i < letters.length; i += lettersPerInsert) {
-      const some = letters.slice(i, i + lettersPerInsert)
+    for (const some of lettersByInsert(letters)) {
       const columns = [
         some.map((letter) => letter.partition),
         some.map((letter) => letter.queue),
@@ -99,6 +102,11 @@ export class PostgresTransaction implements LedgerTransaction {
     }
   }
 
+  /** The sentence of a failure that a block of code caught, as `query` would have thrown it. */
+  sentenceOf(said: Said): string {
+    return failureSentence(said, this.#doing)
+  }
+
   /** Called by the ledger when `write` has ended: a late statement would land in somebody else's transaction. */
   close(): void {
     this.#isOpen = false
@@ -106,6 +114,16 @@ export class PostgresTransaction implements LedgerTransaction {
 
   #assertOpen(): void {
     assert(this.#isOpen, 'a transaction is used only until `write` returns')
+  }
+}
+
+function* lettersByInsert(letters: readonly DeadLetter[]): Generator<readonly DeadLetter[]> {
+  for (let from = 0, to = 0; from < letters.length; from = to) {
+    for (let bytes = 0; to < letters.length && to - from < lettersPerInsertMax; to++) {
+      bytes += letters[to]!.payload?.length ?? 0
+      if (to > from && bytes > payloadPerInsertMax) break
+    }
+    yield letters.slice(from, to)
   }
 }
 

@@ -23,6 +23,24 @@ export interface TransactionalSink<Job = unknown, Tx extends LedgerTransaction =
   readonly delivery: 'exactly-once'
   /** `jobs` in the order of their queues; sections of kind `job` only. Throws FB_BAD_JOB, FB_SCHEMA or FB_DATABASE_UNREACHABLE. */
   write(transaction: Tx, jobs: readonly JobLines[]): Promise<void>
+  /**
+   * The jobs that are refused by their values alone, whatever else is in the table: found at once, and written nowhere. It may
+   * overlook some. Left out: none are found.
+   */
+  screen?(transaction: Tx, jobs: readonly JobLines[]): Promise<readonly RefusedJob[]>
+  /**
+   * Writes each job by itself, in order, so that one that is refused for its data leaves nothing; resolves to those, ascending.
+   * For batches with many bad jobs: one statement instead of a savepoint a job. Throws
+   * FB_SCHEMA and FB_DATABASE_UNREACHABLE. Left out: bad jobs are found by bisection alone.
+   */
+  writeEach?(transaction: Tx, jobs: readonly JobLines[]): Promise<readonly RefusedJob[]>
+}
+
+export interface RefusedJob {
+  /** Among all jobs of the batch. */
+  readonly index: number
+  /** The sentence of its FB_BAD_JOB. */
+  readonly error: string
 }
 
 /** Takes jobs outside any transaction. */

@@ -1,12 +1,18 @@
 /**
- * Finds the bad jobs of a batch by bisection, inside one transaction (rule 10): halves are tried under a savepoint until
- * a failing one holds a single job. n jobs with one bad among them cost at most 2 * log2(n) tries: once the first half is
- * written, the bad job is in the second, which is halved without trying it as a whole.
+ * Finds the bad jobs of a batch inside one transaction (rule 10).
+ *
+ * A batch that was refused is screened first: the sink names in one statement what is refused by its values alone. For the rest,
+ * bisection: halves are tried under a savepoint until a failing one holds a single job. n jobs with one bad among them cost at most
+ * 2 * log2(n) tries: once the first half is written, the bad job is in the second, which is halved without trying it as a whole.
+ * Many bad jobs would cost a try each, and more: after `triesMax` of them the sink writes the rest of the batch job by job.
  */
 import { isForebayError, sentenceOf } from '../errors.ts'
 import type { JobLines } from '../grid/segment.ts'
 import type { DeadLetter, LedgerTransaction } from '../offsets/ledger.ts'
-import type { TransactionalSink } from '../sinks/sink.ts'
+import type { RefusedJob, TransactionalSink } from '../sinks/sink.ts'
+
+/** Enough for two or three bad jobs in a batch of thousands. */
+export const triesMax = 64
 
 /** Writes every good job of `jobs`, in order, and returns the bad ones as dead letters. Throws what is not FB_BAD_JOB. */
 export async function writeIsolating(
@@ -21,8 +27,7 @@ export async function writeIsolating(
   } catch (error) {
     if (!isForebayError(error, 'FB_BAD_JOB')) throw error
     const [first, second] = halvesOf(jobs)
-    if (second.length === 0) return first.map((lines) => deadLetterOf(lines, error))
-    return writeHalves(sink, transaction, first, second)
+    return second.length === 0 ? first.map((lines) => deadLetterOf(lines, error)) : writeRefused(sink, transaction, jobs)
   }
 }
 
@@ -32,20 +37,79 @@ export async function writeRefused(
   transaction: LedgerTransaction,
   jobs: readonly JobLines[],
 ): Promise<DeadLetter[]> {
-  const [first, second] = halvesOf(jobs)
-  // A single job is tried in any case: only its own failure makes a dead letter, and tells why.
-  return second.length === 0 ? writeIsolating(sink, transaction, first) : writeHalves(sink, transaction, first, second)
+  const bisection = new Bisection(sink, transaction)
+  const screened = (await sink.screen?.(transaction, jobs)) ?? []
+  if (screened.length === 0) return bisection.writeRefused(jobs)
+  const others = await bisection.write(withoutJobs(jobs, screened))
+  return [...lettersOf(jobs, screened), ...others]
 }
 
-async function writeHalves(
-  sink: TransactionalSink,
-  transaction: LedgerTransaction,
-  first: readonly JobLines[],
-  second: readonly JobLines[],
-): Promise<DeadLetter[]> {
-  const letters = await writeIsolating(sink, transaction, first)
-  const write = letters.length === 0 ? writeRefused : writeIsolating
-  return [...letters, ...(await write(sink, transaction, second))]
+class Bisection {
+  readonly #sink: TransactionalSink
+  readonly #transaction: LedgerTransaction
+  #tries = 0
+
+  constructor(sink: TransactionalSink, transaction: LedgerTransaction) {
+    this.#sink = sink
+    this.#transaction = transaction
+  }
+
+  async write(jobs: readonly JobLines[]): Promise<DeadLetter[]> {
+    if (jobs.length === 0) return []
+    if (this.#tries >= triesMax && this.#sink.writeEach !== undefined) {
+      return lettersOf(jobs, await this.#sink.writeEach(this.#transaction, jobs))
+    }
+    this.#tries++
+    try {
+      await this.#transaction.attempt(() => this.#sink.write(this.#transaction, jobs))
+      return []
+    } catch (error) {
+      if (!isForebayError(error, 'FB_BAD_JOB')) throw error
+      const [first, second] = halvesOf(jobs)
+      if (second.length === 0) return first.map((lines) => deadLetterOf(lines, error))
+      return this.#writeHalves(first, second)
+    }
+  }
+
+  async writeRefused(jobs: readonly JobLines[]): Promise<DeadLetter[]> {
+    const [first, second] = halvesOf(jobs)
+    // A single job is tried in any case: only its own failure makes a dead letter, and tells why.
+    return second.length === 0 ? this.write(first) : this.#writeHalves(first, second)
+  }
+
+  async #writeHalves(first: readonly JobLines[], second: readonly JobLines[]): Promise<DeadLetter[]> {
+    const letters = await this.write(first)
+    return [...letters, ...(letters.length === 0 ? await this.writeRefused(second) : await this.write(second))]
+  }
+}
+
+/** `refused` by section: sections with the index of their first job. */
+function bySection(jobs: readonly JobLines[], refused: readonly RefusedJob[]): { lines: JobLines; refused: RefusedJob[] }[] {
+  let [start, next] = [0, 0]
+  return jobs.map((lines) => {
+    const own: RefusedJob[] = []
+    for (; next < refused.length && refused[next]!.index < start + lines.count; next++) {
+      own.push({ ...refused[next]!, index: refused[next]!.index - start })
+    }
+    start += lines.count
+    return { lines, refused: own }
+  })
+}
+
+/** The runs of jobs between those of `refused`. */
+function withoutJobs(jobs: readonly JobLines[], refused: readonly RefusedJob[]): JobLines[] {
+  return bySection(jobs, refused).flatMap(({ lines, refused: own }) => {
+    const ends = [...own.map(({ index }) => index), lines.count]
+    const runs = ends.map((end, i) => [i === 0 ? 0 : ends[i - 1]! + 1, end] as const)
+    return lines.slices(runs.filter(([from, to]) => from < to))
+  })
+}
+
+function lettersOf(jobs: readonly JobLines[], refused: readonly RefusedJob[]): DeadLetter[] {
+  return bySection(jobs, refused).flatMap(({ lines, refused: own }) => {
+    const singles = lines.slices(own.map(({ index }) => [index, index + 1] as const))
+    return singles.map((single, i) => deadLetterOf(single, own[i]!.error))
+  })
 }
 
 /** Two parts with half of the jobs each; the second is empty when there is but one job. */

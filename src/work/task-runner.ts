@@ -11,13 +11,13 @@ import { isForebayError, sentenceOf } from '../errors.ts'
 import type { JobLines } from '../grid/segment.ts'
 import { deadLineOf } from '../ingest/converter.ts'
 import type { Observer } from '../observer.ts'
-import type { DeadLetter, Flush, Ledger } from '../offsets/ledger.ts'
+import type { DeadLetter, Flush, Ledger, LedgerTransaction } from '../offsets/ledger.ts'
 import { Backoff } from '../schedule/backoff.ts'
 import type { Clock } from '../schedule/clock.ts'
 import { Ticker } from '../schedule/ticker.ts'
-import type { RunningSink } from '../sinks/sink.ts'
+import type { RunningSink, TransactionalSink } from '../sinks/sink.ts'
 import { FlushSize } from './flush-size.ts'
-import { writeRefused } from './isolate.ts'
+import { writeIsolating, writeRefused } from './isolate.ts'
 import type { QueueReader } from './queue-reader.ts'
 import type { InboxBatch } from './task-inbox.ts'
 
@@ -49,6 +49,8 @@ interface Taken extends InboxBatch {
 /** How long intervals without a job for the task wait to be advanced with the next flush. */
 const emptyAdvanceMs = 100
 const blockedWaitMs = 1000
+/** Jobs of a flush with bad ones at most: the good among them wait for all of them to be found. */
+const waryRowsMax = 5000
 
 export class TaskRunner {
   readonly #ports: TaskRunnerPorts
@@ -59,7 +61,8 @@ export class TaskRunner {
   readonly #backoff = new Backoff()
   readonly #size: FlushSize
   #emptySinceMs: number | undefined
-  #isIsolating = false
+  /** How the next flush writes: *plain*; *refused*, again and with the bad jobs isolated; *wary*, since the one before had bad jobs. */
+  #mode: 'plain' | 'refused' | 'wary' = 'plain'
   #lastError: string | undefined
   #isBlocked = false
 
@@ -132,20 +135,26 @@ export class TaskRunner {
       this.#size.took(rowsOf(taken), this.#ports.clock.now() - startedMs)
       return this.#failed(error, taken, signal)
     }
-    this.#isIsolating = false
+    const isCut = (this.#size.isReduced || this.#mode !== 'plain') && rowsOf(taken) >= this.#rowsMax
+    this.#mode = this.#refused > 0 ? 'wary' : 'plain'
     this.#isBlocked = false
     this.#lastError = undefined
     this.#backoff.reset()
     const flushMs = this.#ports.clock.now() - startedMs
-    // What a slow database was spared now waits for no tick.
-    if (this.#size.isReduced && rowsOf(taken) >= this.#size.rows) this.#ticker.wake()
+    // What a slow database was spared now, or a search for bad jobs, waits for no tick.
+    if (isCut) this.#ticker.wake()
     this.#size.took(rowsOf(taken), flushMs)
     this.#settled(taken, flushMs)
   }
 
+  /** Most jobs of the next flush. */
+  get #rowsMax(): number {
+    return this.#mode === 'plain' ? this.#size.rows : Math.min(this.#size.rows, waryRowsMax)
+  }
+
   #take(): Taken[] {
     const { task } = this.#options
-    const { rows: rowsMax } = this.#size
+    const rowsMax = this.#rowsMax
     const taken: Taken[] = []
     let rows = 0
     for (const reader of this.#readers.values()) {
@@ -187,20 +196,27 @@ export class TaskRunner {
     if (sink.delivery !== 'exactly-once' && jobs.length > 0) await sink.deliver(jobs)
     if (!isTracked) return
     const advances = taken.map(({ reader, from, to }) => ({ ...reader.id, from, to }))
+    this.#refused = 0
     const write: Flush['write'] = async (transaction) => {
-      const buried = [...letters]
-      if (sink.delivery === 'exactly-once' && jobs.length > 0) {
-        if (this.#isIsolating) buried.push(...(await writeRefused(sink, transaction, jobs)))
-        else await sink.write(transaction, jobs)
-      }
+      const refused = sink.delivery === 'exactly-once' && jobs.length > 0 ? await this.#write(sink, transaction, jobs) : []
+      const buried = [...letters, ...refused]
       if (buried.length > 0) await transaction.bury(buried)
       this.#buried = buried.length
+      this.#refused = refused.length
     }
     await this.#ports.ledger.flush({ task, advances, write })
   }
 
-  /** Dead letters of the flush under way. */
+  /** Dead letters of the flush under way, and those among them whose jobs the table refused. */
   #buried = 0
+  #refused = 0
+
+  async #write(sink: TransactionalSink, transaction: LedgerTransaction, jobs: readonly JobLines[]): Promise<readonly DeadLetter[]> {
+    if (this.#mode === 'refused') return writeRefused(sink, transaction, jobs)
+    if (this.#mode === 'wary') return writeIsolating(sink, transaction, jobs)
+    await sink.write(transaction, jobs)
+    return []
+  }
 
   #settled(taken: readonly Taken[], flushMs: number): void {
     const { observer } = this.#ports
@@ -233,8 +249,8 @@ export class TaskRunner {
       return
     }
     observer.count('flushErrors', 1, task)
-    if (error.code === 'FB_BAD_JOB' && !this.#isIsolating && sink.delivery === 'exactly-once') {
-      this.#isIsolating = true
+    if (error.code === 'FB_BAD_JOB' && this.#mode === 'plain' && sink.delivery === 'exactly-once') {
+      this.#mode = 'refused'
       return this.flush(signal)
     }
     const isNews = this.#lastError !== error.message

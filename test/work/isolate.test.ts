@@ -63,6 +63,51 @@ describe('Isolating the bad jobs of a batch', () => {
     )
   })
 
+  it('asks at most 64 times before the sink writes job by job, and names the same bad jobs', async () => {
+    for (const period of [2, 3, 50]) {
+      const bad = new Set(Array.from({ length: 5000 }, (_, n) => n).filter((n) => n % period === 1))
+      const { sink, written, counts } = pickySink(bad)
+      let blocks = 0
+      const writeEach: TransactionalSink['writeEach'] = (_, jobs) => {
+        blocks++
+        const numbers = jobs.flatMap((lines) => lines.lines().map(Number))
+        written.push(...numbers.filter((n) => !bad.has(n)))
+        return Promise.resolve(numbers.flatMap((n, index) => (bad.has(n) ? [{ index, error: `${n} is bad` }] : [])))
+      }
+      const letters = await writeRefused({ ...sink, writeEach }, transaction, sectionsOf(5000, 700))
+      expect(letters.map(({ offset }) => Number(offset))).toEqual([...bad])
+      expect(letters.at(-1)).toMatchObject({ error: `${[...bad].at(-1)} is bad`, payload: Buffer.from(`${[...bad].at(-1)}`) })
+      expect(written).toEqual(Array.from({ length: 5000 }, (_, n) => n).filter((n) => !bad.has(n)))
+      expect(counts.tries).toBeLessThanOrEqual(64)
+      expect(blocks).toBeLessThanOrEqual(Math.log2(5000))
+    }
+  })
+
+  it('leaves out what the screening names, whatever is in which section, and finds what it overlooks', async () => {
+    const batch = fc.tuple(
+      fc.integer({ min: 2, max: 40 }),
+      fc.integer({ min: 1, max: 15 }),
+      fc.uniqueArray(fc.nat(39)),
+      fc.uniqueArray(fc.nat(39)),
+    )
+    await fc.assert(
+      fc.asyncProperty(batch, async ([count, size, picked, overlooked]) => {
+        const bad = new Set(picked.filter((n) => n < count))
+        const { sink, written, counts } = pickySink(bad)
+        const screen: TransactionalSink['screen'] = (_, jobs) => {
+          const numbers = jobs.flatMap((lines) => lines.lines().map(Number))
+          return Promise.resolve(numbers.flatMap((n, index) => (bad.has(n) && !overlooked.includes(n) ? [{ index, error: 'seen' }] : [])))
+        }
+        const letters = await writeRefused({ ...sink, screen }, transaction, sectionsOf(count, size))
+        const numbers = Array.from({ length: count }, (_, n) => n)
+        const named = letters.map(({ offset, ordinal, payload }) => [Number(offset), ordinal, String(payload)])
+        expect(named.toSorted(([a], [b]) => Number(a) - Number(b))).toEqual(numbers.filter((n) => bad.has(n)).map((n) => [n, 0, String(n)]))
+        expect(written).toEqual(numbers.filter((n) => !bad.has(n)))
+        if (bad.size > 0 && overlooked.every((n) => !bad.has(n))) expect(counts.tries).toBeLessThanOrEqual(1)
+      }),
+    )
+  })
+
   it('throws what is no fault of a job, and makes no dead letter of it', async () => {
     const { sink } = pickySink(new Set())
     const refused = () => Promise.reject(new ForebayError('FB_SCHEMA', 'no such table'))
