@@ -46,8 +46,8 @@ export interface BenchResult {
 
 export interface Bench extends AsyncDisposable {
   readonly input: Omit<BenchInput, 'isWhole' | 'run' | 'warmUp'>
-  /** Publishes `events` trades at `perSecond`, or as fast as it goes. */
-  publish(events: number, perSecond: number | undefined): Promise<void>
+  /** Publishes `events` trades at `perSecond`, or as fast as it goes, until `signal` aborts. */
+  publish(events: number, perSecond: number | undefined, signal?: AbortSignal): Promise<void>
   /** Empties the tables and forgets every ledger. */
   clean(): Promise<void>
 }
@@ -75,11 +75,11 @@ export async function openBench(events: number): Promise<Bench> {
   return {
     input: { url: postgres.url, brokers, hazelcastJars: jars.hazelcast, dir, events },
     clean,
-    async publish(count, perSecond) {
+    async publish(count, perSecond, signal = new AbortController().signal) {
       await using target = new KafkaFeedTarget(brokers)
       const lines = existsSync(recorded) ? readTradeFile(recorded) : readMarket({}, { days: 1 })
       const pace = perSecond === undefined ? ({ kind: 'max' } as const) : ({ kind: 'rate', perSecond } as const)
-      await feed({ lines: firstOf(lines, count), target, pace }, new AbortController().signal)
+      await feed({ lines: firstOf(lines, count), target, pace }, signal)
     },
     async [Symbol.asyncDispose]() {
       await kafka.stop()
