@@ -1,5 +1,6 @@
 import { type Cluster, Kafka, type KafkaConfig, logLevel } from 'kafkajs'
 import { must } from '../assert.ts'
+import { quietRequestQueues } from './kafka-request-queue.ts'
 
 /** How to reach a Kafka cluster. */
 export interface KafkaAddress {
@@ -16,6 +17,7 @@ const requestTimeoutMs = 10_000
 
 /** A kafkajs client that fails fast: the callers own retrying, so that a broker's return is noticed at once. */
 export function kafkaClient(address: KafkaAddress): Kafka {
+  quietRequestQueues()
   return new Kafka({
     brokers: [...address.brokers],
     clientId: address.clientId,
