@@ -46,6 +46,11 @@ describe('The house', () => {
     expect(sources.filter((file) => emptyNames.test(file.split('/').at(-1)!))).toEqual([])
   })
 
+  it('keeps what data names in maps: an ordinary object would give what it inherits', () => {
+    const dictionary = /^\s*(const|let|(static )?(readonly )?#?\w+:) .*Record<string, [^=]*> = \{\}/m
+    expect(sources.filter((file) => dictionary.test(readFileSync(join(src, file), 'utf8')))).toEqual([])
+  })
+
   it('names files in kebab case', () => {
     expect(sources.filter((file) => !/^[a-z0-9/-]+\.ts$/.test(file))).toEqual([])
   })

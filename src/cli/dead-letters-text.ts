@@ -3,6 +3,7 @@ import type { DeadEvent } from '../dead-letters/dead-event.ts'
 import type { DeadLetterRow } from '../dead-letters/dead-letters.ts'
 import type { Redriven } from '../dead-letters/redrive.ts'
 import { printable } from '../inspect/printable.ts'
+import { own } from '../own.ts'
 import type { Pipeline } from '../pipeline/pipeline.ts'
 
 const errorCharsShown = 100
@@ -68,7 +69,7 @@ export function mergeNotes({ tasks }: Pipeline, redriven: readonly (string | nul
     if (sink.kind !== 'postgres-table' || sink.upsertOn === undefined || !(isAll || redriven.includes(name))) return []
     const { columns, upsertOn, merge = {} } = sink
     const values = Object.keys(columns).filter((column) => !upsertOn.includes(column))
-    const ordered = values.filter((column) => ['first', 'last'].includes(merge[column] ?? 'last'))
+    const ordered = values.filter((column) => ['first', 'last'].includes(own(merge, column) ?? 'last'))
     if (ordered.length === 0) return []
     return [
       `task ${name} merges ${ordered.join(', ')} by the order of jobs: a redriven job counts as the latest of its key, whenever its event was`,

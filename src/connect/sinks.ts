@@ -4,6 +4,7 @@ import type { NodeTask } from '../node/node.ts'
 import type { NodeSettings } from '../node/settings.ts'
 import type { Observer } from '../observer.ts'
 import type { PostgresPool } from '../offsets/postgres-pool.ts'
+import { own } from '../own.ts'
 import type { TaskDefinition } from '../pipeline/pipeline.ts'
 import type { Clock } from '../schedule/clock.ts'
 import { createPostgresTable } from '../sinks/postgres-table.ts'
@@ -38,7 +39,7 @@ export async function createSink({ sink }: TaskDefinition, { pool, ...ports }: S
 
 /** A task with the overrides of the settings applied. */
 export function nodeTask(task: TaskDefinition, sink: RunningSink, tracked: readonly string[], settings: NodeSettings): NodeTask {
-  const { everyMs, rowsMax, bytesMax } = { ...task, ...settings.tasks[task.name] }
+  const { everyMs, rowsMax, bytesMax } = { ...task, ...own(settings.tasks, task.name) }
   return {
     name: task.name,
     isTracked: tracked.includes(task.name),

@@ -4,6 +4,7 @@ import { nextOffsetAfter } from '../events/event-log.ts'
 import { Histogram } from '../node/histogram.ts'
 import type { CronTaskStatus } from '../cron/cron-schedule.ts'
 import type { NodeStatus, QueueStatus, TaskStatus } from '../node/status.ts'
+import { own } from '../own.ts'
 import { cronViews } from './cron-view.ts'
 import { retentionSentence } from '../node/retention-watch.ts'
 import type { LedgerFacts, Look, NodeFacts } from './facts.ts'
@@ -245,11 +246,11 @@ function taskViews(working: readonly NodeStatus[]): TaskView[] {
     const rows = working.flatMap((status) => status.tasks.filter((row) => row.task === task).map((row) => ({ row, status })))
     const latency = new Histogram()
     for (const { status } of rows) {
-      const json = status.latency[task]
+      const json = own(status.latency, task)
       if (json !== undefined) latency.merge(Histogram.fromJSON(json))
     }
     const worst = (of: (row: TaskStatus) => number | null) => highest(rows.map(({ row }) => of(row)))
-    const waiting = rows.flatMap(({ status }) => status.queues.map(({ inboxes }) => inboxes[task]?.jobs ?? 0))
+    const waiting = rows.flatMap(({ status }) => status.queues.map(({ inboxes }) => own(inboxes, task)?.jobs ?? 0))
     return {
       task,
       everyMs: rows[0]!.row.everyMs,

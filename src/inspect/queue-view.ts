@@ -80,15 +80,16 @@ export async function copyQueue(grid: JobGrid, at: QueueId, { scope, secret, job
 const unreadable = { isReadable: false, lo: '', hi: '', owner: '', repair: 0, jobs: {}, oldestMs: null, lines: [] }
 
 function viewOf({ lo, hi, owner, repair, sections }: SegmentHead & { readonly sections: readonly SectionHead[] }) {
-  const jobs: Record<string, { jobs: number; deadLetters: number }> = {}
+  const jobs = new Map<string, { jobs: number; deadLetters: number }>()
   const times: number[] = []
   for (const { task, kind, count, firstMs } of sections) {
-    const counts = (jobs[task] ??= { jobs: 0, deadLetters: 0 })
+    const counts = jobs.get(task) ?? { jobs: 0, deadLetters: 0 }
     counts[kind === 'job' ? 'jobs' : 'deadLetters'] += count
+    jobs.set(task, counts)
     if (count > 0) times.push(firstMs)
   }
   const oldestMs = times.length === 0 ? null : Math.min(...times)
-  return { isReadable: true, lo: String(lo), hi: String(hi), owner, repair, jobs, oldestMs }
+  return { isReadable: true, lo: String(lo), hi: String(hi), owner, repair, jobs: Object.fromEntries(jobs), oldestMs }
 }
 
 function linesOf({ sections }: Segment, linesMax: number): string[] {

@@ -5,6 +5,7 @@
 import { nextOffsetAfter } from '../events/event-log.ts'
 import type { NodeStatus, OutboxStatus, PartitionStatus, QueueStatus, TaskStatus } from '../node/status.ts'
 import { effectiveWatermark } from '../offsets/ledger.ts'
+import { own } from '../own.ts'
 import type { EventFacts, ExplainFacts, LedgerFacts, NodeFacts, SegmentFacts } from './facts.ts'
 import { foundOf } from './facts.ts'
 
@@ -125,7 +126,7 @@ function waitingTasks(
   const view = progress === undefined ? undefined : { partition: facts.partition, ...progress }
   const watermarkOf = (task: string): bigint | undefined => {
     if (view !== undefined) return view.rows.has(task) ? effectiveWatermark(view, task, queue) : undefined
-    const told = readQueue?.applied[task]
+    const told = readQueue && own(readQueue.applied, task)
     return told === undefined ? undefined : BigInt(told)
   }
   const behind = jobs.flatMap(({ task }) => {

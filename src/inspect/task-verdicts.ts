@@ -1,5 +1,6 @@
 /** Judges why a job that its reader holds is not applied: the task, its sink, the database under it. Pure. */
 import type { NodeStatus, TaskStatus } from '../node/status.ts'
+import { own } from '../own.ts'
 import type { Verdict } from './explanation.ts'
 import type { SessionFacts } from './facts.ts'
 import type { Situation } from './situation.ts'
@@ -106,7 +107,7 @@ function holderText({ pid, application, user, client, state, transactionMs, quer
 function slow({ ledger, readQueue, task, reader: of }: Situation, status: TaskStatus, reader: NodeStatus): Verdict | undefined {
   const { flushingSinceMs, flushP99Ms, everyMs, attempts } = status
   const lastsMs = flushingSinceMs === null ? 0 : reader.nowMs - flushingSinceMs
-  const inbox = readQueue?.inboxes[status.task]
+  const inbox = readQueue && own(readQueue.inboxes, status.task)
   const isOftenSlow = attempts === 0 && (flushP99Ms ?? 0) >= slowFlushMs && (inbox?.jobs ?? 0) > 0
   if (lastsMs < slowFlushMs && !isOftenSlow) return undefined
   const statement = ledger?.sessions

@@ -131,10 +131,13 @@ export class Backbone {
 
   /** Rows in the example's tables and dead letters. */
   async count(): Promise<TableCounts> {
-    const rows: Record<string, number> = {}
-    for (const [task, table] of Object.entries(exampleTables)) rows[task] = await this.#number(`select count(*) as n from ${table}`)
+    const rows = new Map<string, number>()
+    for (const [task, table] of Object.entries(exampleTables)) rows.set(task, await this.#number(`select count(*) as n from ${table}`))
     const hasLedger = await this.#hasTable('dead_letters')
-    return { rows, deadLetters: hasLedger ? await this.#number('select count(*) as n from forebay.dead_letters') : 0 }
+    return {
+      rows: Object.fromEntries(rows),
+      deadLetters: hasLedger ? await this.#number('select count(*) as n from forebay.dead_letters') : 0,
+    }
   }
 
   async stop(): Promise<void> {

@@ -1,6 +1,7 @@
 /** Adds up what all lives of all nodes told: rates, lag, latencies and the summary of a run. No I/O. */
 import { Histogram, type HistogramJson } from '../node/histogram.ts'
 import type { NodeStatus } from '../node/status.ts'
+import { own } from '../own.ts'
 
 /** The last line of a drained run. */
 export interface RunSummary {
@@ -50,9 +51,9 @@ export class RunTotals {
   }
 
   jobs(): Record<string, number> {
-    const jobs: Record<string, number> = {}
-    for (const { tasks } of this.#lives.values()) for (const { task, rows } of tasks) jobs[task] = (jobs[task] ?? 0) + rows
-    return jobs
+    const jobs = new Map<string, number>()
+    for (const { tasks } of this.#lives.values()) for (const { task, rows } of tasks) jobs.set(task, (jobs.get(task) ?? 0) + rows)
+    return Object.fromEntries(jobs)
   }
 
   summary(counted: Pick<RunSummary, 'events' | 'rows' | 'deadLetters'> & { readonly isPreloaded: boolean }): RunSummary {
@@ -86,10 +87,10 @@ export class RunTotals {
   #latency(): Histogram | undefined {
     const lives = [...this.#lives.values()]
     const names = lives.flatMap(({ tasks }) => tasks.map(({ task }) => task))
-    const task = names.find((name) => lives.some(({ latency }) => (latency[name]?.count ?? 0) > 0))
+    const task = names.find((name) => lives.some(({ latency }) => (own(latency, name)?.count ?? 0) > 0))
     if (task === undefined) return undefined
     const merged = new Histogram()
-    for (const { latency } of lives) if (latency[task] !== undefined) merged.merge(Histogram.fromJSON(latency[task]))
+    for (const found of lives.flatMap(({ latency }) => own(latency, task) ?? [])) merged.merge(Histogram.fromJSON(found))
     return merged
   }
 }

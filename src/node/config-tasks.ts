@@ -1,4 +1,5 @@
 import { ForebayError } from '../errors.ts'
+import { own } from '../own.ts'
 import { didYouMean } from '../pipeline/nearest.ts'
 import type { Pipeline, TaskDefinition } from '../pipeline/pipeline.ts'
 import type { Config } from './config.ts'
@@ -20,7 +21,7 @@ export function configuredTasks({ values, where }: Config, pipeline: Pipeline): 
   }
   const chosen = pipeline.tasks.filter(({ name }) => values.tasksOnly?.includes(name) ?? true)
   return chosen.map((task) => {
-    const { every = task.everyMs, rowsMax = task.rowsMax, bytesMax = task.bytesMax } = values.tasks[task.name] ?? {}
+    const { every = task.everyMs, rowsMax = task.rowsMax, bytesMax = task.bytesMax } = own(values.tasks, task.name) ?? {}
     return { ...task, everyMs: every, ...(rowsMax === undefined ? {} : { rowsMax }), ...(bytesMax === undefined ? {} : { bytesMax }) }
   })
 }

@@ -52,6 +52,7 @@ function percentile(histogram, percent) {
 let before
 function rates(status) {
   const now = performance.now()
+  const own = (record, name) => Object.hasOwn(record, name) ? record[name] : undefined
   const perSecond = (name) => before ? Math.max(0, (status.counters[name] - before.counters[name]) * 1000 / (now - before.at)) : null
   const both = { events: perSecond('events'), rows: perSecond('rows') }
   before = { at: now, counters: status.counters }
@@ -74,7 +75,7 @@ function show(status) {
   byId('dead').textContent = shown(status.counters.deadLetters)
   byId('repairs').textContent = shown(status.counters.repairs)
   table('tasks', ['task', 'every', 'jobs written', 'latency p50', 'p99', 'tick slip p99', 'flush p99', 'state'], status.tasks.map((row) => [row.task, row.everyMs + ' ms', shown(row.rows),
-    shown(percentile(status.latency[row.task], 50), ' ms'), shown(percentile(status.latency[row.task], 99), ' ms'), shown(row.tickSlipP99Ms, ' ms'), shown(row.flushP99Ms, ' ms'), row.blockedReason ?? row.lastError ?? 'running']), 'No tasks run here.')
+    shown(percentile(own(status.latency, row.task), 50), ' ms'), shown(percentile(own(status.latency, row.task), 99), ' ms'), shown(row.tickSlipP99Ms, ' ms'), shown(row.flushP99Ms, ' ms'), row.blockedReason ?? row.lastError ?? 'running']), 'No tasks run here.')
   table('partitions', ['partition', 'floor', 'position', 'end', 'lag', 'state'], status.partitions.map((row) => [row.partition, row.floor, row.position, row.endOffset ?? '–', shown(row.lagEvents), row.haltedReason ?? 'running']), 'This node owns no partition at the moment.')
   table('queues', ['queue', 'received', 'pending jobs', 'applied'], status.queues.map((row) => [row.partition + '/' + row.queue, row.received, shown(row.pendingJobs), Object.entries(row.applied).map((entry) => entry.join(' ')).join(', ')]), 'This node owns no queue at the moment.')
   byId('scheduled').hidden = status.cron.length === 0

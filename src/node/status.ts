@@ -5,6 +5,7 @@ import type { ErrorCode } from '../errors.ts'
 import type { CronTaskStatus } from '../cron/cron-schedule.ts'
 import { cronCells, cronHead } from '../cron/cron-text.ts'
 import type { CounterName } from '../observer.ts'
+import { own } from '../own.ts'
 import { Histogram, type HistogramJson } from './histogram.ts'
 import type { TroubleStatus } from './trouble-status.ts'
 
@@ -197,7 +198,7 @@ export function renderStatusText(status: NodeStatus): string {
     ...section(['queue', 'received', 'pending', 'applied'], status.queues.map(queueRow)),
     ...section(
       ['task', 'every', 'rows', 'latency p50', 'p99', 'p99.9', 'tick slip p99', 'flush p99', 'state'],
-      status.tasks.map((task) => taskRow(task, status.latency[task.task])),
+      status.tasks.map((task) => taskRow(task, own(status.latency, task.task))),
     ),
     ...section(
       ['channel', 'keys', 'clients', 'dropped'],

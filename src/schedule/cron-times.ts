@@ -127,9 +127,9 @@ export class CronTimes {
 
   /** What the clocks of the zone show, as if it were UTC. */
   #wall(atMs: number): number {
-    const shown: Record<string, number> = {}
-    for (const { type, value } of this.#zone.formatToParts(atMs)) shown[type] = Number(value)
-    return Date.UTC(shown['year']!, shown['month']! - 1, shown['day'], shown['hour'], shown['minute'], shown['second'])
+    const shown = new Map(this.#zone.formatToParts(atMs).map(({ type, value }) => [type, Number(value)]))
+    const of = (type: Intl.DateTimeFormatPartTypes) => shown.get(type)!
+    return Date.UTC(of('year'), of('month') - 1, of('day'), of('hour'), of('minute'), of('second'))
   }
 }
 

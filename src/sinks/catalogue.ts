@@ -3,6 +3,7 @@
  */
 import type pg from 'pg'
 import { ForebayError } from '../errors.ts'
+import { own } from '../own.ts'
 import type { BaseColumnType } from './postgres-table-definition.ts'
 import { quotedTable } from './table-plan.ts'
 import type { PlannedColumn, TablePlan } from './table-plan.ts'
@@ -116,7 +117,7 @@ function checkColumn(column: PlannedColumn, columns: readonly ColumnRow[], isUps
   if (found === undefined) return fail(`has no column "${column.name}"; it has ${columns.map(({ name }) => name).join(', ')}`)
   const types = typesOf[column.type]
   if (!types.includes(found.type) && !(column.type === 'text' && found.isEnum)) {
-    const declared = declaredFor[found.type]
+    const declared = own(declaredFor, found.type)
     const mend = declared === undefined ? `alter it to ${types[0]}` : `declare it '${declared}' or alter it to ${types[0]}`
     fail(`has the column "${column.name}" of type ${found.type}, but the pipeline declares ${column.type}; ${mend}`)
   }

@@ -4,6 +4,7 @@
  */
 import { types } from 'node:util'
 import { ForebayError, sentenceOf } from '../errors.ts'
+import { own } from '../own.ts'
 import type { BaseColumnType } from './postgres-table-definition.ts'
 import type { PlannedColumn } from './table-plan.ts'
 
@@ -30,6 +31,8 @@ export function rowEncoder(table: string, columns: readonly PlannedColumn[]): (j
   const names = columns.map((column) => column.name)
   const encoders = columns.map((column) => (column.isNullable ? nullable(fieldEncoders[column.type]) : fieldEncoders[column.type]))
   const count = columns.length
+  // What every object inherits under the name of a column is no value of it.
+  const isInherited = names.map((name) => name in Object.prototype)
   return (job) => {
     if (typeof job !== 'object' || job === null) {
       throw new ForebayError('FB_BAD_JOB', `A row for table ${table} is ${show(job)}; convert is to return an object with its columns.`)
@@ -39,7 +42,7 @@ export function rowEncoder(table: string, columns: readonly PlannedColumn[]): (j
     for (let i = 0; i < count; i++) {
       let value: unknown
       try {
-        value = row[names[i]!]
+        value = isInherited[i] === true ? own(row, names[i]!) : row[names[i]!]
         fields[i] = encoders[i]!(value)
       } catch (error) {
         throw refused(error, table, columns[i]!, value)

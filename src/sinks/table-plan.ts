@@ -3,6 +3,7 @@
  */
 import pg from 'pg'
 import { ForebayError } from '../errors.ts'
+import { own } from '../own.ts'
 import type { BaseColumnType, ColumnType, MergeMode, PostgresTableDefinition } from './postgres-table-definition.ts'
 
 export interface PlannedColumn {
@@ -58,7 +59,7 @@ export function planTable(definition: PostgresTableDefinition): TablePlan {
   }
   const ordered = [...upsertOn, ...names.filter((column) => !upsertOn.includes(column))]
   const planned = ordered.map((column) =>
-    planColumn(column, columns[column]!, { isKey: upsertOn.includes(column), merge: merge[column] ?? 'last' }, fail),
+    planColumn(column, columns[column]!, { isKey: upsertOn.includes(column), merge: own(merge, column) ?? 'last' }, fail),
   )
   return { schema, table, columns: planned, key: upsertOn, identity: identityOf(definition, planned, fail) }
 }
@@ -102,7 +103,7 @@ function planColumn(
     fail(`column "${name}" has the type "${declared}"; the types are ${baseTypes.join(', ')}, each with ? when it may be null`)
   if (isKey && isNullable) fail(`key column "${name}" must not be nullable; take the ? away`)
   if (isKey && !keyTypes.includes(type)) fail(`key column "${name}" is ${type}; a key is one of ${keyTypes.join(', ')}`)
-  const types = typesByMode[merge] as readonly BaseColumnType[] | undefined
+  const types = own<readonly BaseColumnType[]>(typesByMode, merge)
   if (types === undefined) return fail(`merge mode "${merge}" of column "${name}" is none of ${Object.keys(typesByMode).join(', ')}`)
   if (!types.includes(type)) fail(`merge mode "${merge}" of column "${name}" does not fit its type ${type}; it fits ${types.join(', ')}`)
   return { name, type, isNullable, isKey, merge }
