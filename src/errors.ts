@@ -16,7 +16,8 @@ export const errorCodes = {
   FB_NODE_UNREACHABLE: { policy: 'retry', exitCode: 69, meaning: 'a node does not answer' },
   FB_EVENT_LOG_UNREACHABLE: { policy: 'retry', exitCode: 69, meaning: 'the event log does not answer' },
   FB_EVENT_LOG_FAILED: { policy: 'retry', exitCode: 69, meaning: 'the event log failed in a way that forebay does not know' },
-  FB_EVENT_LOG_REFUSED: { policy: 'halt', exitCode: 78, meaning: 'the event log does not let this node in, or not read' },
+  FB_EVENT_LOG_LOGIN: { policy: 'retry', exitCode: 78, meaning: 'the event log and this node do not agree on TLS or login' },
+  FB_EVENT_LOG_REFUSED: { policy: 'halt', exitCode: 78, meaning: 'the event log does not let this node read' },
   FB_EVENT_LOG_UNREADABLE: {
     policy: 'halt',
     exitCode: 65,
@@ -30,6 +31,7 @@ export const errorCodes = {
   FB_GRID_SETTINGS: { policy: 'fatal', exitCode: 78, meaning: 'the running grid is not configured as forebay needs it' },
   FB_DATABASE_UNREACHABLE: { policy: 'retry', exitCode: 69, meaning: 'the database does not answer' },
   FB_DATABASE_REFUSED: { policy: 'halt', exitCode: 78, meaning: 'the database does not let this user in, or not do what it must' },
+  FB_DATABASE_TLS: { policy: 'retry', exitCode: 78, meaning: 'the database and this node do not agree on TLS' },
   FB_DATABASE_FULL: { policy: 'retry', exitCode: 75, meaning: 'the database has no connection, or no disk space, left' },
   FB_DATABASE_WRONG: { policy: 'fatal', exitCode: 78, meaning: 'the ledger in this database belongs to something else' },
   FB_CATALOGUE: { policy: 'fatal', exitCode: 78, meaning: 'a table does not fit the pipeline' },

@@ -123,7 +123,11 @@ async function checkTimes(log: EventLog, topic: string, partitions: number): Pro
 
 async function checkGrid({ of, ports }: InspectTarget, scope: string | undefined): Promise<Finding[]> {
   if (ports.grid === null) return [ok('grid', 'it is inside the node (grid.mode local): one node only')]
-  const members = judgeMembers(await askMembers(of.settings.grid.members))
+  const { members: addresses, tls } = of.settings.grid
+  const members =
+    tls === undefined
+      ? judgeMembers(await askMembers(addresses))
+      : [ok('grid', `the members ${addresses.join(', ')} are spoken to over TLS; their health checks are not asked`)]
   const isAway = members.some(({ severity }) => severity === 'error')
   if (isAway) return members
   const grid = await look(() => ports.grid!)

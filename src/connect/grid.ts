@@ -24,7 +24,7 @@ export async function startGrid(
   ports: GridPorts,
   parts: Parts,
 ): Promise<{ grid: JobGrid; stopMember: () => Promise<void> }> {
-  const { mode, clusterName, members, capacity, backups, memberHeapMb, member: own } = settings
+  const { mode, clusterName, members, tls, capacity, backups, memberHeapMb, member: own } = settings
   if (mode === 'local') return { grid: parts.use(new LocalJobGrid({ capacity })), stopMember: () => Promise.resolve() }
   let stopMember = () => Promise.resolve()
   if (mode === 'embedded') {
@@ -61,6 +61,6 @@ export async function startGrid(
   const log = (level: 'debug' | 'warn' | 'error', message: string) =>
     ports.observer.log(level === 'error' ? 'warn' : 'debug', `hazelcast: ${message}`)
   const onForeign = (count: number) => ports.observer.count('foreign', count)
-  const connecting = HazelcastJobGrid.connect({ clusterName, members, connectTimeoutMs: gridConnectMs, log, onForeign })
+  const connecting = HazelcastJobGrid.connect({ clusterName, members, tls, connectTimeoutMs: gridConnectMs, log, onForeign })
   return { grid: parts.use(await connecting), stopMember }
 }

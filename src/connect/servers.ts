@@ -60,10 +60,10 @@ export function openDatabase({ database }: Pick<NodeSettings, 'database'>, state
 
 /** The grid as a client of its members. Throws FB_GRID_UNREACHABLE, and FB_USAGE in mode `local`: that grid is inside a node. */
 export function openGrid({ grid }: Pick<NodeSettings, 'grid'>): Promise<JobGrid> {
-  const { mode, clusterName, members } = grid
+  const { mode, clusterName, members, tls } = grid
   if (mode === 'local')
     throw new ForebayError('FB_USAGE', 'the grid is inside the node (grid.mode local): only the node itself can tell of it')
-  return HazelcastJobGrid.connect({ clusterName, members, connectTimeoutMs: gridConnectMs, callTimeoutMs: gridCallMs })
+  return HazelcastJobGrid.connect({ clusterName, members, tls, connectTimeoutMs: gridConnectMs, callTimeoutMs: gridCallMs })
 }
 
 /** The cron tasks of `pipeline` on the node `id`, with connections of their own: a long run takes none from the flushes. Not started yet. */
@@ -89,11 +89,6 @@ export function openCronSchedule(
   return parts.use(new CronSchedule({ runs, ...ports }, cron))
 }
 
-function kafkaAddress({ brokers, clientId, ssl = false, sasl }: Extract<EventSettings, { kind: 'kafka' }>): KafkaAddress {
-  return {
-    brokers,
-    clientId,
-    ...(ssl ? { ssl } : {}),
-    ...(sasl === undefined ? {} : { sasl: sasl as NonNullable<KafkaAddress['sasl']> }),
-  }
+function kafkaAddress({ brokers, clientId, tls, login }: Extract<EventSettings, { kind: 'kafka' }>): KafkaAddress {
+  return { brokers, clientId, tls, login }
 }

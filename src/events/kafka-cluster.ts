@@ -1,5 +1,10 @@
-import { type Cluster, Kafka, type KafkaConfig, logLevel } from 'kafkajs'
+import { type Cluster, Kafka, logLevel } from 'kafkajs'
 import { must } from '../assert.ts'
+import { TlsIdentity } from '../tls-identity.ts'
+import type { TlsFiles } from '../tls-identity.ts'
+import { kafkaSasl } from './broker-login.ts'
+import type { BrokerLogin } from './broker-login.ts'
+import { kafkaSockets } from './kafka-socket.ts'
 import { quietRequestQueues } from './kafka-request-queue.ts'
 
 /** How to reach a Kafka cluster. */
@@ -7,13 +12,17 @@ export interface KafkaAddress {
   /** `host:port` of at least one broker. */
   readonly brokers: readonly string[]
   readonly clientId: string
-  readonly ssl?: NonNullable<KafkaConfig['ssl']>
-  readonly sasl?: NonNullable<KafkaConfig['sasl']>
+  /** Absent: plain connections. */
+  readonly tls?: TlsFiles | undefined
+  /** Absent: no login. */
+  readonly login?: BrokerLogin | undefined
 }
 
 const connectTimeoutMs = 2_000
 /** A broker that accepted a request and stays silent is given up after this. */
 const requestTimeoutMs = 10_000
+/** So long before a login is over the next one is made. Not sooner: whoever writes tokens may write the next one late. */
+const loginAgainMs = 3_000
 
 /** A kafkajs client that fails fast: the callers own retrying, so that a broker's return is noticed at once. */
 export function kafkaClient(address: KafkaAddress): Kafka {
@@ -21,10 +30,11 @@ export function kafkaClient(address: KafkaAddress): Kafka {
   return new Kafka({
     brokers: [...address.brokers],
     clientId: address.clientId,
-    ...(address.ssl === undefined ? {} : { ssl: address.ssl }),
-    ...(address.sasl === undefined ? {} : { sasl: address.sasl }),
+    socketFactory: kafkaSockets(address.tls === undefined ? undefined : new TlsIdentity(address.tls)),
+    ...(address.login === undefined ? {} : { sasl: kafkaSasl(address.login) }),
     connectionTimeout: connectTimeoutMs,
     requestTimeout: requestTimeoutMs,
+    reauthenticationThreshold: loginAgainMs,
     retry: { retries: 2, initialRetryTime: 50, maxRetryTime: 200 },
     logLevel: logLevel.NOTHING,
   })

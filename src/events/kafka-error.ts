@@ -1,5 +1,6 @@
 import { ForebayError, sentenceOf, serverCodeOf } from '../errors.ts'
 import { kafkaFailureKind } from './kafka-failure-kinds.ts'
+import { kafkaLoginRefusal } from './kafka-login-refusal.ts'
 
 /** The protocol's name of a broker's error (`UNKNOWN_TOPIC_OR_PARTITION` …), or null; looks through kafkajs's wrappers. */
 export function kafkaErrorType(error: unknown): string | null {
@@ -20,6 +21,11 @@ export function kafkaFailure(error: unknown, doing: string, brokers: readonly st
 /** Where a topic that is not known may become known again. */
 export function kafkaProblem(error: unknown, doing: string, brokers: readonly string[]): ForebayError {
   if (error instanceof ForebayError) return error
+  const refusal = kafkaLoginRefusal(error)
+  if (refusal !== undefined)
+    return new ForebayError('FB_EVENT_LOG_LOGIN', `Kafka at ${brokers.join(', ')} refused this node while ${doing}: ${refusal}`, {
+      cause: error,
+    })
   const { code, remedy } = kafkaFailureKind(error)
   const failed = code === 'FB_EVENT_LOG_REFUSED' ? 'refused this node' : 'failed'
   const message = `Kafka at ${brokers.join(', ')} ${failed} while ${doing}: ${sentenceOf(error)} (${serverCodeOf(error) ?? typeof error}); ${remedy}`

@@ -1,6 +1,7 @@
 /**
  * What a failure of Kafka means, in one table: by the protocol's name of a broker's error, by the class of kafkajs's, or by the code
- * of the system. What is not listed is told as what it is, and tried again.
+ * of the system. What is not listed is told as what it is, and tried again. TLS and logins have a table of their own, in
+ * `kafka-login-refusal.ts`.
  */
 import type { ErrorCode } from '../errors.ts'
 
@@ -29,17 +30,6 @@ const kinds: readonly NamedKind[] = [
     names: ['CLUSTER_AUTHORIZATION_FAILED', 'TRANSACTIONAL_ID_AUTHORIZATION_FAILED', 'DELEGATION_TOKEN_AUTHORIZATION_FAILED'],
     code: 'FB_EVENT_LOG_REFUSED',
     remedy: 'give this user the right that is missing',
-  },
-  {
-    names: [
-      'SASL_AUTHENTICATION_FAILED',
-      'KafkaJSSASLAuthenticationError',
-      'UNSUPPORTED_SASL_MECHANISM',
-      'ILLEGAL_SASL_STATE',
-      'SECURITY_DISABLED',
-    ],
-    code: 'FB_EVENT_LOG_REFUSED',
-    remedy: 'correct events.sasl: the mechanism, the user or the password; or name a port that takes them',
   },
   {
     names: ['CORRUPT_MESSAGE', 'INVALID_RECORD', 'KafkaJSInvalidVarIntError', 'KafkaJSInvalidLongError', 'KafkaJSPartialMessageError'],

@@ -1,5 +1,6 @@
 import pg from 'pg'
-import { databaseRefusal } from '../database-refusal.ts'
+import { databaseRefusal, databaseTlsRefusal } from '../database-refusal.ts'
+import { databaseConnection } from '../database-url.ts'
 import { ForebayError, sentenceOf } from '../errors.ts'
 
 /** Where the database of an event log is. */
@@ -18,7 +19,7 @@ const undefinedSchema = '3F000'
 /** How every connection of an event log is set up: no statement may last for ever, on either side. */
 export function connectionSettings(url: string): pg.ClientConfig {
   return {
-    connectionString: url,
+    ...databaseConnection(url),
     application_name: 'forebay event log',
     connectionTimeoutMillis: connectTimeoutMs,
     statement_timeout: statementTimeoutMs,
@@ -46,6 +47,8 @@ export function postgresFailure(error: unknown, doing: string): ForebayError {
   if (code === undefinedTable || code === undefinedSchema) {
     return new ForebayError('FB_TOPIC_MISSING', `the database has no event log yet (${doing}); create the topic first`, { cause: error })
   }
+  const tls = databaseTlsRefusal(error, doing)
+  if (tls !== undefined) return tls
   const refusal = databaseRefusal(error, doing, `${sentenceOf(error)} (SQLSTATE ${String(code)})`)
   if (refusal !== undefined) return refusal
   return new ForebayError(

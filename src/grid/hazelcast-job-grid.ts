@@ -12,6 +12,8 @@ import type { IMap, Member } from 'hazelcast-client'
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ForebayError, isForebayError, sentenceOf } from '../errors.ts'
+import { TlsIdentity } from '../tls-identity.ts'
+import type { TlsFiles } from '../tls-identity.ts'
 import { HazelcastRing } from './hazelcast-ring.ts'
 import type { JobGrid, RingEntries, RingTail, UnusedNames } from './job-grid.ts'
 
@@ -19,6 +21,8 @@ export interface HazelcastGridOptions {
   readonly clusterName: string
   /** `host:port` of some members; the others are learned from them. */
   readonly members: readonly string[]
+  /** Absent: plain connections. TLS is a feature of Hazelcast Enterprise. */
+  readonly tls?: TlsFiles | undefined
   /** How long one call may take. Default 5000. */
   readonly callTimeoutMs?: number
   /** How long the first connection may take. Default 30000. */
@@ -192,7 +196,15 @@ function clientConfig(options: HazelcastGridOptions, callTimeoutMs: number, list
   const disturb = () => listeners.forEach((listener) => listener())
   return {
     clusterName: options.clusterName,
-    network: { clusterMembers: [...options.members], smartRouting: true, redoOperation: false, connectionTimeout: 3000 },
+    network: {
+      clusterMembers: [...options.members],
+      smartRouting: true,
+      redoOperation: false,
+      connectionTimeout: 3000,
+      ...(options.tls === undefined
+        ? {}
+        : { ssl: { enabled: true, sslOptionsFactory: tlsOptions(new TlsIdentity(options.tls)), sslOptionsFactoryProperties: {} } }),
+    },
     connectionStrategy: {
       // `asyncStart` would never connect to the other members.
       asyncStart: false,
@@ -215,6 +227,18 @@ function clientConfig(options: HazelcastGridOptions, callTimeoutMs: number, list
       'hazelcast.client.heartbeat.interval': 1000,
       'hazelcast.client.heartbeat.timeout': 10_000,
     },
+  }
+}
+
+/** Asked by the client at each connection. */
+function tlsOptions(identity: TlsIdentity) {
+  const { serverName } = identity
+  return {
+    init: () => Promise.resolve(),
+    getSSLOptions: () => ({
+      secureContext: identity.secureContext,
+      ...(serverName === undefined ? {} : { servername: serverName }),
+    }),
   }
 }
 

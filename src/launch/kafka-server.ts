@@ -21,8 +21,23 @@ export interface KafkaOptions {
   readonly pids?: string | undefined
   /** More settings, replacing those of config/kafka.properties. */
   readonly settings?: Readonly<Record<string, string>>
+  /** Listeners beside the plain one. Default none. */
+  readonly listeners?: readonly KafkaListener[]
+  /** Users that SCRAM listeners know, of a log folder that is made now. Default none. */
+  readonly scramUsers?: readonly { readonly mechanism: string; readonly name: string; readonly password: string }[]
   /** Heap of the broker in MiB, default 512. */
   readonly heapMb?: number
+}
+
+/** One more port of the broker, with a security of its own. */
+export interface KafkaListener {
+  /** In capitals, such as `TOKEN`. */
+  readonly name: string
+  readonly protocol: 'PLAINTEXT' | 'SSL' | 'SASL_PLAINTEXT' | 'SASL_SSL'
+  /** Port of 127.0.0.1. */
+  readonly port: number
+  /** Broker settings of this listener only, without their `listener.name.` prefix. */
+  readonly settings?: Readonly<Record<string, string>>
 }
 
 /** Formats the log folder the first time, starts the broker and waits until it answers. Throws FB_SERVER_START. */
@@ -38,8 +53,7 @@ async function startOn(options: KafkaOptions, port: number, controllerPort: numb
   const data = join(dir, 'data')
   const properties = join(dir, 'server.properties')
   const settings = {
-    listeners: `PLAINTEXT://${address},CONTROLLER://127.0.0.1:${controllerPort}`,
-    'advertised.listeners': `PLAINTEXT://${address}`,
+    ...listenerSettings(options.listeners ?? [], address, controllerPort),
     'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
     'log.dirs': data,
     ...options.settings,
@@ -55,7 +69,7 @@ async function startOn(options: KafkaOptions, port: number, controllerPort: numb
     '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn',
   ]
   if (!existsSync(join(data, 'meta.properties')))
-    await format([...java, 'kafka.tools.StorageTool', 'format', '-t', clusterId(dir), '-c', properties, '-g'])
+    await format([...java, 'kafka.tools.StorageTool', 'format', '-t', clusterId(dir), '-c', properties, '-g', ...scramArgs(options)])
   return startServer({
     name,
     role: 'kafka',
@@ -79,6 +93,24 @@ async function startOn(options: KafkaOptions, port: number, controllerPort: numb
     stopSignal: 'SIGTERM',
     stopMs: 30_000,
   })
+}
+
+function listenerSettings(more: readonly KafkaListener[], address: string, controllerPort: number): Record<string, string> {
+  const advertised = [`PLAINTEXT://${address}`, ...more.map(({ name, port }) => `${name}://127.0.0.1:${port}`)]
+  const protocols = ['PLAINTEXT:PLAINTEXT', 'CONTROLLER:PLAINTEXT', ...more.map(({ name, protocol }) => `${name}:${protocol}`)]
+  const own = more.flatMap(({ name, settings = {} }) =>
+    Object.entries(settings).map(([key, value]) => [`listener.name.${name.toLowerCase()}.${key}`, value] as const),
+  )
+  return {
+    listeners: [...advertised, `CONTROLLER://127.0.0.1:${controllerPort}`].join(','),
+    'advertised.listeners': advertised.join(','),
+    'listener.security.protocol.map': protocols.join(','),
+    ...Object.fromEntries(own),
+  }
+}
+
+function scramArgs({ scramUsers = [] }: KafkaOptions): string[] {
+  return scramUsers.flatMap(({ mechanism, name, password }) => ['--add-scram', `${mechanism}=[name=${name},password=${password}]`])
 }
 
 /** Whether the broker has joined its own cluster: its port opens a little earlier. */

@@ -23,6 +23,8 @@ export interface PostgresOptions {
   readonly pids?: string | undefined
   /** More settings, replacing those chosen here. */
   readonly settings?: Readonly<Record<string, string>>
+  /** Files of the data folder, by name, replacing those that are there: certificates, pg_hba.conf. Default none. */
+  readonly files?: Readonly<Record<string, string>>
   /** Told where things are when they cannot be in `dir`. */
   readonly log?: (line: string) => void
 }
@@ -61,6 +63,7 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresH
   const place = await postgresPlace(dir, binaries, options.log ?? (() => undefined))
   const password = readPassword(dir)
   if (!existsSync(join(place.data, 'PG_VERSION'))) await initialise(place, dir, password)
+  for (const [name, text] of Object.entries(options.files ?? {})) putFile(place, name, text)
   return withPorts(join(dir, 'ports.json'), [options.port], ([port]) => startAfterChildren({ ...options, dir }, place, password, port!))
 }
 
@@ -153,6 +156,14 @@ async function initialise(place: PostgresPlace, dir: string, password: string): 
   } finally {
     rmSync(passwordFile, { force: true })
   }
+}
+
+/** Readable by nobody but the server, which takes no key that others may read. */
+function putFile({ data, uid, gid }: PostgresPlace, name: string, text: string): void {
+  const path = join(data, name)
+  rmSync(path, { force: true })
+  writeFileSync(path, text, { mode: 0o600 })
+  if (uid !== undefined && gid !== undefined) chownSync(path, uid, gid)
 }
 
 function readPassword(dir: string): string {

@@ -19,7 +19,7 @@ export function combinationWarnings({ node, events, grid }: ConfigValues, hasGri
       `node.host ${node.host} can be reached from other machines, and the pages have no authentication: keep it on a private network`,
     )
   }
-  if (events.sasl !== undefined && !events.ssl) warnings.push('events.sasl without events.ssl: the login travels unencrypted')
+  if (events.sasl !== undefined && events.tls === undefined) warnings.push('events.sasl without events.tls: the login travels unencrypted')
   if (grid.mode !== 'local' && !hasGridSecret) {
     warnings.push(
       'no grid secret: whoever reaches the grid can forge segments and latest values; give grid.secretFile or FOREBAY_GRID_SECRET',
@@ -35,11 +35,26 @@ export function combinationWarnings({ node, events, grid }: ConfigValues, hasGri
 
 function eventProblems({ events }: ConfigValues, isGiven: (path: KeyPath) => boolean): ConfigProblem[] {
   if (events.kind === 'kafka') {
-    if (events.brokers.length > 0) return []
-    return [{ path: ['events', 'brokers'], message: 'is missing; events.kind kafka needs at least one broker, such as [127.0.0.1:9092]' }]
+    const problems = loginProblems(events)
+    if (events.brokers.length > 0) return problems
+    const message = 'is missing; events.kind kafka needs at least one broker, such as [127.0.0.1:9092]'
+    return [{ path: ['events', 'brokers'], message }, ...problems]
   }
-  const ofKafka = ['brokers', 'group', 'sasl', ...(events.ssl ? ['ssl'] : [])].filter((key) => isGiven(['events', key]))
+  const ofKafka = ['brokers', 'group', 'sasl', 'tls'].filter((key) => isGiven(['events', key]))
   return ofKafka.map((key) => ({ path: ['events', key], message: 'is of no use with events.kind postgres; leave it out, or choose kafka' }))
+}
+
+function loginProblems({ sasl }: ConfigValues['events']): ConfigProblem[] {
+  if (sasl === undefined) return []
+  const isBearer = sasl.mechanism === 'oauthbearer'
+  const unused = (isBearer ? (['username', 'passwordFile'] as const) : (['tokenFile'] as const)).filter((key) => sasl[key] !== undefined)
+  const problems: ConfigProblem[] = unused.map((key) => ({
+    path: ['events', 'sasl', key],
+    message: `is of no use with events.sasl.mechanism ${sasl.mechanism}; leave it out`,
+  }))
+  if (isBearer && sasl.tokenFile === undefined)
+    problems.push({ path: ['events', 'sasl', 'tokenFile'], message: 'is missing; oauthbearer needs the file that the token is written to' })
+  return problems
 }
 
 function databaseProblems({ database }: ConfigValues): ConfigProblem[] {
@@ -64,11 +79,16 @@ function gridProblems({ grid }: ConfigValues, isGiven: (path: KeyPath) => boolea
   const { mode, members, member } = grid
   if (grid.lease < 2 * grid.beat)
     problems.push({ path: ['grid', 'lease'], message: 'must be at least twice grid.beat, or one late beat costs a node all it owns' })
-  const unused = [...(mode === 'local' ? [['members']] : []), ...(mode === 'embedded' ? [] : [['member', 'classPath']])]
+  const unused = [
+    ...(mode === 'local' ? [['members']] : []),
+    ...(mode === 'embedded' ? [] : [['member', 'classPath']]),
+    // The member that a node runs beside itself is one of the community edition.
+    ...(mode === 'client' ? [] : [['tls']]),
+  ]
   for (const path of unused.map((keys) => ['grid', ...keys]).filter(isGiven)) {
     problems.push({
       path,
-      message: `is of no use with grid.mode ${mode}; leave it out, or choose ${mode === 'local' ? 'embedded or client' : 'embedded'}`,
+      message: `is of no use with grid.mode ${mode}; leave it out, or choose ${path.includes('tls') ? 'client' : mode === 'local' ? 'embedded or client' : 'embedded'}`,
     })
   }
   if (mode === 'local') return problems

@@ -33,7 +33,7 @@ const advertised = z
   .regex(/^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?$/, 'expected host or host:port, such as node-1.internal:8080')
 const portNumber = z.int().min(0).max(65535)
 const path = z.string().min(1, 'expected a path')
-const mechanisms = ['plain', 'scram-sha-256', 'scram-sha-512'] as const
+const mechanisms = ['plain', 'scram-sha-256', 'scram-sha-512', 'oauthbearer'] as const
 
 const node = section('The node itself.', {
   name: optional(nodeName, {
@@ -66,11 +66,23 @@ const node = section('The node itself.', {
   ),
 })
 
+const eventsTls = tlsSection(
+  'TLS with the brokers. `tls: {}` alone believes the authorities that Node.js believes. Files are PEM, and read again at each new connection.',
+  'brokers',
+)
+
 const sasl = z
   .strictObject({
     mechanism: withDefault(z.enum(mechanisms), 'scram-sha-512', `How to log in: ${mechanisms.join(', ')}.`),
-    username: optional(z.string().min(1), { description: 'Who logs in.', example: 'forebay' }),
-    passwordFile: optional(path, { description: 'File with the password; or FOREBAY_EVENTS_PASSWORD.', example: 'secrets/kafka-password' }),
+    username: optional(z.string().min(1), { description: 'Who logs in (not with oauthbearer).', example: 'forebay' }),
+    passwordFile: optional(path, {
+      description: 'File with the password; or FOREBAY_EVENTS_PASSWORD (not with oauthbearer).',
+      example: 'secrets/kafka-password',
+    }),
+    tokenFile: optional(path, {
+      description: 'File with the bearer token (oauthbearer). Read again at each login, which brokers ask for before a token expires.',
+      example: 'secrets/kafka-token',
+    }),
   })
   .optional()
   .meta({ description: 'Login at the brokers. Left out: none.', example: {} })
@@ -119,13 +131,14 @@ const events = section('The event log: where events come from.', {
     'Where the very first start of a pipeline begins: earliest, latest, or a time such as 2026-01-31T09:30:00Z. Later starts go on from the watermarks.',
   ),
   topic,
-  ssl: withDefault(z.boolean(), false, 'Whether to speak TLS with the brokers.'),
+  tls: eventsTls,
   sasl,
 })
 
 const database = section('The database of the tables and of the ledger (schema forebay).', {
   url: optional(z.string().regex(/^postgres(ql)?:\/\//, 'expected a URL that begins with postgres://'), {
-    description: 'Where it is, without password. One with a password belongs into urlFile or FOREBAY_DATABASE_URL, which wins over both.',
+    description:
+      'Where it is, without password. One with a password belongs into urlFile or FOREBAY_DATABASE_URL, which wins over both. TLS as libpq writes it: ?sslmode=require, verify-ca or verify-full, with sslrootcert (a file, or system), sslcert and sslkey.',
     example: 'postgres://forebay@127.0.0.1:5432/forebay',
   }),
   urlFile: optional(path, { description: 'File whose first line is the URL with its password.', example: 'secrets/database-url' }),
@@ -163,6 +176,10 @@ const member = section('The Hazelcast member beside the node (mode embedded).', 
 })
 
 const grid = section('The grid of job queues. What tunes it is said here once; hazelcast.yaml takes it by substitution.', {
+  tls: tlsSection(
+    'TLS with the members (mode client). A feature of Hazelcast Enterprise: members of the community edition speak none.',
+    'members',
+  ),
   mode: withDefault(z.enum(['local', 'embedded', 'client']), 'local', {
     description:
       'local: in this process, for a single node. embedded: the node runs a Hazelcast member beside itself. client: a Hazelcast cluster that others run.',
@@ -256,6 +273,27 @@ function section<Shape extends z.ZodRawShape>(description: string, shape: Shape)
   // The input of a section may leave out every key: an absent section is an empty one.
   const schema = z.strictObject(shape)
   return schema.prefault({} as z.input<typeof schema>).meta({ description })
+}
+
+function tlsSection(description: string, servers: string) {
+  return z
+    .strictObject({
+      caFile: optional(path, {
+        description: 'Certificates of the authorities to believe. Left out: those that Node.js believes.',
+        example: 'secrets/ca.pem',
+      }),
+      certFile: optional(path, {
+        description: `The node’s own certificate, with what lies between it and its authority, where the ${servers} want one.`,
+        example: 'secrets/node.pem',
+      }),
+      keyFile: optional(path, { description: 'Its key, without a passphrase; readable by its owner only.', example: 'secrets/node.key' }),
+      serverName: optional(z.string().min(1), {
+        description: `Name that the certificates of the ${servers} carry. Left out: the host that is connected to.`,
+        example: `${servers}.example`,
+      }),
+    })
+    .optional()
+    .meta({ description, example: {} })
 }
 
 function optional<S extends z.ZodType>(schema: S, doc: Doc) {

@@ -3,6 +3,7 @@
  */
 import { readFileSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { databaseTlsFindings, withAbsoluteFiles } from '../database-url.ts'
 import type { ConfigProblem } from './config-issues.ts'
 import type { ConfigValues } from './config-schema.ts'
 import { Secret } from './secret.ts'
@@ -31,8 +32,8 @@ const gridSecretLengthMin = 16
 export function readSecrets(values: ConfigValues, folder: string, env: NodeJS.ProcessEnv): SecretsRead {
   const problems: ConfigProblem[] = []
   const warnings: string[] = []
-  const read = (variable: string, file: string | undefined, path: readonly string[]): string | undefined => {
-    const given = env[variable]
+  const read = (variable: string | undefined, file: string | undefined, path: readonly string[]): string | undefined => {
+    const given = variable === undefined ? undefined : env[variable]
     if (given !== undefined && given !== '') return given
     if (file === undefined) return undefined
     try {
@@ -59,17 +60,25 @@ export function readSecrets(values: ConfigValues, folder: string, env: NodeJS.Pr
       path: ['database', 'urlFile'],
       message: `the URL of the database (database.urlFile or ${secretEnv.databaseUrl}) is none: write the characters / # ? @ : % of a password as %2F %23 %3F %40 %3A %25`,
     })
+  else if (url !== '') {
+    const tls = databaseTlsFindings(withAbsoluteFiles(url, folder), env)
+    const path = ['database', values.database.url === url ? 'url' : 'urlFile']
+    problems.push(...tls.problems.map((message) => ({ path, message })))
+    warnings.push(...tls.warnings.map((message) => `database.url: ${message}`))
+  }
   const gridSecret = read(secretEnv.gridSecret, values.grid.secretFile, ['grid', 'secretFile'])
   if (gridSecret !== undefined && gridSecret !== '' && gridSecret.length < gridSecretLengthMin) {
     problems.push({ path: ['grid', 'secretFile'], message: `the grid secret must have at least ${gridSecretLengthMin} characters` })
   }
-  const { sasl } = values.events
-  const eventsPassword =
-    sasl === undefined ? undefined : read(secretEnv.eventsPassword, sasl.passwordFile, ['events', 'sasl', 'passwordFile'])
-  if (sasl !== undefined && eventsPassword === undefined) {
+  const login = values.events.sasl
+  const wantsPassword = login !== undefined && login.mechanism !== 'oauthbearer'
+  const eventsPassword = wantsPassword ? read(secretEnv.eventsPassword, login.passwordFile, ['events', 'sasl', 'passwordFile']) : undefined
+  if (wantsPassword && eventsPassword === undefined) {
     problems.push({ path: ['events', 'sasl'], message: `has no password; give events.sasl.passwordFile or ${secretEnv.eventsPassword}` })
   }
-  if (sasl !== undefined && sasl.username === undefined) problems.push({ path: ['events', 'sasl'], message: 'has no username' })
+  if (wantsPassword && login.username === undefined) problems.push({ path: ['events', 'sasl'], message: 'has no username' })
+  // Read again at each login; here only whether it can be.
+  if (login?.mechanism === 'oauthbearer') read(undefined, login.tokenFile, ['events', 'sasl', 'tokenFile'])
   const secrets = { databaseUrl: new Secret(url ?? ''), gridSecret: secretOf(gridSecret), eventsPassword: secretOf(eventsPassword) }
   return { secrets, problems, warnings }
 }

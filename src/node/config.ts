@@ -12,6 +12,7 @@ import { configSchema, docOf, innermost } from './config-schema.ts'
 import type { ConfigValues } from './config-schema.ts'
 import { readSecrets } from './config-secrets.ts'
 import type { ConfigSecrets } from './config-secrets.ts'
+import { tlsFindings } from './config-tls.ts'
 import { YamlSource } from './yaml-source.ts'
 import type { KeyPath } from './yaml-source.ts'
 
@@ -54,7 +55,8 @@ export function loadConfig(file: string, env: NodeJS.ProcessEnv = process.env): 
   const folder = dirname(resolve(file))
   const { secrets, problems, warnings } = readSecrets(values, folder, env)
   const isGiven = (path: KeyPath) => valueAt(written, path) !== undefined
-  const all = [...combinationProblems(values, isGiven), ...problems]
+  const tls = tlsFindings(values, folder)
+  const all = [...combinationProblems(values, isGiven), ...tls.problems, ...problems]
   if (all.length > 0) fail(sentences(all))
   const sources = new Map(leafKeys().map(({ path }) => [path.join('.'), isGiven(path) ? where(path) : 'default']))
   return {
@@ -64,7 +66,7 @@ export function loadConfig(file: string, env: NodeJS.ProcessEnv = process.env): 
     secrets,
     sources,
     where,
-    warnings: [...combinationWarnings(values, secrets.gridSecret !== undefined), ...warnings],
+    warnings: [...combinationWarnings(values, secrets.gridSecret !== undefined), ...tls.warnings, ...warnings],
   }
 }
 
@@ -78,12 +80,22 @@ function readText(file: string): string {
   }
 }
 
-/** A key without a value (`node:`, all below it commented out) counts as left out. */
-function withoutNulls(value: unknown): unknown {
+/**
+ * A key without a value (`node:`, all below it commented out) counts as left out; but a section whose presence says something, such as
+ * `tls:`, as an empty one.
+ */
+function withoutNulls(value: unknown, schema: z.ZodType = configSchema): unknown {
   if (value === null) return {}
   if (typeof value !== 'object' || Array.isArray(value)) return value
-  const said = Object.entries(value).filter(([, child]) => child !== null)
-  return Object.fromEntries(said.map(([key, child]) => [key, withoutNulls(child)]))
+  const inner = innermost(schema)
+  const shape: Readonly<Record<string, z.ZodType | undefined>> =
+    inner instanceof z.ZodObject ? (inner.shape as Record<string, z.ZodType>) : {}
+  const isSaid = ([key, child]: [string, unknown]) => {
+    const section = Object.hasOwn(shape, key) ? shape[key] : undefined
+    return child !== null || (section instanceof z.ZodOptional && innermost(section) instanceof z.ZodObject)
+  }
+  const said = Object.entries(value).filter(isSaid)
+  return Object.fromEntries(said.map(([key, child]) => [key, withoutNulls(child, Object.hasOwn(shape, key) ? shape[key] : z.unknown())]))
 }
 
 /** `value` with the keys that the environment overrides, and which those are. */

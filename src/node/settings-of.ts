@@ -1,9 +1,12 @@
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { withAbsoluteFiles } from '../database-url.ts'
+import type { BrokerLogin } from '../events/broker-login.ts'
 import type { WantedTopic } from '../events/topic-settings.ts'
 import type { Config } from './config.ts'
 import type { ConfigValues } from './config-schema.ts'
+import { tlsFilesOf } from './config-tls.ts'
 import type { EventSettings, GridSettings, NodeSettings } from './settings.ts'
 
 const mebibyte = 1024 * 1024
@@ -21,12 +24,12 @@ export function settingsOf({ values, secrets, folder }: Config): NodeSettings {
       allowedHosts: node.allowedHosts,
       clientsMax: node.clientsMax,
     },
-    events: eventSettings(events, secrets.eventsPassword?.reveal()),
+    events: eventSettings(events, folder, secrets.eventsPassword?.reveal()),
     topic: wantedTopic(events.topic),
     eventBytesMax: events.eventBytesMax,
     startAt: events.startAt,
     database: {
-      url: secrets.databaseUrl.reveal(),
+      url: withAbsoluteFiles(secrets.databaseUrl.reveal(), folder),
       poolMax: database.poolMax,
       statementTimeoutMs: database.statementTimeout,
       lockTimeoutMs: database.lockTimeout,
@@ -40,12 +43,17 @@ export function settingsOf({ values, secrets, folder }: Config): NodeSettings {
   }
 }
 
-function eventSettings(events: ConfigValues['events'], password: string | undefined): EventSettings {
-  const { kind, brokers, clientId, group, fetchBytesMax, ssl, sasl } = events
+function eventSettings(events: ConfigValues['events'], folder: string, password: string | undefined): EventSettings {
+  const { kind, brokers, clientId, group, fetchBytesMax, tls, sasl } = events
   if (kind === 'postgres') return { kind, fetchBytesMax }
-  const login =
-    sasl?.username === undefined || password === undefined ? undefined : { mechanism: sasl.mechanism, username: sasl.username, password }
-  return { kind, brokers, clientId, group, fetchBytesMax, ssl, sasl: login }
+  return { kind, brokers, clientId, group, fetchBytesMax, tls: tlsFilesOf(tls, folder), login: loginOf(sasl, folder, password) }
+}
+
+function loginOf(sasl: ConfigValues['events']['sasl'], folder: string, password: string | undefined): BrokerLogin | undefined {
+  if (sasl === undefined) return undefined
+  const { mechanism, username, tokenFile } = sasl
+  if (mechanism === 'oauthbearer') return tokenFile === undefined ? undefined : { mechanism, tokenFile: resolve(folder, tokenFile) }
+  return username === undefined || password === undefined ? undefined : { mechanism, username, password }
 }
 
 function wantedTopic({ partitions, replication, minInsyncReplicas, replayWindow }: ConfigValues['events']['topic']): WantedTopic {
@@ -53,7 +61,7 @@ function wantedTopic({ partitions, replication, minInsyncReplicas, replayWindow 
 }
 
 function gridSettings(grid: ConfigValues['grid'], folder: string, secret: string | undefined): GridSettings {
-  const { linger, beat, lease, memberHeap, member, secretFile: _, ...same } = grid
+  const { linger, beat, lease, memberHeap, member, tls, secretFile: _, ...same } = grid
   const own = {
     name: `member-${member.port}`,
     address: `${member.host}:${member.port}`,
@@ -67,6 +75,7 @@ function gridSettings(grid: ConfigValues['grid'], folder: string, secret: string
   return {
     ...same,
     secret,
+    tls: tlsFilesOf(tls, folder),
     lingerMs: linger,
     memberHeapMb: Math.floor(memberHeap / mebibyte),
     beatMs: beat,

@@ -2,6 +2,8 @@
  * What a node needs to know, with every default applied and every secret read: the configuration file in resolved form.
  */
 import type { WantedTopic } from '../events/topic-settings.ts'
+import type { BrokerLogin } from '../events/broker-login.ts'
+import type { TlsFiles } from '../tls-identity.ts'
 import type { LogLevel } from './logger.ts'
 
 export interface NodeSettings {
@@ -47,18 +49,12 @@ export type EventSettings =
       /** Undefined: the pipeline's name. */
       readonly group: string | undefined
       readonly fetchBytesMax: number
-      /** Default false. */
-      readonly ssl?: boolean
+      /** Undefined: plain connections. */
+      readonly tls?: TlsFiles | undefined
       /** Undefined: no login. */
-      readonly sasl?: SaslSettings | undefined
+      readonly login?: BrokerLogin | undefined
     }
   | { readonly kind: 'postgres'; readonly fetchBytesMax: number }
-
-export interface SaslSettings {
-  readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'
-  readonly username: string
-  readonly password: string
-}
 
 export interface GridSettings {
   readonly mode: 'local' | 'embedded' | 'client'
@@ -66,6 +62,8 @@ export interface GridSettings {
   readonly members: readonly string[]
   /** Key of the HMAC on segments and latest values; undefined: the deployment's id, which guards against damage only. */
   readonly secret: string | undefined
+  /** Undefined: plain connections. */
+  readonly tls?: TlsFiles | undefined
   readonly queues: number
   readonly capacity: number
   readonly segmentBytesMax: number

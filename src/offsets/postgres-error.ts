@@ -2,7 +2,7 @@
  * What a failure of Postgres means for forebay: the SQLSTATE decides the code, and with it the retry policy.
  */
 import pg from 'pg'
-import { databaseRefusal } from '../database-refusal.ts'
+import { databaseRefusal, databaseTlsRefusal } from '../database-refusal.ts'
 import { ForebayError, isForebayError, sentenceOf } from '../errors.ts'
 import { sqlStateMeaning } from '../sql-states.ts'
 
@@ -27,6 +27,8 @@ export function isConnectionLost(error: unknown): boolean {
  */
 export function databaseError(error: unknown, doing: string): ForebayError {
   if (isForebayError(error)) return error
+  const tls = databaseTlsRefusal(error, doing)
+  if (tls !== undefined) return tls
   if (!(error instanceof pg.DatabaseError)) {
     return new ForebayError('FB_DATABASE_UNREACHABLE', `Postgres did not answer while ${doing}: ${sentenceOf(error)}`, { cause: error })
   }

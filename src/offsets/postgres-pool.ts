@@ -6,6 +6,7 @@
  * its error never reaches the process.
  */
 import pg from 'pg'
+import { databaseConnection } from '../database-url.ts'
 import { databaseError, isConnectionLost } from './postgres-error.ts'
 
 export interface PostgresPoolOptions {
@@ -31,7 +32,7 @@ export class PostgresPool {
 
   constructor(options: PostgresPoolOptions) {
     this.#pool = new pg.Pool({
-      connectionString: options.url,
+      ...databaseConnection(options.url),
       application_name: options.applicationName,
       max: options.connectionsMax,
       connectionTimeoutMillis: options.connectTimeoutMs,

@@ -7,6 +7,7 @@
  */
 import { createHash } from 'node:crypto'
 import pg from 'pg'
+import { databaseConnection } from '../database-url.ts'
 import { ForebayError, isForebayError } from '../errors.ts'
 import { databaseError, isConnectionLost } from './postgres-error.ts'
 import { PostgresTransaction } from './postgres-transaction.ts'
@@ -101,7 +102,7 @@ export class PostgresSession implements AsyncDisposable {
     this.#drop()
     const { url, applicationName, statementTimeoutMs, lockTimeoutMs, lock } = this.#options
     const client = new pg.Client({
-      connectionString: url,
+      ...databaseConnection(url),
       application_name: applicationName,
       connectionTimeoutMillis: connectTimeoutMs,
       statement_timeout: statementTimeoutMs,

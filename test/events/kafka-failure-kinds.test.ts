@@ -13,8 +13,8 @@ const retried = (cause: Error) => Object.assign(new kafkajs.KafkaJSNonRetriableE
 const failures: [unknown, ErrorCode][] = [
   [protocol('TOPIC_AUTHORIZATION_FAILED'), 'FB_EVENT_LOG_REFUSED'],
   [protocol('GROUP_AUTHORIZATION_FAILED'), 'FB_EVENT_LOG_REFUSED'],
-  [protocol('SASL_AUTHENTICATION_FAILED'), 'FB_EVENT_LOG_REFUSED'],
-  [named('KafkaJSSASLAuthenticationError'), 'FB_EVENT_LOG_REFUSED'],
+  [protocol('SASL_AUTHENTICATION_FAILED'), 'FB_EVENT_LOG_LOGIN'],
+  [named('KafkaJSSASLAuthenticationError'), 'FB_EVENT_LOG_LOGIN'],
   [protocol('CORRUPT_MESSAGE'), 'FB_EVENT_LOG_UNREADABLE'],
   [protocol('UNSUPPORTED_COMPRESSION_TYPE'), 'FB_EVENT_LOG_UNREADABLE'],
   [named('KafkaJSNotImplemented'), 'FB_EVENT_LOG_UNREADABLE'],

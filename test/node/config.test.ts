@@ -275,9 +275,9 @@ describe('The settings of a node', () => {
   })
 
   it('carry the login at the brokers', () => {
-    const events = 'events:\n  brokers: [a:1]\n  ssl: true\n  startAt: 2026-01-31T09:30:00Z\n  sasl: { mechanism: plain, username: u }\n'
+    const events = 'events:\n  brokers: [a:1]\n  tls: {}\n  startAt: 2026-01-31T09:30:00Z\n  sasl: { mechanism: plain, username: u }\n'
     const settings = settingsOf(loadConfig(fileOf(`pipeline: p.ts\n${events}`), { ...env, FOREBAY_EVENTS_PASSWORD: 'p' }))
-    expect(settings.events).toMatchObject({ kind: 'kafka', ssl: true, sasl: { mechanism: 'plain', username: 'u', password: 'p' } })
+    expect(settings.events).toMatchObject({ kind: 'kafka', login: { mechanism: 'plain', username: 'u', password: 'p' } })
     expect(settings.startAt).toBe(Date.UTC(2026, 0, 31, 9, 30))
   })
 })
@@ -330,11 +330,13 @@ describe('config/forebay.yaml', () => {
       (line, indent: string, deeper: string, _mark, rest: string) => (isKeyLine(rest) ? `${indent}${deeper}${rest}` : line),
     )
     const problems = problemsOf(text, { ...env, FOREBAY_EVENTS_PASSWORD: 'p', FOREBAY_GRID_SECRET: '0123456789abcdef' })
-    expect(problems.map((problem) => problem.split(': ')[1])).toEqual(['database.urlFile', 'grid.members', 'grid.member.classPath'])
+    // The files that it names are not there.
+    const places = problems.map((problem) => problem.split(': ')[1]!).filter((place) => !/tls\..*File$/.test(place))
+    expect(places).toEqual(['events.sasl.tokenFile', 'database.urlFile', 'grid.tls', 'grid.members', 'grid.member.classPath'])
   })
 })
 
 function isKeyLine(text: string): boolean {
-  const keys = new Set([...leafKeys().map(({ path }) => path.at(-1)!), 'sasl'])
+  const keys = new Set([...leafKeys().map(({ path }) => path.at(-1)!), 'sasl', 'tls'])
   return keys.has(text.split(':')[0]!) && !/^\w+: in this process/.test(text)
 }
