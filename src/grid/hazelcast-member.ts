@@ -51,8 +51,13 @@ export interface HazelcastMemberOptions {
 
 export type MemberState = 'starting' | 'running' | 'waiting' | 'stopped'
 
+/** Between two looks whether the process lives. */
 const pollMs = 250
+/** Between two questions for the health of a member that runs; one that starts is asked at each look. */
+const runningPollMs = 1000
 const answerMs = 2000
+/** A member that was well for so long starts with a short wait again when it dies. */
+const wellAfterMs = 10_000
 const logBytesMax = 16 * 1024 * 1024
 const startsMax = 3
 
@@ -158,16 +163,23 @@ export class HazelcastMember {
   async #watch({ pid, startTime }: PidFile, signal: AbortSignal, backoff: Backoff): Promise<string | undefined> {
     const { startMs = 60_000, silentMs = 15_000 } = this.#options
     let silentForMs = 0
-    let healthyPolls = 0
+    let healthyMs = 0
+    let unaskedMs = 0
     while (!signal.aborted) {
-      const polledMs = this.#clock.now()
-      const isHealthy = await this.#isHealthy()
       if (!isAlive(pid, startTime)) return 'ended'
-      silentForMs = isHealthy ? 0 : silentForMs + Math.min(this.#clock.now() - polledMs, answerMs) + pollMs
-      if (isHealthy) this.#becomeRunning()
-      if (isHealthy && ++healthyPolls === 40) backoff.reset()
-      if (silentForMs > (this.#state === 'running' ? silentMs : startMs)) return `was silent for ${Math.round(silentForMs / 1000)} s`
+      if (this.#state !== 'running' || unaskedMs >= runningPollMs) {
+        const askedMs = this.#clock.now()
+        const isHealthy = await this.#isHealthy()
+        const passedMs = Math.min(this.#clock.now() - askedMs, answerMs) + unaskedMs
+        unaskedMs = 0
+        silentForMs = isHealthy ? 0 : silentForMs + passedMs
+        if (!isAlive(pid, startTime)) return 'ended'
+        if (isHealthy) this.#becomeRunning()
+        if (isHealthy && (healthyMs += passedMs) >= wellAfterMs) backoff.reset()
+        if (silentForMs > (this.#state === 'running' ? silentMs : startMs)) return `was silent for ${Math.round(silentForMs / 1000)} s`
+      }
       await this.#clock.sleep(pollMs, signal)
+      unaskedMs += pollMs
     }
     return undefined
   }

@@ -35,7 +35,7 @@ export class NodeMetrics implements Observer, AsyncDisposable {
   readonly #counts = new Map<CounterName, Map<string, number>>()
   readonly #values = new Map<ValueName, Map<string, Histogram>>()
   readonly #latency = new Map<string, Histogram>()
-  readonly #loopDelay = monitorEventLoopDelay({ resolution: 10 })
+  readonly #loopDelay = monitorEventLoopDelay({ resolution: 20 })
   readonly #gauges: NodeGauges
   #status: (() => NodeStatus) | undefined
   #firstEventAtMs: number | undefined

@@ -100,6 +100,7 @@ export class TaskRunner {
     const { rowsMax, bytesMax, intervalsMax, task } = this.#options
     const inbox = reader.inbox(task)
     if (inbox === undefined) return
+    this.#ticker.stir()
     if (inbox.intervals >= intervalsMax || inbox.rows >= rowsMax || inbox.bytes >= bytesMax) return this.#ticker.wake()
     let rows = 0
     let bytes = 0
@@ -118,6 +119,7 @@ export class TaskRunner {
   /** Throws FB_EPOCH_CLOSED and what no waiting mends. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
+      if (!this.#hasWork()) await this.#ticker.rest(signal)
       const lateMs = await this.#ticker.next(signal)
       if (lateMs !== undefined) this.#ports.observer.value('tickSlipMs', lateMs, this.#options.task)
       if (!signal.aborted) await this.flush(signal)
@@ -150,6 +152,11 @@ export class TaskRunner {
   /** Most jobs of the next flush. */
   get #rowsMax(): number {
     return this.#mode === 'plain' ? this.#size.rows : Math.min(this.#size.rows, waryRowsMax)
+  }
+
+  #hasWork(): boolean {
+    for (const reader of this.#readers.values()) if ((reader.inbox(this.#options.task)?.intervals ?? 0) > 0) return true
+    return false
   }
 
   #take(): Taken[] {

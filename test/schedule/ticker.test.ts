@@ -55,3 +55,34 @@ test('a late tick tells how late it came and is not made up for', async () => {
   await ticker.next(signal)
   expect(clock.nowMs).toBe(57)
 })
+
+test('a rest ends at a stir, and the next tick is the next on the grid', async () => {
+  const clock = new LeapingClock()
+  const ticker = new Ticker(clock, 10)
+  clock.sleep = () => {
+    // Something to do comes meanwhile.
+    if (clock.nowMs === 0) {
+      clock.nowMs = 234
+      ticker.stir()
+    } else clock.nowMs = 240
+    return Promise.resolve()
+  }
+  await ticker.rest(signal)
+  expect(clock.nowMs).toBe(234)
+  expect(await ticker.next(signal)).toBe(0)
+  expect(clock.nowMs).toBe(240)
+})
+
+test('a stir without a rest is nothing, and a wake ends the rest and the wait', async () => {
+  const clock = new LeapingClock()
+  const ticker = new Ticker(clock, 10)
+  ticker.stir()
+  clock.sleep = () => {
+    clock.nowMs = 1003
+    ticker.wake()
+    return Promise.resolve()
+  }
+  await ticker.rest(signal)
+  expect(await ticker.next(signal)).toBeUndefined()
+  expect(clock.nowMs).toBe(1003)
+})
