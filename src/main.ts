@@ -32,11 +32,14 @@ import { Node } from './node/node.ts'
 import { destroyOlderEpochs } from './node/older-epochs.ts'
 import { watchPartitions } from './node/partition-watch.ts'
 import { Parts } from './node/parts.ts'
+import { watchOwnProgress } from './node/own-progress.ts'
+import type { ProgressWatch } from './node/progress-watch.ts'
 import { tellPressure } from './node/pressure.ts'
 import { linesBytesMaxOf, windowSegmentsMax } from './node/settings.ts'
 import type { NodeSettings } from './node/settings.ts'
 import { runSideLoop } from './node/side-loop.ts'
 import type { SideLoopPorts } from './node/side-loop.ts'
+import type { NodeStatus } from './node/status.ts'
 import { troubleStatuses } from './node/trouble-status.ts'
 import { TroubleTeller } from './node/trouble-teller.ts'
 import { waitingStatus } from './node/waiting-status.ts'
@@ -93,6 +96,7 @@ export async function runNode(options: RunOptions): Promise<void> {
       onDraining: () => face.built?.node.hurry(),
     },
   )
+  const status = statusSource(base, face, options)
   const left = new AbortController()
   const teller = new TroubleTeller({ troubles: base.troubles, clock, observer: base.metrics })
   const telling = runSideLoop('telling of troubles', (until) => teller.run(until), base.side, left.signal)
@@ -102,7 +106,7 @@ export async function runNode(options: RunOptions): Promise<void> {
     if (change.waitsFor !== undefined && change.waitsFor !== face.waitsFor) logger.warn(change.waitsFor)
     Object.assign(face, change)
     const isFirst = http === undefined
-    http ??= await serve(base, face, options, parts)
+    http ??= await serve(base, face, options, status, parts)
     await presence.tell({ epoch: change.built?.epoch ?? null, waitsFor: change.waitsFor ?? null, http: http.announcedUrl })
     present ??= runSideLoop('telling the others that the node lives', (until) => presence.run(until), base.side, left.signal)
     if (isFirst) onRunning?.(http.url, change.waitsFor)
@@ -113,7 +117,7 @@ export async function runNode(options: RunOptions): Promise<void> {
       {
         clock,
         open: (isJoinOnly) => openLedger(base, options, isJoinOnly),
-        live: (ledger, until) => runEpoch(base, ledger, { options, show }, until),
+        live: (ledger, until) => runEpoch(base, ledger, { options, status, show }, until),
         onWaiting: async (sentence) => void (await show({ built: undefined, waitsFor: sentence })),
       },
       signal,
@@ -130,24 +134,28 @@ export async function runNode(options: RunOptions): Promise<void> {
 
 interface EpochOptions {
   readonly options: RunOptions
+  readonly status: () => NodeStatus
   /** Shows the node on its pages and tells the others of it. */
   readonly show: (change: Pick<Face, 'built' | 'waitsFor'>) => Promise<HttpServer>
 }
 
 /** Runs in the epoch of `ledger` until `signal` aborts; throws FB_EPOCH_CLOSED when it is closed. */
-async function runEpoch(base: Base, ledger: PostgresLedger, { options, show }: EpochOptions, signal: AbortSignal): Promise<void> {
+async function runEpoch(base: Base, ledger: PostgresLedger, { options, status, show }: EpochOptions, signal: AbortSignal): Promise<void> {
   const { settings, pipeline } = options
   const { clock, metrics, logger, log, cron } = base
   const checksum = floorChecksum(base, { pipeline: pipeline.name, topic: pipeline.source.topic })
   await checksum.check()
   const built = await buildNode(base, ledger, settings, pipeline)
   const { node, membership, channels, ends } = built
+  const watched = { clock, observer: metrics, database: base.pool, grid: base.grid }
+  const progress = (built.progress = watchOwnProgress(watched, { id: base.id, settings, pipeline, node, membership, ends, status }))
   const http = await show({ built, waitsFor: undefined })
   membership.update({ http: http.announcedUrl })
   const side = new AbortController()
   const pressure = { owners: () => node.owners, waits: () => metrics.total('windowFull'), clock, observer: metrics }
   const loops: (readonly [what: string, run: (until: AbortSignal) => Promise<void>])[] = [
     ['looking up the ends of the log', (until) => ends.run({ log, clock, observer: metrics }, () => node.owners, until)],
+    ['watching the floors', (until) => progress.run(until)],
     ['watching the windows', (until) => tellPressure(pressure, until)],
     ['tidying up after earlier epochs', (until) => tidy(base, built, options, until)],
     ['deleting old dead letters', (until) => forgetLetters(base, options, until)],
@@ -273,6 +281,7 @@ interface BuiltNode {
   readonly scopeParts: Scope
   readonly watch: LedgerWatch<PostgresTransaction>
   readonly ends: LogEnds
+  progress: ProgressWatch | undefined
 }
 
 async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSettings, pipeline: Pipeline): Promise<BuiltNode> {
@@ -315,11 +324,11 @@ async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSetti
     },
   )
   const channels = [...sinks.values()].filter((sink): sink is WebSocketSink => sink.delivery === 'ephemeral')
-  return { node, membership, channels, epoch, scope, scopeParts, watch, ends: new LogEnds() }
+  return { node, membership, channels, epoch, scope, scopeParts, watch, ends: new LogEnds(), progress: undefined }
 }
 
-/** Serves status, metrics and channels from now on, of whatever epoch the node is in. */
-async function serve(base: Base, face: Face, { settings, pipeline }: RunOptions, parts: Parts): Promise<HttpServer> {
+/** What the node tells of itself, in whatever epoch it is. */
+function statusSource(base: Base, face: Face, { settings, pipeline }: RunOptions): () => NodeStatus {
   const { id, clock, metrics } = base
   const same = {
     id,
@@ -329,11 +338,11 @@ async function serve(base: Base, face: Face, { settings, pipeline }: RunOptions,
     metrics,
     cron: () => base.cron.status,
   }
-  const status = () => {
+  return () => {
     const { built, waitsFor = 'it starts' } = face
     const moment = { nowMs: clock.wallMs(), troubles: () => troubleStatuses(base.troubles, clock) }
     if (built === undefined) return waitingStatus({ ...same, ...moment, waitsFor })
-    const { channels, watch: ledger, ...parts } = built
+    const { channels, watch: ledger, progress, ...parts } = built
     const windowMax = windowSegmentsMax(settings.grid.capacity)
     const buffers = () =>
       bufferStatus(
@@ -349,8 +358,14 @@ async function serve(base: Base, face: Face, { settings, pipeline }: RunOptions,
       buffers,
       windowSegmentsMax: windowMax,
       channels: () => channels.map(({ stats }) => stats),
+      stalls: () => progress?.stalls() ?? [],
     })
   }
+}
+
+/** Serves status, metrics and channels from now on, of whatever epoch the node is in. */
+async function serve(base: Base, face: Face, { settings }: RunOptions, status: () => NodeStatus, parts: Parts): Promise<HttpServer> {
+  const { metrics } = base
   metrics.watch(status)
   const { name: _, ...address } = settings.node
   const channels = () => new Map(face.built?.channels.map((channel) => [channel.stats.channel, channel]))

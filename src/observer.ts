@@ -24,6 +24,7 @@ export const counterNames = {
   fences: 'flushes stopped by the compare-and-set',
   flushErrors: 'flushes that failed',
   deadLetters: 'dead letters written',
+  stalls: 'times floors stood although the log held more, by cause',
   troubles: 'times calls of one kind did not get through for 5 seconds',
 } as const
 

@@ -213,11 +213,16 @@ function troubleOf(kind: TroubleKind, where: string, place: Place, nowMs: number
     const sentence = `the call under way has not come back${error === undefined ? '' : ` (the one before: ${sentenceOf(error)})`}`
     return { kind, where, sinceMs, form: 'hangs', code: isForebayError(error) ? error.code : null, sentence, reason: 'hangs' }
   }
-  if (isLeft(place, nowMs) || (unwellTimes < 2 && outcomeMs - sinceMs < toldAfterMs)) return undefined
+  const isAgain = unwellTimes > 1 || outcomeMs - sinceMs >= toldAfterMs || [...calls].some((call) => isLate(call, kind, nowMs))
+  if (isLeft(place, nowMs) || !isAgain) return undefined
   if (error === undefined)
     return { kind, where, sinceMs, form: 'late', code: null, sentence: `the last call took ${secondsText(tookMs)}`, reason: 'late' }
   const code = isForebayError(error) ? error.code : null
   return { kind, where, sinceMs, form: 'fails', code, sentence: sentenceOf(error), reason: `${code} ${serverCodeOf(error) ?? ''}` }
+}
+
+function isLate({ startMs, waitMs }: Call, kind: TroubleKind, nowMs: number): boolean {
+  return nowMs - startMs - waitMs >= troubleKinds[kind].lateMs
 }
 
 /** Nobody tries it any more. */

@@ -5,13 +5,14 @@ import type { ExplainFacts } from './facts.ts'
 import { awayOf, foundOf } from './facts.ts'
 import type { Situation } from './situation.ts'
 import { situationOf } from './situation.ts'
+import { unlessStalled } from './trouble-verdicts.ts'
 import { judge } from './verdicts.ts'
 
 export function explain(facts: ExplainFacts): Explanation {
   const situation = situationOf(facts)
   const { offset, event, floor, task, queue, segment, owner, reader, taskStatus } = situation
   const range = foundOf(facts.range)
-  const verdict = judge(situation)
+  const verdict = unlessStalled(situation, judge(situation))
   return {
     ...verdict,
     topic: facts.topic,

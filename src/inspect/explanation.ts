@@ -26,6 +26,7 @@ export type Cause =
   | 'floor-pending'
   | 'catching-up'
   | 'in-flight'
+  | 'stalled'
   | 'unknown'
 
 /** The judgement alone. */

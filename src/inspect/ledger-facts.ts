@@ -7,7 +7,7 @@ import type { EpochFacts, LedgerFacts, LetterFacts, PartitionLedger, PresenceFac
 const lettersMax = 50
 
 /** Throws FB_DATABASE_UNREACHABLE. A database without a ledger gives one without epoch and partitions. */
-export function readLedgerFacts(database: Database, pipeline: string): Promise<LedgerFacts> {
+export function readLedgerFacts(database: Pick<Database, 'use'>, pipeline: string): Promise<LedgerFacts> {
   return database.use('reading the ledger', async (client) => {
     const { rows } = await client.query<{ now: string; has_ledger: boolean; has_nodes: boolean }>(
       `select (extract(epoch from clock_timestamp()) * 1000)::bigint as now, to_regclass('forebay.deployment') is not null as has_ledger,

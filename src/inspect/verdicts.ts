@@ -9,6 +9,7 @@ import type { Situation } from './situation.ts'
 import { blockingSituation, queueSituation } from './situation.ts'
 import { lockedVerdict, taskVerdict } from './task-verdicts.ts'
 import { spanText } from './time-text.ts'
+import { toldTrouble } from './trouble-verdicts.ts'
 
 type Judge = (situation: Situation) => Verdict | undefined
 
@@ -244,13 +245,22 @@ function behindAnother(situation: Situation): Verdict | undefined {
   if (event === undefined && foundOf(facts.pending) === undefined) return undefined
   if (partition === undefined || BigInt(partition.position) < offset) return undefined
   return (
-    lockedVerdict(situation, /forebay\.floors/) ?? {
+    lockedVerdict(situation, /forebay\.floors/) ??
+    notSettling(situation) ?? {
       cause: 'floor-pending',
       sentence: `all its jobs are applied; the floor follows`,
       next: 'the owner raises the floor at least four times a second',
       mend: null,
     }
   )
+}
+
+/** The loop that raises floors waits for the database, or for the grid, which it asks in between. */
+function notSettling({ owner, facts: { partition } }: Situation): Verdict | undefined {
+  const settling = toldTrouble(owner, ['settle', 'watermarks'], (place) => place === `partition ${partition}`)
+  if (settling !== undefined) return databaseSilent(`${owner?.node}: ${settling}`)
+  const asking = toldTrouble(owner, ['flags', 'tail'], (place) => place.startsWith('flags') || place.startsWith(`p${partition}.`))
+  return asking === undefined ? undefined : gridLost(`${owner?.node}: ${asking}`)
 }
 
 function notYetRead(situation: Situation): Verdict | undefined {
@@ -260,6 +270,11 @@ function notYetRead(situation: Situation): Verdict | undefined {
   if (full !== undefined) return queueFull(situation, full.queue)
   if (owner.servers.grid !== null) return gridLost(owner.servers.grid.sentence)
   if (owner.servers.eventLog !== null) return eventLogAway(owner.servers.eventLog.sentence)
+  const isHere = (place: string) => place === `partition ${facts.partition}`
+  const starting = partition.position === '-1' ? toldTrouble(owner, ['watermarks'], isHere) : undefined
+  if (starting !== undefined) return databaseSilent(`${owner.node}: ${starting}`)
+  const reading = toldTrouble(owner, ['fetch', 'log-end'], isHere)
+  if (reading !== undefined) return eventLogAway(`${owner.node}: ${reading}`)
   if (foundOf(facts.range) === undefined) return eventLogAway(awayOf(facts.range) ?? 'the event log does not answer')
   return {
     cause: 'catching-up',
@@ -290,6 +305,8 @@ function notYetSent(situation: Situation): Verdict | undefined {
   if (outbox === undefined || owner === undefined || offset === undefined || offset <= BigInt(outbox.sent)) return undefined
   if (outbox.windowSegments >= outbox.windowSegmentsMax) return queueFull(situation, outbox.queue)
   if (owner.servers.grid !== null) return gridLost(owner.servers.grid.sentence)
+  const appending = toldTrouble(owner, ['append'], (place) => place === placeOf(situation, outbox.queue))
+  if (appending !== undefined) return gridLost(`${owner.node}: ${appending}`)
   return {
     cause: 'in-flight',
     sentence: `${owner.node} has read it and is about to send it to the grid`,
@@ -307,6 +324,10 @@ function notYetReceived(situation: Situation): Verdict | undefined {
   if (trouble !== undefined) return gridLost(trouble.sentence)
   const away = awayOf(facts.grid)
   if (away !== undefined) return gridLost(away)
+  const reading = toldTrouble(reader, ['ring-read', 'flags'], (place) => place === placeOf(situation, queue) || place.startsWith('flags'))
+  if (reading !== undefined) return gridLost(`${reader.node}: ${reading}`)
+  const remembering = toldTrouble(reader, ['watermarks'], (place) => place === `partition ${facts.partition}`)
+  if (remembering !== undefined) return databaseSilent(`${reader.node}: ${remembering}`)
   if (isFlagged || foundOf(facts.grid)?.rings.find((ring) => ring.queue === queue)?.holding === null)
     return {
       cause: 'repairing',
@@ -328,6 +349,20 @@ function oldestTask({ readQueue, reader }: Situation): Pick<Situation, 'task' | 
   const behind = Object.entries(readQueue?.applied ?? {}).toSorted(([, a], [, b]) => (BigInt(a) < BigInt(b) ? -1 : 1))
   const task = behind[0]?.[0]
   return { task, taskStatus: reader?.tasks.find((row) => row.task === task) }
+}
+
+/** As troubles name a queue. */
+function placeOf({ facts }: Situation, queue: number): string {
+  return `p${facts.partition}.q${queue}`
+}
+
+function databaseSilent(sentence: string): Verdict {
+  return {
+    cause: 'database-away',
+    sentence,
+    next: 'the call is given up with database.statementTimeout and tried again; nothing is lost',
+    mend: 'look at what the database does (select * from pg_stat_activity), and at the way to it',
+  }
 }
 
 function gridLost(sentence: string): Verdict {

@@ -6,13 +6,16 @@
  * decision rests on them. A task is *flushing* from the call to its outcome and *failing* from the first failure that is no
  * fence to the next success. The database is *away* from a call without an answer to the next one with.
  */
-import { isForebayError, sentenceOf } from '../errors.ts'
+import { isForebayError, sentenceOf, serverCodeOf } from '../errors.ts'
 import type { ErrorCode, ForebayError } from '../errors.ts'
 import type { Flush, Ledger, LedgerTransaction, OwnerCapture, PartitionView } from '../offsets/ledger.ts'
 import type { Clock } from '../schedule/clock.ts'
 import type { RunningSink } from '../sinks/sink.ts'
 import type { TroubleWatch } from '../troubles.ts'
 import { placeOf } from './watched-event-log.ts'
+
+/** SQLSTATEs, or what they begin with. */
+const answeredStates: readonly string[] = ['40', '55', '57014', '25P0']
 
 /** Failures in a row; times in wall-clock milliseconds. */
 export interface Failing {
@@ -113,6 +116,7 @@ export class LedgerWatch<Tx extends LedgerTransaction> implements Ledger<Tx> {
 }
 
 /** Whether a database that runs said no (a lock not granted in time, a deadlock), as against one that is away. */
-export function hasAnswered({ message }: ForebayError): boolean {
-  return /\(SQLSTATE (40|55|57014|25P0)/.test(message)
+export function hasAnswered(error: ForebayError): boolean {
+  const state = serverCodeOf(error) ?? ''
+  return answeredStates.some((answered) => state.startsWith(answered))
 }

@@ -13,8 +13,10 @@
  */
 import { isForebayError, sentenceOf } from '../errors.ts'
 import type { JobGrid } from '../grid/job-grid.ts'
+import { spanText } from '../inspect/time-text.ts'
 import type { Observer } from '../observer.ts'
 import type { Clock } from '../schedule/clock.ts'
+import { membershipNews } from './membership-news.ts'
 import type { Cut } from './reach.ts'
 
 /** What a node tells the others about itself. */
@@ -64,6 +66,9 @@ export class Membership {
   #sightings = new Map<string, Sighting>()
   #live: readonly LiveNode[] = []
   #isReached = false
+  /** Since when the own entry is gone again at every beat. */
+  #lostSinceMs: number | undefined
+  #isLostTold = false
 
   constructor(
     ports: { readonly grid: JobGrid; readonly clock: Clock; readonly observer: Observer },
@@ -84,6 +89,12 @@ export class Membership {
   /** Whether the last beat reached the grid. */
   get isReached(): boolean {
     return this.#isReached
+  }
+
+  /** Why the others may not hear of this node, or this one of them; undefined while all is well. */
+  get trouble(): string | undefined {
+    if (!this.#isReached) return 'the grid does not answer'
+    return this.#isLost() ? lostSentence : undefined
   }
 
   /** Changes what the others are told, from the next beat on. */
@@ -108,8 +119,9 @@ export class Membership {
       this.#isReached = true
     } catch (error) {
       if (!isForebayError(error) || error.policy !== 'retry') throw error
+      // What lasts is told by the watch on the calls.
       if (this.#isReached)
-        this.#ports.observer.log('warn', `membership does not reach the grid, its last view stands: ${sentenceOf(error)}`)
+        this.#ports.observer.log('debug', `membership does not reach the grid, its last view stands: ${sentenceOf(error)}`)
       this.#isReached = false
     }
   }
@@ -118,6 +130,7 @@ export class Membership {
     const { grid, clock } = this.#ports
     const entries = await grid.entries(this.#map)
     this.#look(entries, clock.now())
+    this.#noteLoss(entries, clock.now())
     this.#beat++
     await grid.put(this.#map, this.#options.id, JSON.stringify({ beat: this.#beat, ...this.#info }))
     for (const [id, { seenMs }] of this.#sightings) {
@@ -125,6 +138,27 @@ export class Membership {
       await grid.remove(this.#map, id)
       this.#sightings.delete(id)
     }
+  }
+
+  /** One loss of the map is an everyday thing; a grid that forgets every beat leaves this node alone without a failure. */
+  #noteLoss(entries: ReadonlyMap<string, string>, nowMs: number): void {
+    const { observer } = this.#ports
+    if (this.#beat === 0 || entries.has(this.#options.id)) {
+      const lastedMs = nowMs - (this.#lostSinceMs ?? nowMs)
+      if (this.#isLostTold) observer.log('info', `the grid keeps what this node tells of itself again, after ${spanText(lastedMs)}`)
+      this.#lostSinceMs = undefined
+      this.#isLostTold = false
+      return
+    }
+    this.#lostSinceMs ??= nowMs
+    if (!this.#isLost() || this.#isLostTold) return
+    this.#isLostTold = true
+    observer.count('troubles', 1, 'membership')
+    observer.log('error', lostSentence)
+  }
+
+  #isLost(): boolean {
+    return this.#lostSinceMs !== undefined && this.#ports.clock.now() - this.#lostSinceMs >= lostAfterMs
   }
 
   #look(entries: ReadonlyMap<string, string>, nowMs: number): void {
@@ -143,7 +177,14 @@ export class Membership {
     }
     this.#sightings = sightings
     const live = [...sightings].filter(([, { seenMs }]) => nowMs - seenMs < leaseMs).map(([id, { info }]) => ({ id, info }))
+    this.#tellNews(live, entries)
     this.#publish([...live, { id: self, info: this.#info }].toSorted((a, b) => (a.id < b.id ? -1 : 1)))
+  }
+
+  #tellNews(live: readonly LiveNode[], entries: ReadonlyMap<string, string>): void {
+    const others = (nodes: readonly LiveNode[]) => nodes.flatMap(({ id }) => (id === this.#options.id ? [] : [id]))
+    const news = membershipNews({ before: others(this.#live), now: others(live), hasEntry: (id) => entries.has(id) })
+    for (const line of news) this.#ports.observer.log('info', line)
   }
 
   #publish(live: readonly LiveNode[]): void {
@@ -152,6 +193,10 @@ export class Membership {
     if (!isSame) this.#options.onChange?.(live)
   }
 }
+
+const lostAfterMs = 5000
+const lostSentence =
+  'the grid does not keep what this node tells of itself, so the nodes may not see each other: look at the members of the grid, whether they are one cluster and have memory left'
 
 /** The map of the grid in which the nodes of an epoch tell of themselves. */
 export function membershipMap(scope: string): string {

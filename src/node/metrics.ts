@@ -187,6 +187,10 @@ class NodeGauges {
     this.#put('event_loop_delay_max_seconds', 'longest stall of the event loop since start', eventLoop.delayMaxMs / 1000)
     if (!status) return
     this.#put('ready', '1 when the node is ready', status.isReady ? 1 : 0)
+    for (const { partition, sinceMs } of status.stalls)
+      this.#put('partition_stalled_seconds', 'how long the floor has stood although the log holds more', (status.nowMs - sinceMs) / 1000, {
+        partition: String(partition),
+      })
     for (const { kind, sinceMs } of status.troubles.toReversed())
       this.#put('trouble_seconds', 'how long calls of this kind have not got through', (status.nowMs - sinceMs) / 1000, { kind })
     this.#put('members', 'live nodes as this one sees them', status.members.length)

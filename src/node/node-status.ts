@@ -12,6 +12,8 @@ import type { Membership } from './membership.ts'
 import type { NodeMetrics } from './metrics.ts'
 import type { Node } from './node.ts'
 import { RetentionWatch } from './retention-watch.ts'
+import { stallSentence } from './progress-watch.ts'
+import type { Stall } from './progress-watch.ts'
 import { troubleSentence } from './trouble-status.ts'
 import type { TroubleStatus } from './trouble-status.ts'
 import type { BufferStatus, ChannelStatus, InboxStatus, NodeStatus, PartitionStatus, QueueStatus, TaskStatus } from './status.ts'
@@ -33,6 +35,7 @@ export interface StatusSources {
   readonly buffers: () => BufferStatus
   readonly ledger: LedgerWatch<LedgerTransaction>
   readonly troubles: () => readonly TroubleStatus[]
+  readonly stalls: () => readonly Stall[]
   readonly nowMs: number
 }
 
@@ -50,6 +53,7 @@ interface LogEndsPorts {
 /** The range of each owned partition, looked up on a timer so that the status needs no I/O. */
 export class LogEnds {
   readonly #ranges = new Map<number, PartitionRange>()
+  readonly #short = new Set<number>()
   #trouble: Away | undefined
   #retention: RetentionWatch | undefined
 
@@ -67,11 +71,16 @@ export class LogEnds {
     return this.#retention?.leftMs(partition)
   }
 
+  /** Whether the log last told an end below what had been processed when it was asked. */
+  isShort(partition: number): boolean {
+    return this.#short.has(partition)
+  }
+
   async run({ log, clock, observer }: LogEndsPorts, owners: () => Node['owners'], signal: AbortSignal): Promise<void> {
     const retention = (this.#retention = new RetentionWatch({ log, clock, observer }))
     while (!signal.aborted) {
       try {
-        for (const partition of owners().keys()) this.#ranges.set(partition, await log.range(partition))
+        for (const [partition, { part }] of owners()) await this.#look(log, partition, part?.floor ?? -1n)
         await retention.look(floorsOf(owners()), this.#ranges)
         this.#trouble = undefined
       } catch (error) {
@@ -79,6 +88,13 @@ export class LogEnds {
       }
       await clock.sleep(lookMs, signal)
     }
+  }
+
+  async #look(log: EventLog, partition: number, floor: bigint): Promise<void> {
+    const range = await log.range(partition)
+    this.#ranges.set(partition, range)
+    if (range.endOffset <= floor) this.#short.add(partition)
+    else this.#short.delete(partition)
   }
 }
 
@@ -93,11 +109,13 @@ export function gatherStatus(from: StatusSources): NodeStatus {
   const partitions = [...node.owners].map(([partition, owner]) => partitionStatus(partition, owner, from))
   const tasks = node.runners.map((runner) => taskStatus(runner, metrics, from.ledger))
   const troubles = from.troubles()
+  const stalls = from.stalls()
   const reasons = [
     ...partitions.flatMap(({ partition, haltedReason }) => (haltedReason === null ? [] : [`partition ${partition}: ${haltedReason}`])),
     ...node.runners.flatMap(({ lastError, options }) => (lastError === undefined ? [] : [`task ${options.task}: ${lastError}`])),
-    ...(membership.isReached ? [] : ['the grid does not answer']),
+    ...(membership.trouble === undefined ? [] : [membership.trouble]),
     ...(from.ends.trouble === undefined ? [] : [from.ends.trouble.sentence]),
+    ...stalls.map((stall) => stallSentence(stall, from.nowMs)),
     ...troubles.flatMap((trouble) => (trouble.standsStill ? [troubleSentence(trouble, from.nowMs)] : [])),
   ]
   return {
@@ -119,6 +137,7 @@ export function gatherStatus(from: StatusSources): NodeStatus {
     },
     members: membership.live().map(({ id, info }) => ({ node: id, isSelf: id === from.id, http: info.http })),
     troubles,
+    stalls,
     partitions,
     queues: queueStatuses(from),
     tasks,

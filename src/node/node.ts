@@ -25,6 +25,7 @@ import type { RunningSink } from '../sinks/sink.ts'
 import { QueueReader } from '../work/queue-reader.ts'
 import { TaskRunner } from '../work/task-runner.ts'
 import type { Membership } from './membership.ts'
+import { movesText } from './moves.ts'
 import { Reach } from './reach.ts'
 import { shareOf } from './shares.ts'
 
@@ -108,6 +109,12 @@ export class Node {
     return this.#owners
   }
 
+  /** Whether a partition that this node owns stands still until somebody mends it. */
+  isHalted(partition: number): boolean {
+    const code = this.#owners.get(partition)?.troubleCode
+    return code !== undefined && errorCodes[code].policy === 'halt'
+  }
+
   get readers(): readonly QueueReader[] {
     return [...this.#readers.values()].flatMap(({ part }) => (part === undefined ? [] : [part]))
   }
@@ -169,16 +176,25 @@ export class Node {
     this.#shared = seen
     const { id, partitions, queues } = this.#options
     const share = shareOf(id, sharers, { partitions, queues })
+    const moves = { taken: [] as number[], given: [] as number[], queuesTaken: 0, queuesGiven: 0 }
     for (let partition = 0; partition < partitions; partition++) {
       const isOwner = share.partitions.has(partition)
-      if (isOwner && !this.#owners.has(partition)) this.#own(partition)
-      if (!isOwner) stopAndDelete(this.#owners, partition)
+      if (isOwner && !this.#owners.has(partition)) {
+        moves.taken.push(partition)
+        this.#own(partition)
+      }
+      if (!isOwner && stopAndDelete(this.#owners, partition)) moves.given.push(partition)
       for (let queue = 0; queue < queues; queue++) {
         const key = flagKey({ partition, queue })
-        if (share.queues.has(key) && !this.#readers.has(key)) this.#read(key, partition, queue)
-        if (!share.queues.has(key)) stopAndDelete(this.#readers, key)
+        if (share.queues.has(key) && !this.#readers.has(key)) {
+          moves.queuesTaken++
+          this.#read(key, partition, queue)
+        }
+        if (!share.queues.has(key) && stopAndDelete(this.#readers, key)) moves.queuesGiven++
       }
     }
+    const told = movesText(moves)
+    if (told !== undefined) this.#ports.observer.log('info', told)
   }
 
   /** A part whose life has lasted is well again. */
@@ -309,13 +325,15 @@ export class Node {
       for (const runner of this.#runners) await runner.flush(this.#stop.signal)
       await Promise.all([...this.#owners.values()].map(({ part }) => part?.settle()))
       await this.#commit()
+      this.#ports.observer.log('info', 'this node stops cleanly: what it had received is applied, and its floors are raised')
     } catch (error) {
       this.#ports.observer.log('warn', `the last flush did not succeed, its jobs stay with the log: ${sentenceOf(error)}`)
     }
   }
 }
 
-function stopAndDelete<K>(parts: Map<K, { stop: AbortController }>, key: K): void {
+/** Tells whether there was one. */
+function stopAndDelete<K>(parts: Map<K, { stop: AbortController }>, key: K): boolean {
   parts.get(key)?.stop.abort()
-  parts.delete(key)
+  return parts.delete(key)
 }

@@ -7,6 +7,7 @@ import { cronCells, cronHead } from '../cron/cron-text.ts'
 import type { CounterName } from '../observer.ts'
 import { own } from '../own.ts'
 import { Histogram, type HistogramJson } from './histogram.ts'
+import type { Stall } from './progress-watch.ts'
 import type { TroubleStatus } from './trouble-status.ts'
 
 export interface MemberStatus {
@@ -142,6 +143,8 @@ export interface NodeStatus {
   readonly servers: ServersStatus
   /** What has not got through for five seconds or more, the oldest first. */
   readonly troubles: readonly TroubleStatus[]
+  /** Partitions whose floor stands although the log holds more. */
+  readonly stalls: readonly Stall[]
   /** Live nodes as this one sees them. */
   readonly members: readonly MemberStatus[]
   readonly partitions: readonly PartitionStatus[]

@@ -9,7 +9,7 @@ export interface TroubleStatus {
   readonly form: Trouble['form']
   /** Wall clock, as the node sees it. */
   readonly sinceMs: number
-  /** Partitions, queues, tasks; the first few. */
+  /** Partitions, queues, tasks; of very many the first. */
   readonly places: readonly string[]
   readonly placesCount: number
   readonly code: Trouble['code']
@@ -20,6 +20,7 @@ export interface TroubleStatus {
   readonly standsStill: boolean
 }
 
+const placesTold = 100
 const placesShown = 5
 
 /** The troubles of this moment, the oldest first. */
@@ -32,7 +33,7 @@ export function troubleStatuses(troubles: Troubles, clock: Pick<Clock, 'now' | '
   const toWallMs = clock.wallMs() - clock.now()
   return [...groups.values()].map((group) => {
     const { kind, form, sinceMs, code, sentence, reason } = group[0]!
-    const places = group.slice(0, placesShown).map(({ where }) => where)
+    const places = group.slice(0, placesTold).map(({ where }) => where)
     const standsStill = troubleKinds[kind].standsStill && form !== 'late'
     return { kind, form, sinceMs: sinceMs + toWallMs, places, placesCount: group.length, code, sentence, reason, standsStill }
   })
@@ -46,6 +47,6 @@ const formTexts: Readonly<Record<Trouble['form'], string>> = {
 
 /** A trouble in one sentence, for people. */
 export function troubleSentence({ kind, form, sinceMs, places, placesCount, sentence }: TroubleStatus, nowMs: number): string {
-  const more = placesCount > places.length ? ` and ${placesCount - places.length} more` : ''
-  return `${troubleKinds[kind].what} ${formTexts[form]} for ${spanText(nowMs - sinceMs)} (${places.join(', ')}${more}): ${sentence}`
+  const more = placesCount > placesShown ? ` and ${placesCount - placesShown} more` : ''
+  return `${troubleKinds[kind].what} ${formTexts[form]} for ${spanText(nowMs - sinceMs)} (${places.slice(0, placesShown).join(', ')}${more}): ${sentence}`
 }

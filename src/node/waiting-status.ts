@@ -42,6 +42,7 @@ export function waitingStatus({
     reasons: [waitsFor],
     servers: { database: null, grid: null, eventLog: null },
     troubles: troubles(),
+    stalls: [],
     members: [],
     partitions: [],
     queues: [],

@@ -263,7 +263,8 @@ export class TaskRunner {
     const isNews = this.#lastError !== error.message
     this.#lastError = sentenceOf(error)
     this.#isBlocked = error.policy === 'halt'
-    if (isNews) observer.log(this.#isBlocked ? 'error' : 'warn', `task ${task}, ${sink.label}: ${error.message}`, { code: error.code })
+    // What may pass by itself is told when it lasts, by the watch on the calls.
+    if (isNews) observer.log(this.#isBlocked ? 'error' : 'debug', `task ${task}, ${sink.label}: ${error.message}`, { code: error.code })
     if (error.policy === 'retry') for (const { reader } of taken) reader.forget()
     await clock.sleep(this.#isBlocked ? blockedWaitMs : this.#backoff.next(), signal)
   }

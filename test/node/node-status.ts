@@ -20,6 +20,7 @@ export function nodeStatus(): NodeStatus & { partitions: PartitionStatus[] } {
     members: [{ node: 'node-1', isSelf: true, http: null }],
     servers: { database: null, grid: null, eventLog: null },
     troubles: [],
+    stalls: [],
     partitions: [
       {
         partition: 2,
