@@ -1,14 +1,13 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
-import { errorCodes, isForebayError, sentenceOf } from '../errors.ts'
-import { redactSecrets } from '../node/logger.ts'
-import { stackOf } from '../thrown.ts'
+import { errorCodes } from '../errors.ts'
 import { addCheckConfig } from './check-config.ts'
 import { addDeadLetters } from './dead-letters.ts'
 import { addDoctor } from './doctor.ts'
 import { addExplain } from './explain.ts'
 import { addLedger } from './ledger.ts'
 import { paint } from './paint.ts'
+import { report } from './report.ts'
 import { addReset } from './reset.ts'
 import { addReplay } from './replay.ts'
 import { addQueues } from './queues.ts'
@@ -51,15 +50,6 @@ export async function runCommand(words: readonly string[]): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : errorCodes.FB_USAGE.exitCode
     return report(error)
   }
-}
-
-/** Bugs show their stack, everything else is a sentence. */
-function report(error: unknown): number {
-  const isBug = !isForebayError(error) || error.code === 'FB_INTERNAL'
-  const code = isForebayError(error) ? error.code : 'FB_INTERNAL'
-  const text = isBug ? stackOf(error) : sentenceOf(error)
-  process.stderr.write(`${paint(process.stderr, 'red', `${code}:`)} ${text.includes('\n') ? '\n' : ''}${redactSecrets(text)}\n`)
-  return errorCodes[code].exitCode
 }
 
 function packageVersion(): string {

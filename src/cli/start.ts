@@ -1,12 +1,17 @@
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { errorCodes } from '../errors.ts'
+import { converting } from '../ingest/converting.ts'
 import { loadConfig } from '../node/config.ts'
 import { configuredTasks } from '../node/config-tasks.ts'
+import { chosenTasks } from '../node/fingerprint-of.ts'
+import type { NodeSettings } from '../node/settings.ts'
 import { settingsOf } from '../node/settings-of.ts'
+import { endAtStrayFailures } from '../node/stray-failure.ts'
 import { loadPipeline } from '../pipeline/load-pipeline.ts'
 import { durationText } from '../pipeline/units.ts'
 import { paint } from './paint.ts'
+import { report } from './report.ts'
 
 interface StartOptions {
   readonly config: string
@@ -51,12 +56,24 @@ async function start({ config: file, json = false }: StartOptions): Promise<void
   const { runNode } = await import('../main.ts')
   const { verifyTopic } = await import('./verify-topic.ts')
   await verifyTopic(settings, pipeline, file)
+  const tasks = chosenTasks(settings, pipeline).map((task) => task.name)
+  const forgetStrays = endAtStrayFailures({
+    topic: pipeline.source.topic,
+    place: () => converting.place(tasks),
+    end: (error) => process.exit(report(error, secretsOf(settings))),
+  })
   const stopping = stopOnSignals(config.values.node.drain)
   try {
     await runNode({ settings, pipeline, fileHash, signal: stopping.signal, onRunning })
   } finally {
     stopping.forget()
+    forgetStrays()
   }
+}
+
+function secretsOf({ grid, database }: NodeSettings): string[] {
+  const { password } = new URL(database.url)
+  return [grid.secret, password, decodeURIComponent(password)].filter((secret) => secret !== undefined && secret.length >= 4) as string[]
 }
 
 /** Aborts at the first signal; leaves the process at the second, or when the clean stop takes longer than `drainMs`. */

@@ -7,7 +7,9 @@ import { traceparentOf } from '../events/event-headers.ts'
 import type { EventRecord } from '../events/event-log.ts'
 import { ForebayError, sentenceOf } from '../errors.ts'
 import type { LineKind } from '../grid/segment.ts'
+import { atOnce } from '../pipeline/at-once.ts'
 import type { At, Tombstones } from '../pipeline/pipeline.ts'
+import { converting } from './converting.ts'
 import { RecordPosition, shownKey } from './event-position.ts'
 
 export interface ConvertingTask {
@@ -123,11 +125,12 @@ export function eventKey(
 ): string {
   if (key === undefined) return shownKey(record.key) ?? ''
   if (record.value === null && source.tombstones !== 'decode') throw new ForebayError('FB_BAD_EVENT', 'the event has no value')
-  return keyOf(key, source.decode.decode(record.value, new RecordPosition(source.topic, partition, record)))
+  const at = new RecordPosition(source.topic, partition, record)
+  return keyOf(key, atOnce(source.decode.decode(record.value, at), 'decode'))
 }
 
 function keyOf(key: (event: unknown) => string, event: unknown): string {
-  const value: unknown = key(event)
+  const value: unknown = atOnce(key(event), 'key')
   if (typeof value !== 'string') throw new TypeError(`key() returned ${value === null ? 'null' : typeof value}, not a string`)
   return value
 }
@@ -155,6 +158,18 @@ export class Converter {
 
   /** Converts one event; without what `later` replaces, and adding its own keys to it. */
   convert(record: EventRecord, partition: number, later?: LaterKeys): ConvertedEvent {
+    converting.begin(partition, record.offset)
+    const converted = this.#convert(record, partition, later)
+    converting.end()
+    return converted
+  }
+
+  /** `record` as the dead letter of its whole event, for code that does not come back from it. */
+  bury(record: EventRecord, error: string): ConvertedEvent {
+    return this.#deadEvent(record, error)
+  }
+
+  #convert(record: EventRecord, partition: number, later: LaterKeys | undefined): ConvertedEvent {
     const { source, key, eventBytesMax, linesBytesMax, queues } = this.#options
     const { value } = record
     if (value === null && source.tombstones !== 'decode') {
@@ -167,7 +182,7 @@ export class Converter {
     let event: unknown
     let queue: number
     try {
-      event = source.decode.decode(value, at)
+      event = atOnce(source.decode.decode(value, at), 'decode')
       queue = queueOf(key === undefined ? at.queueKey : keyOf(key, event), queues)
     } catch (error) {
       return this.#deadEvent(record, sentenceOf(error))
@@ -188,11 +203,12 @@ export class Converter {
   #convertTask(index: number, event: unknown, at: At, record: EventRecord, lines: JobLine[], later: Set<string> | undefined): number {
     const task = this.#options.tasks[index]!
     const before = lines.length
+    converting.at(index)
     try {
-      const made = task.convert(event, at)
+      const made = atOnce(task.convert(event, at), 'convert')
       if (made === undefined || made === null) return 0
       if (!Array.isArray(made)) {
-        const key = later === undefined ? undefined : task.latestBy?.(made)
+        const key = later === undefined ? undefined : task.latestBy === undefined ? undefined : atOnce(task.latestBy(made), 'latestBy')
         if (key === undefined || later === undefined) return addLine(lines, index * 2, task.encode(made))
         if (later.has(key)) return 0
         const bytes = addLine(lines, index * 2, task.encode(made))
@@ -200,7 +216,7 @@ export class Converter {
         return bytes
       }
       let bytes = 0
-      for (const job of made) bytes += addLine(lines, index * 2, task.encode(job))
+      for (const job of made) bytes += addLine(lines, index * 2, task.encode(atOnce(job, 'convert')))
       return bytes
     } catch (error) {
       lines.length = before

@@ -1,5 +1,6 @@
 /** Jobs to lines, as every sink takes them. Pure: nothing is asked of a server. */
 import { ForebayError, sentenceOf } from '../errors.ts'
+import { atOnce } from '../pipeline/at-once.ts'
 import { rowEncoder } from './copy-text.ts'
 import type { PostgresTableDefinition } from './postgres-table-definition.ts'
 import { planTable } from './table-plan.ts'
@@ -14,7 +15,7 @@ export function jobEncoder(sink: PostgresTableDefinition | WebSocketDefinition):
 
 /** `["key",value]`; bigints become strings. Throws FB_BAD_JOB. */
 export function latestLine({ channel, latestBy }: Pick<WebSocketDefinition, 'channel' | 'latestBy'>, job: unknown): string {
-  const key: unknown = latestBy(job)
+  const key: unknown = atOnce(latestBy(job), 'latestBy')
   if (typeof key !== 'string' || key.length > keyLengthMax)
     throw new ForebayError('FB_BAD_JOB', `channel ${channel}: latestBy must give a string of at most ${keyLengthMax} characters.`)
   if (job === undefined || typeof job === 'function' || typeof job === 'symbol')
