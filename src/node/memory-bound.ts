@@ -6,7 +6,7 @@ import { ForebayError } from '../errors.ts'
 import { recentEntriesMax } from '../grid/job-grid.ts'
 import type { TaskDefinition } from '../pipeline/pipeline.ts'
 import { sizeText } from '../pipeline/units.ts'
-import { latestBytesMax } from '../sinks/latest-values.ts'
+import { latestBytesMax, unsentBytesMax } from '../sinks/latest-values.ts'
 import { readEntriesMax } from '../work/queue-reader.ts'
 import { windowSegmentsMax } from './settings.ts'
 import type { GridSettings, NodeSettings } from './settings.ts'
@@ -26,10 +26,10 @@ const decodedShare = 1.2
 /** A read of a ring comes in as pieces of the socket and is put together from them. */
 const readBytesFactor = 2
 /**
- * Of one channel, in sizes of its values: the values, the snapshot for newcomers, and the grid's copy of them as it comes in and is
- * decoded. What clients have not taken yet comes on top, see push-clients.ts.
+ * Of one channel, in sizes of its values: the values, their copy in frames (a character of two bytes may take three there), and the
+ * grid's copy of them as it comes in and is decoded. What clients have not taken yet comes on top.
  */
-const channelBytesFactor = 1 + 1 + 2
+const channelBytesFactor = 1 + 1.5 + 2
 /** A member needs room for its own objects and for copies in migration. */
 const memberHeapShareMax = 0.8
 const machineShareMax = 0.8
@@ -64,7 +64,7 @@ export function bufferBytesWorstCase({ events, grid }: Sized, partitions: number
   const windows = queues * segmentBytesMax * windowSegmentsMax(capacity) * decodedShare
   const reads = queues * segmentBytesMax * Math.min(readEntriesMax, capacity) * readBytesFactor
   const recents = grid.mode === 'local' ? 0 : queues * segmentBytesMax * recentEntriesMax
-  const values = channels * latestBytesMax * channelBytesFactor
+  const values = channels * (latestBytesMax * channelBytesFactor + unsentBytesMax)
   return Math.ceil(fetches + drafts + windows + reads + recents + values)
 }
 

@@ -18,8 +18,12 @@ export interface LatestValue {
 
 /** Bytes of one channel's values at most, unless it is told otherwise. */
 export const latestBytesMax = 64 * 1024 * 1024
-/** Of one entry beside its texts: the objects of its value and its place in the map. */
-const entryBytes = 200
+/** Bytes of frames that clients of one channel have not taken yet at most, over all of them, unless it is told otherwise. */
+export const unsentBytesMax = 32 * 1024 * 1024
+/** Of one entry beside its texts: the objects of its value, its places in the map and on the shelves of the shared copy. */
+const entryBytes = 256
+/** Of these a character takes one byte in a frame, like in the key. */
+const plainText = /^[\x20-\x21\x23-\x5b\x5d-\x7e]*$/
 
 export type Verdict = 'taken' | 'older' | 'full'
 
@@ -68,8 +72,9 @@ export class LatestValues {
 }
 
 function bytesOf(key: string, { json }: LatestValue): number {
-  // A character takes two bytes where the text has one that is not Latin.
-  return entryBytes + 2 * (key.length + json.length)
+  // A character takes two bytes where the text has one that is not Latin; in a frame those of a key may be escaped, six for one.
+  const keyBytes = plainText.test(key) ? key.length : Buffer.byteLength(JSON.stringify(key))
+  return entryBytes + Math.max(2 * key.length, keyBytes) + 2 * json.length
 }
 
 export type LatestPosition = Pick<LatestValue, 'partition' | 'offset' | 'timeMs'>

@@ -16,9 +16,9 @@ import type { Clock } from '../schedule/clock.ts'
 import { Wake } from '../schedule/wake.ts'
 import { latestLine } from './job-encoder.ts'
 import { LatestSnapshot } from './latest-snapshot.ts'
-import { LatestValues, type LatestValue } from './latest-values.ts'
+import { LatestValues, type LatestValue, unsentBytesMax } from './latest-values.ts'
 import { decodeFanout, encodeFanout, newestOf, type LatestSeal } from './latest-wire.ts'
-import { PushClients, type PushSocket } from './push-clients.ts'
+import { PushClients, type PushSocket, type PushView } from './push-clients.ts'
 import type { DeliveringSink } from './sink.ts'
 import type { WebSocketDefinition } from './web-socket-definition.ts'
 
@@ -28,6 +28,8 @@ const writeIntervalMs = 250
 const reconcileIntervalMs = 5000
 const idleWaitMs = 250
 const backoffMs = 500
+/** A view that fails is told of this often at most. */
+const viewFailureMs = 60_000
 
 /** A value from before this node started, such as a row of a table. Older than any live value when it has no offset. */
 export interface SeedValue {
@@ -58,6 +60,8 @@ export interface WebSocketOptions {
   readonly bytesMax?: number
   /** Unsent bytes above which a client is conflated. Default 1 MiB. */
   readonly bufferBytesMax?: number
+  /** Unsent bytes of all clients. Default 32 MiB; the memory bound of the node counts the default. */
+  readonly unsentBytesMax?: number
   /** How long a client may stay conflated before it is dropped with 1013. Default 10000. */
   readonly behindMsMax?: number
 }
@@ -81,6 +85,7 @@ export class WebSocketSink implements DeliveringSink {
   readonly #snapshotWake: Wake
   #isReconcileDue = true
   #isFullTold = false
+  #viewFailureMs = -Infinity
 
   constructor(options: WebSocketOptions) {
     const { definition, clock, grid, scope, secret } = options
@@ -94,7 +99,9 @@ export class WebSocketSink implements DeliveringSink {
       clock,
       values: this.#values,
       bufferBytesMax: options.bufferBytesMax ?? 1_048_576,
+      unsentBytesMax: options.unsentBytesMax ?? unsentBytesMax,
       behindMsMax: options.behindMsMax ?? 10_000,
+      onViewFailure: (error) => this.#tellViewFailure(error),
     })
     this.#snapshot = new LatestSnapshot({
       grid,
@@ -134,9 +141,9 @@ export class WebSocketSink implements DeliveringSink {
     return Promise.resolve()
   }
 
-  /** Takes a client; it gets its snapshot with the next frame. */
-  attach(socket: PushSocket): void {
-    this.#clients.add(socket)
+  /** Takes a client; it gets its snapshot, or that of the keys in its view, from the next tick on. */
+  attach(socket: PushSocket, view?: PushView): void {
+    this.#clients.add(socket, view)
     this.#pushWake.wake()
   }
 
@@ -184,6 +191,13 @@ export class WebSocketSink implements DeliveringSink {
     this.#clients.changed(key)
     this.#pushWake.wake()
     return true
+  }
+
+  #tellViewFailure(error: unknown): void {
+    const { clock, observer } = this.#options
+    if (clock.now() - this.#viewFailureMs < viewFailureMs) return
+    this.#viewFailureMs = clock.now()
+    observer.log('warn', `${this.label}: what a client may see could not be decided, so it was sent away: ${sentenceOf(error)}`)
   }
 
   #push(signal: AbortSignal): Promise<void> {

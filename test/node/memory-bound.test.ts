@@ -54,7 +54,9 @@ describe('The memory bound', () => {
   it('counts the values of each channel, with what is made of them', () => {
     const channels = channelsOf(stockTicks.tasks)
     expect(channels).toBe(1)
-    expect(memoryBound(settingsWith({}), 4, channels).bufferBytes - memoryBound(settingsWith({}), 4).bufferBytes).toBe(256 * mib)
+    expect(memoryBound(settingsWith({}), 4, channels).bufferBytes - memoryBound(settingsWith({}), 4).bufferBytes).toBe(
+      (4.5 * 64 + 32) * mib,
+    )
     expect(() => checkMemory(settingsWith({}), 4, { channels, machineBytes: 512 * mib })).toThrow(/1 channels of 64MiB\) it holds/)
     expect(() => checkMemory(settingsWith({}), 4, { machineBytes: 512 * mib })).not.toThrow()
   })
