@@ -64,6 +64,10 @@ export class LedgerWatch<Tx extends LedgerTransaction> implements Ledger<Tx> {
     return this.#troubles.watch('watermarks', placeOf(partition), () => this.#watched(() => this.#ledger.read(partition)))
   }
 
+  readAll(partitions: readonly number[]): Promise<PartitionView[]> {
+    return this.#troubles.watch('watermarks', 'all queues', () => this.#watched(() => this.#ledger.readAll(partitions)))
+  }
+
   settle(capture: OwnerCapture): Promise<PartitionView> {
     return this.#troubles.watch('settle', placeOf(capture.partition), () => this.#watched(() => this.#ledger.settle(capture)))
   }

@@ -24,6 +24,7 @@ import { supervise } from '../schedule/supervise.ts'
 import type { RunningSink } from '../sinks/sink.ts'
 import { QueueReader } from '../work/queue-reader.ts'
 import { TaskRunner } from '../work/task-runner.ts'
+import { WatermarkWatch } from '../work/watermark-watch.ts'
 import type { Membership } from './membership.ts'
 import { movesText } from './moves.ts'
 import { Reach } from './reach.ts'
@@ -85,6 +86,7 @@ export class Node {
   readonly #runners: readonly TaskRunner[]
   readonly #owners = new Map<number, Running<PartitionOwner>>()
   readonly #readers = new Map<string, Running<QueueReader>>()
+  readonly #watch: WatermarkWatch
   readonly #stop = new AbortController()
   readonly #reach: Reach
   /** The nodes, and what they cannot reach, of the last reconciliation. */
@@ -97,6 +99,7 @@ export class Node {
     this.#reach = new Reach(ports)
     this.#ports = { ...ports, ledger: this.#reach.ledger }
     this.#options = options
+    this.#watch = new WatermarkWatch(this.#ports)
     // Every part listens to it, and their number is bounded by the partitions.
     setMaxListeners(0, this.#stop.signal)
     this.#converter = new Converter(options)
@@ -137,9 +140,9 @@ export class Node {
     const flushing = new AbortController()
     const members = this.#guard(membership.run(flushing.signal))
     const runners = this.#runners.map((runner) => this.#guard(runner.run(this.#stop.signal)))
-    await this.#guard(
-      Promise.all([this.#reconcileUntilStopped(), this.#commitUntilStopped(), this.#reach.run(this.#stop.signal)]).then(() => undefined),
-    )
+    const { signal: stopped } = this.#stop
+    const loops = [this.#reconcileUntilStopped(), this.#commitUntilStopped(), this.#reach.run(stopped), this.#watch.run(stopped)]
+    await this.#guard(Promise.all(loops).then(() => undefined))
     await Promise.all(runners)
     await this.#drain()
     flushing.abort()
@@ -246,9 +249,11 @@ export class Node {
         })
         entry.part = reader
         for (const runner of this.#runners) runner.attach(reader)
+        this.#watch.attach(reader)
         try {
           await reader.run(signal)
         } finally {
+          this.#watch.detach(reader)
           // What it holds stays attached until the node's last flush; another owner's commit fences it.
           if (!this.#stop.signal.aborted) for (const runner of this.#runners) runner.detach(reader)
         }

@@ -70,6 +70,7 @@ export class Reach {
     }
     this.ledger = {
       read: (partition) => this.#hearDatabase(() => ledger.read(partition)),
+      readAll: (partitions) => this.#hearDatabase(() => ledger.readAll(partitions)),
       settle: (capture) => this.#hearDatabase(() => ledger.settle(capture)),
       // How long a flush takes is the sink's, too.
       flush: (flush) => this.#hearDatabase(() => ledger.flush(flush), false),

@@ -29,6 +29,11 @@ export function effectiveWatermark(view: PartitionView, task: string, queue: num
   return row !== undefined && row > view.floor ? row : view.floor
 }
 
+/** What the row of `task` holds: an advance goes on from it, wherever the floor is. */
+export function watermarkRow(view: PartitionView, task: string, queue: number): bigint {
+  return view.rows.get(task)?.[queue] ?? view.floor
+}
+
 /** The lowest effective watermark of `queue` over the tracked tasks. */
 export function lowestWatermark(view: PartitionView, queue: number): bigint {
   let lowest: bigint | undefined
@@ -125,6 +130,8 @@ export interface Flush<Tx extends LedgerTransaction = LedgerTransaction> {
  */
 export interface Ledger<Tx extends LedgerTransaction = LedgerTransaction> {
   read(partition: number): Promise<PartitionView>
+  /** Views of these partitions, with one question. */
+  readAll(partitions: readonly number[]): Promise<PartitionView[]>
   /**
    * In one transaction reads the partition's rows and raises its floor to what `capture` allows; resolves to the view
    * afterwards. The floor never goes back.

@@ -57,11 +57,11 @@ const compareAndSet = {
       and (w.applied = x.was or (w.applied < x.was and f.floor = x.was))`,
 }
 
-const readPartition = {
-  name: 'forebay-read-partition',
-  text: `select f.floor, w.task, w.queue, w.applied, ${isDrainingSql('$1', '$4::int')} as "isDraining" from forebay.floors f left join forebay.watermarks w
+const readPartitions = {
+  name: 'forebay-read-partitions',
+  text: `select f.partition, f.floor, w.task, w.queue, w.applied, ${isDrainingSql('$1', '$4::int')} as "isDraining" from forebay.floors f left join forebay.watermarks w
     on w.pipeline = f.pipeline and w.partition = f.partition and w.task = any($3::text[])
-    where f.pipeline = $1 and f.partition = $2`,
+    where f.pipeline = $1 and f.partition = any($2::int[])`,
 }
 
 /**
@@ -115,14 +115,26 @@ export class PostgresLedger implements Ledger<PostgresTransaction> {
   }
 
   async read(partition: number): Promise<PartitionView> {
+    const [view] = await this.#read(`reading the watermarks of partition ${partition}`, [partition])
+    return must(view, 'the view of a partition')
+  }
+
+  async readAll(partitions: readonly number[]): Promise<PartitionView[]> {
+    return this.#read(`reading the watermarks of ${partitions.length} partitions`, partitions)
+  }
+
+  async #read(doing: string, partitions: readonly number[]): Promise<PartitionView[]> {
     const { pool, pipeline, fingerprint } = this.#options
-    const { rows } = await pool.use(`reading the watermarks of partition ${partition}`, (client) =>
-      client.query<{ floor: string; isDraining: boolean } & WatermarkRow>({
-        ...readPartition,
-        values: [pipeline, partition, fingerprint.tasks, this.epoch],
+    const { rows } = await pool.use(doing, (client) =>
+      client.query<{ partition: number; floor: string; isDraining: boolean } & WatermarkRow>({
+        ...readPartitions,
+        values: [pipeline, partitions, fingerprint.tasks, this.epoch],
       }),
     )
-    return { ...this.#viewOf(partition, rows[0]?.floor, rows), ...(rows[0]?.isDraining === true ? { isDraining: true } : {}) }
+    return partitions.map((partition) => {
+      const own = rows.filter((row) => row.partition === partition)
+      return { ...this.#viewOf(partition, own[0]?.floor, own), ...(own[0]?.isDraining === true ? { isDraining: true } : {}) }
+    })
   }
 
   async settle(capture: OwnerCapture): Promise<PartitionView> {

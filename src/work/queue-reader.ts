@@ -3,11 +3,12 @@
  *
  * Its memory is `received` and the inboxes. It is *blank* until it has read the watermarks, then *following* the ring.
  * `forget` makes it blank again: after a gap, a fenced or failed flush, or when the watermarks turn out to be behind its
- * memory. Nothing is lost by that, since a ring is read without taking from it.
+ * memory. Nothing is lost by that, since a ring is read without taking from it. Watermarks ahead of all that it received are
+ * no cause to forget: it moves on to them.
  *
- * A gap is first answered by forgetting, for the floor may have moved past this memory; what is still a gap then is
- * *suspect*: the segment is dropped, since in ring order the repair queues behind it, and the queue's flag is raised, again
- * on every pass, until the gap closes.
+ * A gap is first answered by looking at the watermarks, then by forgetting, for what it dropped or never saw may stand in the
+ * ring; what is still a gap then is *suspect*: the segment is dropped, since in ring order the repair queues behind it, and
+ * the queue's flag is raised, again on every pass, until the gap closes.
  *
  * Holds I1 and I4 together with the compare-and-set, and I10: it reads no further than a window of segments.
  */
@@ -17,8 +18,8 @@ import { flagKey, flagMapName, ringName, stampText } from '../grid/queue-name.ts
 import { decodeSegment } from '../grid/segment.ts'
 import type { Segment } from '../grid/segment.ts'
 import type { Observer } from '../observer.ts'
-import { effectiveWatermark, lowestWatermark } from '../offsets/ledger.ts'
-import type { Ledger, QueueId } from '../offsets/ledger.ts'
+import { effectiveWatermark, lowestWatermark, watermarkRow } from '../offsets/ledger.ts'
+import type { Ledger, PartitionView, QueueId } from '../offsets/ledger.ts'
 import { Backoff } from '../schedule/backoff.ts'
 import type { Clock } from '../schedule/clock.ts'
 import { TaskInbox } from './task-inbox.ts'
@@ -44,9 +45,18 @@ export interface QueueReaderOptions extends QueueId {
 export const readEntriesMax = 16
 const readWaitMs = 200
 const heldWaitMs = 5
-/** How long an idle reader trusts its memory: a failover of the database may have lost what it flushed. */
-const verifyMs = 1000
 const flagIntervalMs = 200
+/** Between two looks at the tail while the reader is idle: as a rule, and for a while after the grid may have lost something. */
+const tailLookMs = 10_000
+const doubtfulTailLookMs = 1000
+const doubtMs = 15_000
+
+/** What a reader remembered before a look at the watermarks. */
+export interface Recollection {
+  readonly memory: number
+  /** By tracked task. */
+  readonly rows: ReadonlyMap<string, bigint>
+}
 
 export class QueueReader {
   /** The queue in one word. */
@@ -67,7 +77,12 @@ export class QueueReader {
   #suspectAt: bigint | undefined
   #gapStamp: string | undefined
   #flaggedMs = -Infinity
-  #verifiedMs = -Infinity
+  /** Up to where segments behind a gap were dropped: the ring holds them still. */
+  #droppedTo = -1n
+  /** An owner waits for something that this memory holds applied. */
+  #isDoubted = false
+  #tailSeenMs = -Infinity
+  #doubtedUntilMs = -Infinity
 
   constructor(ports: QueueReaderPorts, options: QueueReaderOptions) {
     this.#ports = ports
@@ -114,21 +129,52 @@ export class QueueReader {
     if (memory === this.#memory) this.#inboxes.get(task)?.settle(to)
   }
 
+  /** What a look at the watermarks is compared with; undefined while blank. */
+  recall(): Recollection | undefined {
+    if (this.#isBlank) return undefined
+    return { memory: this.#memory, rows: new Map(this.#options.trackedTasks.map((task) => [task, this.#inboxes.get(task)!.row])) }
+  }
+
+  /**
+   * Compares this memory with `view`, read after `known` was recalled. A row behind it: the database forgot a commit, whatever
+   * other tasks still hold. Watermarks beyond all that it received: it moves on to them, unless what it dropped is needed now.
+   */
+  compare(known: Recollection, view: PartitionView): void {
+    if (known.memory !== this.#memory) return
+    const { queue } = this.#options
+    for (const [task, row] of known.rows) if (watermarkRow(view, task, queue) < row) return this.forget()
+    const lowest = lowestWatermark(view, queue)
+    if (lowest <= this.#received) return
+    // A flush that ended meanwhile knows more than this view.
+    for (const task of known.rows.keys()) if (watermarkRow(view, task, queue) < this.#inboxes.get(task)!.row) return
+    if (this.#droppedTo > lowest) return this.forget()
+    for (const task of known.rows.keys()) {
+      this.#inboxes.get(task)!.follow(effectiveWatermark(view, task, queue), watermarkRow(view, task, queue))
+    }
+    this.#received = lowest
+    this.#gapStamp = undefined
+  }
+
   /** Throws what no waiting mends. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, observer } = this.#ports
+    const { clock, grid, observer } = this.#ports
     const backoff = new Backoff()
-    while (!signal.aborted) {
-      try {
-        if (this.#isBlank) await this.#remember()
-        else if (this.#isHolding()) await clock.sleep(heldWaitMs, signal)
-        else await this.#pass(signal)
-        backoff.reset()
-      } catch (error) {
-        if (!isForebayError(error) || error.policy !== 'retry') throw error
-        observer.log('debug', `queue ${this.name}: ${error.message}`, { code: error.code })
-        await clock.sleep(backoff.next(), signal)
+    const unsubscribe = grid.onDisturbance(() => (this.#doubtedUntilMs = clock.now() + doubtMs))
+    try {
+      while (!signal.aborted) {
+        try {
+          if (this.#isBlank) await this.#remember()
+          else if (this.#isHolding()) await clock.sleep(heldWaitMs, signal)
+          else await this.#pass(signal)
+          backoff.reset()
+        } catch (error) {
+          if (!isForebayError(error) || error.policy !== 'retry') throw error
+          observer.log('debug', `queue ${this.name}: ${error.message}`, { code: error.code })
+          await clock.sleep(backoff.next(), signal)
+        }
       }
+    } finally {
+      unsubscribe()
     }
   }
 
@@ -141,10 +187,14 @@ export class QueueReader {
     this.#received = lowest
     this.#sequence = 0n
     this.#inboxes = new Map()
-    for (const task of trackedTasks) this.#inboxes.set(task, new TaskInbox(task, effectiveWatermark(view, task, queue)))
+    for (const task of trackedTasks) {
+      this.#inboxes.set(task, new TaskInbox(task, effectiveWatermark(view, task, queue), watermarkRow(view, task, queue)))
+    }
     for (const task of untrackedTasks) this.#inboxes.set(task, new TaskInbox(task, lowest))
     this.#gapStamp = undefined
-    this.#verifiedMs = this.#ports.clock.now()
+    this.#droppedTo = -1n
+    this.#isDoubted = false
+    this.#tailSeenMs = this.#ports.clock.now()
     this.#isBlank = false
   }
 
@@ -165,10 +215,23 @@ export class QueueReader {
     if (signal.aborted || memory !== this.#memory) return
     // The cursor always moves on: waiting at a gap for a repair that queues behind it would never end.
     this.#sequence = read.nextSequence
-    if (read.entries.length > 0) this.#judge(this.#decode(read.entries))
+    if (read.entries.length > 0) {
+      const segments = this.#decode(read.entries)
+      // Behind a gap there is a floor that has moved on, as a rule: that is no cause to read the ring again.
+      if (this.#showsGap(segments)) await this.#look()
+      if (memory !== this.#memory) return
+      this.#judge(segments)
+    }
     if (this.#isBlank) return
     await this.#raiseFlag()
-    if (this.#isIdle() && this.#ports.clock.now() - this.#verifiedMs >= verifyMs) await this.#verify()
+    if (!this.#isIdle() || this.#isBlank) return
+    if (this.#isDoubted) await this.#look()
+    if (this.#isTailLookDue()) await this.#lookAtTail()
+  }
+
+  #isTailLookDue(): boolean {
+    const now = this.#ports.clock.now()
+    return now - this.#tailSeenMs >= (now < this.#doubtedUntilMs ? doubtfulTailLookMs : tailLookMs)
   }
 
   #decode(entries: readonly Buffer[]): Segment[] {
@@ -183,12 +246,21 @@ export class QueueReader {
     return segments
   }
 
+  #showsGap(segments: readonly Segment[]): boolean {
+    let received = this.#received
+    for (const { lo, hi } of inOrder(segments)) {
+      if (lo > received) return true
+      if (hi > received) received = hi
+    }
+    return false
+  }
+
   /** Takes what one read brought, in the order of `lo`. */
   #judge(segments: readonly Segment[]): void {
     const { observer } = this.#ports
     const gapped = new Set<Segment>()
     let isNew = false
-    for (const segment of segments.toSorted((a, b) => (a.lo < b.lo ? -1 : a.lo > b.lo ? 1 : 0))) {
+    for (const segment of inOrder(segments)) {
       if (segment.lo > this.#received) {
         observer.count('gaps', 1)
         // By place and not by a flag: what is accepted again on the way to the same gap would otherwise make it look new for ever.
@@ -197,10 +269,11 @@ export class QueueReader {
           return this.forget()
         }
         gapped.add(segment)
+        if (segment.hi > this.#droppedTo) this.#droppedTo = segment.hi
       } else if (segment.hi <= this.#received) {
         observer.count('skips', 1)
         // A heartbeat that brings nothing new while nothing is in flight: the owner waits for what this memory holds applied.
-        if (segment.lo === segment.hi && this.#isIdle()) this.#verifiedMs = -Infinity
+        if (segment.lo === segment.hi && this.#isIdle()) this.#isDoubted = true
       } else {
         this.#accept(segment)
         isNew = true
@@ -230,36 +303,38 @@ export class QueueReader {
   }
 
   async #raiseFlag(): Promise<void> {
-    const { clock, grid, ledger, observer } = this.#ports
+    const { clock, grid, observer } = this.#ports
     if (this.#gapStamp === undefined || clock.now() - this.#flaggedMs < flagIntervalMs) return
     this.#flaggedMs = clock.now()
     // The place of this gap was suspect before; somebody else may have applied what this memory still waits for.
-    const memory = this.#memory
-    const view = await ledger.read(this.#options.partition)
-    if (memory !== this.#memory) return
-    if (lowestWatermark(view, this.#options.queue) > this.#received) return this.forget()
+    await this.#look()
+    if (this.#isBlank || this.#gapStamp === undefined) return
     observer.count('flags', 1)
     await grid.put(flagMapName(this.#options.scope), this.name, this.#gapStamp)
   }
 
-  /**
-   * An idle reader compares its memory with the watermarks: behind it, the database forgot a commit; beyond it, somebody else
-   * applied what it waits for. Then with the tail: in a ring made anew it may stand past entries that it never saw, and the
-   * owner, whose entry is the tail, has no cause for a heartbeat.
-   */
-  async #verify(): Promise<void> {
-    const memory = this.#memory
+  async #look(): Promise<void> {
+    this.#isDoubted = false
+    const known = this.recall()
     const view = await this.#ports.ledger.read(this.#options.partition)
-    if (memory !== this.#memory || !this.#isIdle()) return
-    this.#verifiedMs = this.#ports.clock.now()
-    for (const task of this.#options.trackedTasks) {
-      const inbox = this.#inboxes.get(task)
-      if (inbox !== undefined && effectiveWatermark(view, task, this.#options.queue) < inbox.applied) return this.forget()
-    }
-    if (lowestWatermark(view, this.#options.queue) > this.#received) return this.forget()
+    if (known !== undefined) this.compare(known, view)
+  }
+
+  /**
+   * In a ring made anew an idle reader may stand past entries that it never saw, and the owner, whose entry is the tail, has no
+   * cause for a heartbeat.
+   */
+  async #lookAtTail(): Promise<void> {
+    const memory = this.#memory
     const { sequence, entry } = await this.#ports.grid.tail(this.#ring)
-    if (memory !== this.#memory || entry === undefined || sequence >= this.#sequence) return
+    if (memory !== this.#memory) return
+    this.#tailSeenMs = this.#ports.clock.now()
+    if (entry === undefined || sequence >= this.#sequence) return
     const [tail] = this.#decode([entry])
     if (tail !== undefined && tail.hi > this.#received) this.forget()
   }
+}
+
+function inOrder(segments: readonly Segment[]): Segment[] {
+  return segments.toSorted((a, b) => (a.lo < b.lo ? -1 : a.lo > b.lo ? 1 : 0))
 }

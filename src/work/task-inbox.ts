@@ -3,6 +3,7 @@
  * segment. An interval without jobs for the task is kept too, since its watermark must advance all the same (rule 6).
  * State only; no I/O, no clock.
  */
+import { assert } from '../assert.ts'
 import type { JobLines, Segment } from '../grid/segment.ts'
 
 interface Interval {
@@ -13,6 +14,7 @@ interface Interval {
 
 /** Part of an inbox taken for a flush; it stays in the inbox until `settle`. */
 export interface InboxBatch {
+  /** The watermark's row, which may lie below the floor: between the two no job is left. */
   readonly from: bigint
   readonly to: bigint
   readonly sections: readonly JobLines[]
@@ -22,18 +24,26 @@ export interface InboxBatch {
 export class TaskInbox {
   readonly task: string
   #applied: bigint
+  #row: bigint
   #intervals: Interval[] = []
   #rows = 0
   #bytes = 0
 
-  constructor(task: string, applied: bigint) {
+  /** `row` is what the task's watermark row holds, where the floor has passed it. Default: `applied`. */
+  constructor(task: string, applied: bigint, row = applied) {
     this.task = task
     this.#applied = applied
+    this.#row = row
   }
 
   /** Every job up to here is applied, as far as this node knows. */
   get applied(): bigint {
     return this.#applied
+  }
+
+  /** The row of the watermark, as far as this node knows. */
+  get row(): bigint {
+    return this.#row
   }
 
   get intervals(): number {
@@ -71,11 +81,23 @@ export class TaskInbox {
       }
       to = interval.hi
     }
-    return to > this.#applied ? { from: this.#applied, to, sections, rows } : undefined
+    return to > this.#applied ? { from: this.#row, to, sections, rows } : undefined
   }
 
-  /** What lies at or below `to` is applied. */
+  /** A flush up to `to` is committed. */
   settle(to: bigint): void {
+    if (to > this.#row) this.#row = to
+    this.#pass(to)
+  }
+
+  /** The watermarks were read, and all that waits here lies at or below them. What a flush under way moves is passed already. */
+  follow(applied: bigint, row: bigint): void {
+    assert(row >= this.#row, 'I5: a watermark never goes back')
+    this.#row = row
+    this.#pass(applied)
+  }
+
+  #pass(to: bigint): void {
     let done = 0
     while (done < this.#intervals.length && this.#intervals[done]!.hi <= to) this.#count(this.#intervals[done++]!.sections, -1)
     if (done > 0) this.#intervals.splice(0, done)

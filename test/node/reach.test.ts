@@ -36,6 +36,7 @@ beforeEach(() => {
     },
     ledger: {
       read: () => answer(database, view),
+      readAll: () => answer(database, [view]),
       settle: () => answer(database, view),
       flush: () => answer(database, undefined),
     },

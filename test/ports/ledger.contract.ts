@@ -66,6 +66,12 @@ export function describeLedger<Tx extends LedgerTransaction>(name: string, makeW
       })
     })
 
+    it('reads several partitions with one question', async () => {
+      await ledger.flush({ task: 'b', advances: [advance(1, 1, 9n, 12n)], write: nothing })
+      expect(await ledger.readAll([1, 0])).toEqual([await ledger.read(1), await ledger.read(0)])
+      expect(await ledger.readAll([])).toEqual([])
+    })
+
     it('moves watermarks and writes rows and dead letters together (I7)', async () => {
       await ledger.flush({
         task: 'a',

@@ -10,7 +10,7 @@ import { SimDatabase } from './sim-database.ts'
 import { SimTopic } from './sim-event-log.ts'
 import { SimGrid } from './sim-job-grid.ts'
 import { keyIn, scopeOf, secret } from './sim-parts.ts'
-import { drawSizes } from './sizes.ts'
+import { drawCalmSizes, drawSizes } from './sizes.ts'
 import type { SimSizes } from './sizes.ts'
 
 /** What loses something, and what may make three nodes write into one ring at once. */
@@ -42,15 +42,19 @@ export interface BuiltWorld {
   readonly versions: string[]
   /** Nothing is ever lost and nobody takes over: no repair may happen. */
   readonly isLossless: boolean
+  /** Nothing goes wrong at all, and little happens. */
+  readonly isCalm: boolean
 }
 
 export function buildWorld(seed: number): BuiltWorld {
   const random = new Random(seed)
-  const sizes = drawSizes(random)
+  const isCalm = random.chance(0.1)
+  const sizes = isCalm ? drawCalmSizes(random) : drawSizes(random)
   const faults = new Faults(random)
+  faults.isQuiet = isCalm
   const scheduler = new Scheduler(random)
   scheduler.haste = 0.02 + random.next() * 0.2
-  const isLossless = random.chance(0.25)
+  const isLossless = isCalm || random.chance(0.25)
   if (isLossless) faults.disable(disabledWithoutLoss)
   const versions = ['v1']
   const { tasks, partitions, queues, linesBytesMax, windowSegmentsMax, firstOffset } = sizes
@@ -70,5 +74,5 @@ export function buildWorld(seed: number): BuiltWorld {
   const floor = BigInt(firstOffset) - 1n
   const database = new SimDatabase({ oracle, scheduler, tasks, partitions, queues, floor, version: versions[0]! })
   for (let p = 0; p < partitions; p++) oracle.floorRaised(p, firstOffset - 1)
-  return { random, sizes, faults, scheduler, oracle, repairs, topic, grid, database, versions, isLossless }
+  return { random, sizes, faults, scheduler, oracle, repairs, topic, grid, database, versions, isLossless, isCalm }
 }

@@ -72,13 +72,40 @@ export const mutants: readonly Mutant[] = [
     breaks: 'rule 5 †: at a gap watermarks and floor are read again before the flag is raised',
     caughtBy: ['L1', 'L2'],
     edits: [
+      { file: reader, from: 'if (this.#showsGap(segments)) await this.#look()', to: '' },
       { file: reader, from: 'if (this.#suspectAt !== this.#received) {', to: 'if (false) {' },
+      { file: reader, from: 'await this.#look()\n    if (this.#isBlank ||', to: 'if (this.#isBlank ||' },
+    ],
+  },
+  {
+    name: 'verified-when-all-are-idle',
+    breaks: 'rule 5: what a task lost is found although other tasks of the queue hold jobs',
+    caughtBy: ['L1'],
+    edits: [
       {
         file: reader,
-        from: 'if (lowestWatermark(view, this.#options.queue) > this.#received) return this.forget()\n    observer',
-        to: 'observer',
+        from: 'if (known.memory !== this.#memory) return',
+        to: 'if (known.memory !== this.#memory || !this.#isIdle()) return',
       },
     ],
+  },
+  {
+    name: 'forgets-at-the-floor',
+    breaks: 'rule 5: an idle reader follows the floor without forgetting',
+    caughtBy: ['L3'],
+    edits: [{ file: reader, from: 'if (this.#droppedTo > lowest) return this.forget()', to: 'return this.forget()' }],
+  },
+  {
+    name: 'no-look-at-gap',
+    breaks: 'rule 5: a gap that the floor has closed is none',
+    caughtBy: ['L3'],
+    edits: [{ file: reader, from: 'if (this.#showsGap(segments)) await this.#look()', to: '' }],
+  },
+  {
+    name: 'advances-from-the-floor',
+    breaks: 'rule 6: an advance goes on from the row, wherever the floor is',
+    caughtBy: ['L3'],
+    edits: [{ file: inbox, from: '{ from: this.#row, to,', to: '{ from: this.#applied, to,' }],
   },
   {
     name: 'no-heartbeat',

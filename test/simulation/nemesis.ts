@@ -135,6 +135,11 @@ export class Nemesis {
     return this.#nodes.filter((node) => node instanceof SimNode)
   }
 
+  /** Somebody else owns `partition` from now on, and the old owner knows it at once. */
+  handOver(partition: number): void {
+    this.#assignPartition(partition)
+  }
+
   #assignPartition(partition: number): void {
     const live = this.#told()
     if (live.length === 0) return

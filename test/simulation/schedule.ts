@@ -1,6 +1,8 @@
 /** One schedule: a seed, a world of its own, faults for a while, then peace, in which everything must come to its end. */
 import { counterNames } from '../../src/observer.ts'
 import type { CounterName, Observer } from '../../src/observer.ts'
+import { effectiveWatermark } from '../../src/offsets/ledger.ts'
+import type { PartitionView } from '../../src/offsets/ledger.ts'
 import { Violation, demand } from '../guarantees/violation.ts'
 import { buildWorld } from './build-world.ts'
 import type { BuiltWorld } from './build-world.ts'
@@ -34,6 +36,9 @@ const eventsInPeace = 6
 const disagreeMs = 10_000
 /** And how long until work leaves a node that stays cut off: calls that end, and what counts as a cut. */
 const lastingCutMs = 30_000
+/** How long a task stays blocked before the failover, and the longest that healthy ones need after it: a look, and their cadence. */
+const blockedMs = 3000
+const recoveryMs = 4000
 
 export async function runSchedule(seed: number, { onTrace }: ScheduleOptions = {}): Promise<ScheduleResult> {
   const world = buildWorld(seed)
@@ -67,6 +72,7 @@ class Schedule {
   readonly #memory: MemoryWatch
   readonly #halted = new Set<number>()
   #settledByMs = Infinity
+  #handovers = 0
   #death: unknown
 
   constructor(world: BuiltWorld) {
@@ -90,15 +96,18 @@ class Schedule {
         this.#look()
         if (scheduler.steps >= sizes.faultySteps) return true
         if (random.chance(sizes.produceRate)) produce()
+        if (random.chance(this.#handoverChance)) this.#handOver()
         this.#nemesis.act()
         return false
       })
       this.#look()
+      if (this.#world.isCalm) this.#demandCalm()
       this.#nemesis.heal()
       this.#halted.clear()
       this.#settledByMs = scheduler.nowMs + this.#disagreeMs
       await this.#peace()
       if (!isLossless && random.chance(0.2)) await this.#cutInPeace(produce)
+      if (!isLossless && random.chance(0.3)) await this.#recoverBesideBlocked(produce)
       const before = repairs.repairs
       demand(!isLossless || before === 0, 'L2', () => `${before} repairs although nothing was lost`)
       // More events in peace. What was lost before may show now, once a queue; more would be a storm of repairs.
@@ -110,6 +119,70 @@ class Schedule {
     } finally {
       this.#nemesis.stop()
     }
+  }
+
+  /** In a calm world another node takes a partition now and then, as when a node joins. */
+  get #handoverChance(): number {
+    return this.#world.isCalm && this.#world.sizes.nodes > 2 ? 0.003 : 0
+  }
+
+  #handOver(): void {
+    this.#handovers++
+    this.#nemesis.handOver(this.#world.random.int(0, this.#world.sizes.partitions - 1))
+  }
+
+  /** L3: what costs something, and is done only where something went wrong, is not done at all. */
+  #demandCalm(): void {
+    const always = ['forgets', 'fences', 'gaps', 'flags', 'repairs', 'appendRetries']
+    // A new owner sends again what its predecessor sent above the floor, and takes the tails over.
+    const unlessHandedOver = ['skips', 'heartbeats']
+    for (const name of this.#handovers === 0 ? [...always, ...unlessHandedOver] : always) {
+      demand(this.counts[name] === 0, 'L3', () => `${this.counts[name]} ${name} although nothing went wrong`)
+    }
+    this.counts['calm'] = 1
+  }
+
+  /**
+   * L1 of healthy tasks: the database forgets commits while another task is blocked and holds jobs in every queue. What the
+   * healthy ones lost is applied again in time, although nothing new comes that would show the loss.
+   */
+  async #recoverBesideBlocked(produce: () => void): Promise<void> {
+    const { scheduler, database, random, sizes } = this.#world
+    const tracked = sizes.tasks.filter((task) => task.isTracked)
+    if (tracked.length < 2 || this.#nemesis.isCutForGood) return
+    const blocked = random.pick(tracked).name
+    database.refusedTask = blocked
+    for (let i = 0; i < eventsInPeace * 2; i++) produce()
+    const run = (ms: number, isDone: () => boolean) => {
+      const untilMs = scheduler.nowMs + ms
+      return scheduler.run(() => (this.#look(), scheduler.nowMs >= untilMs || isDone()))
+    }
+    await run(blockedMs, () => false)
+    const before = database.partitions.map((_, p) => database.view(p))
+    this.counts['forgottenBesideBlocked'] = database.failover(random.int(1, 6))
+    const behind = () => before.flatMap((view) => (this.#isCutOff(view.partition) ? [] : this.#notAppliedAgain(view, blocked)))
+    const startedMs = scheduler.nowMs
+    await run(recoveryMs, () => behind().length === 0)
+    demand(behind().length === 0, 'L1', () => `${behind().join(', ')} not applied again after ${recoveryMs} ms, beside ${blocked}`)
+    this.counts['recoveryMs'] = scheduler.nowMs - startedMs
+    database.refusedTask = undefined
+    await this.#peace()
+  }
+
+  /** Healthy tasks, with their queues, whose rows stand below those of `before`, and were not passed by the floor. */
+  #notAppliedAgain({ partition, rows }: PartitionView, blocked: string): string[] {
+    const now = this.#world.database.view(partition)
+    return [...rows].flatMap(([task, marks]) =>
+      marks.flatMap((mark, queue) =>
+        task !== blocked && effectiveWatermark(now, task, queue) < mark ? [`${task} ${partition}/${queue}`] : [],
+      ),
+    )
+  }
+
+  /** I11: events are gone that nobody had processed, so the partition halts. */
+  #isCutOff(partition: number): boolean {
+    const { database, topic } = this.#world
+    return database.partitions[partition]!.floor + 1n < topic.partitions[partition]!.startOffset
   }
 
   get #disagreeMs(): number {
@@ -170,9 +243,8 @@ class Schedule {
   #isDone(partition: number): boolean {
     const { database, topic } = this.#world
     const { floor } = database.partitions[partition]!
-    const { startOffset, endOffset } = topic.partitions[partition]!
-    // I11: where events are gone that nobody had processed, the partition halts.
-    return floor >= endOffset - 1n || (floor + 1n < startOffset && this.#halted.has(partition))
+    const { endOffset } = topic.partitions[partition]!
+    return floor >= endOffset - 1n || (this.#isCutOff(partition) && this.#halted.has(partition))
   }
 
   async #peace(): Promise<void> {

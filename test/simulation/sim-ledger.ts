@@ -65,6 +65,10 @@ export class SimLedger implements Ledger<SimTransaction> {
     return this.#wire.call('ledger', `read p${partition}`, () => this.#database.viewFor(partition, this.#epoch))
   }
 
+  readAll(partitions: readonly number[]): Promise<PartitionView[]> {
+    return this.#wire.call('ledger', 'read all', () => partitions.map((partition) => this.#database.viewFor(partition, this.#epoch)))
+  }
+
   settle(capture: OwnerCapture): Promise<PartitionView> {
     return this.#wire.call('ledger', `settle p${capture.partition} at ${capture.position}`, () =>
       this.#database.settle(capture, this.#epoch),

@@ -4,6 +4,7 @@ import { Converter, sectionsOf } from '../../src/ingest/converter.ts'
 import { PartitionOwner } from '../../src/ingest/partition-owner.ts'
 import { QueueReader } from '../../src/work/queue-reader.ts'
 import { TaskRunner } from '../../src/work/task-runner.ts'
+import { WatermarkWatch } from '../../src/work/watermark-watch.ts'
 import { convertingOf, portsOf, scopeOf, secret, tasksOf } from './sim-parts.ts'
 import type { SimWorld } from './sim-parts.ts'
 import type { Wire } from './wire.ts'
@@ -17,6 +18,7 @@ export class SimNode {
   readonly #world: SimWorld
   readonly #ports: ReturnType<typeof portsOf>
   readonly #converter: Converter
+  readonly #watch: WatermarkWatch
   readonly #stop = new AbortController()
   #lives = 0
 
@@ -33,6 +35,8 @@ export class SimNode {
       this.runners.push(runner)
       this.#run(runner).catch(world.onDeath)
     }
+    this.#watch = new WatermarkWatch(this.#ports)
+    this.#watch.run(this.#stop.signal).catch(world.onDeath)
     this.#publish().catch(world.onDeath)
   }
 
@@ -74,6 +78,7 @@ export class SimNode {
     })
     this.readers.set(name, { reader, stop })
     for (const runner of this.runners) runner.attach(reader)
+    this.#watch.attach(reader)
     this.#runReader(reader, stop.signal).catch(this.#world.onDeath)
   }
 
@@ -81,6 +86,7 @@ export class SimNode {
   async #runReader(reader: QueueReader, signal: AbortSignal): Promise<void> {
     await reader.run(signal)
     for (const runner of this.runners) runner.detach(reader)
+    this.#watch.detach(reader)
   }
 
   unserve(partition: number, queue: number): void {

@@ -36,6 +36,8 @@ describe('the simulation', () => {
       'fault.clamp',
       'fault.badJob',
       'cutInPeace',
+      'calm',
+      'forgottenBesideBlocked',
       'fault.cut',
     ]
     expect(names.filter((name) => !(summary.counts[name]! > 0))).toEqual([])

@@ -22,6 +22,14 @@ export interface SimSizes {
   readonly isClustered: boolean
 }
 
+/** Seldom an event, and tasks of long cadence among others: queues stand idle for seconds while the floor moves. */
+export function drawCalmSizes(random: Random): SimSizes {
+  const sizes = drawSizes(random)
+  const tasks = sizes.tasks.map((task) => (random.chance(0.4) ? { ...task, everyMs: random.int(1000, 4000) } : task))
+  const produceRate = 0.005 + random.next() * 0.02
+  return { ...sizes, tasks, produceRate, firstEvents: random.int(0, 4), faultySteps: 2500, isClustered: false }
+}
+
 export function drawSizes(random: Random): SimSizes {
   const windowSegmentsMax = random.int(2, 6)
   return {

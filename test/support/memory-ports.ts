@@ -187,6 +187,11 @@ export class MemoryLedger implements Ledger {
     return this.#faults.run('watermarks', view, view)
   }
 
+  readAll(partitions: readonly number[]): Promise<PartitionView[]> {
+    const views = async () => partitions.map((partition) => this.view(partition))
+    return this.#faults.run('watermarks', views, views)
+  }
+
   settle(capture: OwnerCapture): Promise<PartitionView> {
     const { partition } = capture
     const settle = async () => {
