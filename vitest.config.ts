@@ -2,6 +2,21 @@ import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
 const live = 'test/**/*.live.test.ts'
+/** Deadlines in seconds, servers killed, whole clusters: beside another file each of them would measure that one. */
+const liveAlone = [
+  'cluster',
+  'explain',
+  'hazelcast-job-grid',
+  'hazelcast-member',
+  'launch-servers',
+  'node-takeover',
+  'overload',
+  'replay-killed',
+  'routing-cut',
+  'standalone',
+  'tune',
+].map((name) => `test/live/${name}.live.test.ts`)
+const liveTest = { globalSetup: ['test/live/global-setup.ts'], testTimeout: 60_000, hookTimeout: 300_000 }
 const simulation = 'test/simulation/**/*.test.ts'
 const isCi = process.env['CI'] === 'true'
 
@@ -22,15 +37,24 @@ export default defineConfig({
       {
         extends: true,
         test: {
+          ...liveTest,
           name: 'live',
           include: [live],
+          exclude: liveAlone,
           // After the others: what they take of the processor would be missing where time matters.
           sequence: { groupOrder: 2 },
-          // One file at a time: each has servers of its own, which together would need more than a small machine has.
+          // They wait for servers more than they work.
+          maxWorkers: 2,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          ...liveTest,
+          name: 'live-alone',
+          include: liveAlone,
+          sequence: { groupOrder: 3 },
           fileParallelism: false,
-          globalSetup: ['test/live/global-setup.ts'],
-          testTimeout: 60_000,
-          hookTimeout: 300_000,
         },
       },
     ],

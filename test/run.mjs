@@ -9,12 +9,13 @@
 import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const isCi = process.env.CI === 'true'
 const toolMissing = 3
+const slowestShown = 20
 let passed = 0
 let failed = 0
 let running
@@ -54,10 +55,10 @@ async function main() {
   await runTests(await liveProjects())
 }
 
-/** `live`, or nothing when its servers cannot be had. */
+/** The live tests, or nothing when their servers cannot be had. */
 async function liveProjects() {
   const exitCode = await run(process.execPath, ['--import', 'tsx', 'test/live/provision.ts'])
-  if (exitCode === 0) return ['live']
+  if (exitCode === 0) return ['live', 'live-alone']
   if (exitCode !== toolMissing || isCi) {
     fail('the servers of the live tests could not be had: no live test runs')
     return []
@@ -79,13 +80,26 @@ async function runTests(live) {
       `--outputFile.json=${file}`,
     ])
     const failedBefore = failed
-    if (existsSync(file)) count(JSON.parse(readFileSync(file, 'utf8')))
-    else fail('vitest ended without a result')
+    if (existsSync(file)) {
+      const results = JSON.parse(readFileSync(file, 'utf8'))
+      tellSlowest(results)
+      count(results)
+    } else fail('vitest ended without a result')
     if (exitCode !== 0 && failed === failedBefore) fail(`vitest failed (exit code ${exitCode}) outside of the tests`)
     if (live.length === 0 && failed === 0) tell('SKIPPED: the live tests, for want of Java 17 or Maven')
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
+}
+
+/** The slowest files, so that it shows where the time goes. */
+function tellSlowest(results) {
+  const files = results.testResults.map(({ name, startTime, endTime }) => ({
+    name: relative(root, name),
+    seconds: (endTime - startTime) / 1000,
+  }))
+  const slowest = files.sort((a, b) => b.seconds - a.seconds).slice(0, slowestShown)
+  tell(`the slowest files, in seconds:\n${slowest.map(({ name, seconds }) => `${seconds.toFixed(1).padStart(7)}  ${name}`).join('\n')}`)
 }
 
 function count(results) {

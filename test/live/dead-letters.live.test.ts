@@ -43,7 +43,6 @@ afterAll(async () => {
   vi.restoreAllMocks()
   delete process.env['FOREBAY_DATABASE_URL']
   rmSync(folder, { recursive: true, force: true })
-  await kafka.stop()
   await database.drop()
 })
 afterEach(() => {
@@ -109,7 +108,7 @@ describe('forebay dead-letters', () => {
       name,
       name,
       prefix,
-      kind === 'kafka' ? `{ kind: kafka, brokers: ['${kafka.server.address}'] }` : '{ kind: postgres }',
+      kind === 'kafka' ? `{ kind: kafka, brokers: ['${kafka.address}'] }` : '{ kind: postgres }',
     )
     const late = () => ask(database.url, `select n from ${prefix}items where item_key = 'p0 late' and made_by = 'redrive' order by n`)
 

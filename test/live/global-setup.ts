@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { provisionJars } from '../../src/launch/maven-jars.ts'
 import { serversFolder } from '../../src/launch/package-root.ts'
+import { sharedKafkaPid } from '../support/shared-kafka.ts'
 import { discardPostgres, type PostgresHandle, startPostgres } from '../../src/launch/postgres-server.ts'
 
 const markName = 'FOREBAY_TEST_RUN'
@@ -19,6 +20,8 @@ const say = (line: string) => void process.stderr.write(`live tests: ${line}\n`)
 
 /** Gives the teardown. Throws FB_TOOL_MISSING without Java 17 or Maven, FB_SERVER_START when a server cannot be had. */
 export default async function setUp(): Promise<() => Promise<void>> {
+  // Of several projects of one run the first sets up for all.
+  if (process.env[markName] !== undefined) return () => Promise.resolve()
   await provisionJars(serversFolder, say)
   const mark = randomUUID()
   const dir = mkdtempSync(join(tmpdir(), 'forebay-live-'))
@@ -41,8 +44,9 @@ export default async function setUp(): Promise<() => Promise<void>> {
     await postgres.stop()
     process.off('exit', atExit)
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, endNow)
+    const sharedPid = sharedKafkaPid(dir)
     for (const { pid, command } of marked(mark)) {
-      if (killQuietly(pid)) say(`killed a process that a test left behind: ${pid} ${command.slice(0, 200)}`)
+      if (killQuietly(pid) && pid !== sharedPid) say(`killed a process that a test left behind: ${pid} ${command.slice(0, 200)}`)
     }
     discard(postgresDir, dir)
   }

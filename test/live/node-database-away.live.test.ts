@@ -31,7 +31,6 @@ beforeAll(async () => {
   kafka = await startTestKafka()
 })
 afterAll(async () => {
-  await kafka?.stop()
   await postgres?.stop()
   discardPostgres(dir)
   rmSync(join(dir, '..'), { recursive: true, force: true })

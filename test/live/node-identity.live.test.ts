@@ -26,12 +26,11 @@ beforeAll(async () => {
 afterAll(async () => {
   await killCommands()
   folder.remove()
-  await kafka?.stop()
   await database?.drop()
 })
 
 async function deleteTopic(topic: string): Promise<void> {
-  const admin = new Kafka({ brokers: [kafka.server.address], logLevel: logLevel.NOTHING }).admin()
+  const admin = new Kafka({ brokers: [kafka.address], logLevel: logLevel.NOTHING }).admin()
   await admin.connect()
   await admin.deleteTopics({ topics: [topic] })
   await eventually('the topic is gone', async () => !(await admin.listTopics()).includes(topic))
@@ -101,16 +100,19 @@ it('goes on with a topic whose event at the floor expired', async () => {
 
 it('takes up partitions that `topics apply` adds to a Kafka topic under it, from their first event', async () => {
   const { url } = database
+  const topic = 'growing'
+  // For the commands, which load the pipeline from its file.
+  process.env['FOREBAY_TEST_TOPIC'] = topic
   await createItemTables(url)
-  await using feed = await kafka.feed('items')
-  const events = { kind: 'kafka', brokers: [kafka.server.address], topic: { partitions: 4 } }
+  await using feed = await kafka.feed(topic)
+  const events = { kind: 'kafka', brokers: [kafka.address], topic: { partitions: 4 } }
   const file = folder.write('n1', { url, grid: { mode: 'local' }, events })
   const topics = async (verb: string) => {
     const command = new CommandRun(['topics', verb, '-c', file, '--json'])
     return { code: await command.exited, ...(JSON.parse(command.stdout) as { drifts: unknown[]; done: string | null }) }
   }
   const drifts = [{ setting: 'partitions', severity: 'error', found: '2', wanted: '4' }]
-  await using node = await startNode(itemsPipeline({ topic: 'items' }), { url, events: kafka.events('n1') })
+  await using node = await startNode(itemsPipeline({ topic }), { url, events: kafka.events('n1') })
   await feed.publish(0, itemValues(0, 20))
   await feed.publish(1, itemValues(1, 20))
   await floorsReachEnd(url, feed.events)
@@ -119,7 +121,7 @@ it('takes up partitions that `topics apply` adds to a Kafka topic under it, from
 
   // A producer of its own, since the first knows of two partitions. The node has not noticed them yet either: what comes
   // meanwhile must not be passed over.
-  await using grown = await kafka.feed('items')
+  await using grown = await kafka.feed(topic)
   await grown.publish(2, itemValues(2, 15))
   for (const partition of [0, 1, 3]) await grown.publish(partition, itemValues(partition, 10))
   expect((await node.status()).partitions).toHaveLength(2)

@@ -27,7 +27,6 @@ beforeAll(async () => {
   kafka = await startTestKafka()
 })
 afterAll(async () => {
-  await kafka?.stop()
   await database.drop()
 })
 

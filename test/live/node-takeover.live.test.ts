@@ -34,7 +34,7 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   await feed?.[Symbol.asyncDispose]()
-  await Promise.all([kafka?.stop(), cluster?.stop()])
+  await cluster?.stop()
   await database.drop()
 })
 

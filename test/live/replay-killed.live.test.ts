@@ -36,7 +36,6 @@ beforeAll(async () => {
 afterAll(async () => {
   command[Symbol.dispose]()
   await feed[Symbol.asyncDispose]()
-  await kafka.stop()
   await database.drop()
 })
 

@@ -27,13 +27,12 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   await killCommands()
-  await kafka?.stop()
   await database.drop()
   folder.remove()
 })
 
 async function committedOf(): Promise<string[]> {
-  const admin = new Kafka({ brokers: [kafka.server.address], logLevel: logLevel.NOTHING }).admin()
+  const admin = new Kafka({ brokers: [kafka.address], logLevel: logLevel.NOTHING }).admin()
   await admin.connect()
   const [found] = await admin.fetchOffsets({ groupId: 'items', topics: ['items'] })
   await admin.disconnect()
@@ -42,7 +41,7 @@ async function committedOf(): Promise<string[]> {
 
 it('goes back to a time by the index of Kafka, then to the beginning, and takes the committed offsets along', async () => {
   await using feed = await kafka.feed('items')
-  const events = { kind: 'kafka', brokers: [kafka.server.address] }
+  const events = { kind: 'kafka', brokers: [kafka.address] }
   const file = folder.write('n1', { url: database.url, grid: { mode: 'local' }, events })
   const run = async () => {
     const node = await startNode(itemsPipeline({ topic: 'items' }), { url: database.url, events: kafka.events('n1') })

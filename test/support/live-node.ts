@@ -2,9 +2,7 @@
  * Nodes for live tests: a pipeline of small items, feeds that remember what they published, and a checker that computes
  * from those events alone which rows there must be. The checker shares no code with the product.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { Kafka, logLevel } from 'kafkajs'
 import pg from 'pg'
 import { WebSocket } from 'ws'
@@ -12,14 +10,11 @@ import * as z from 'zod'
 import { PostgresEventPublisher } from '../../src/events/postgres-event-publisher.ts'
 import { definePipeline, json, postgresTable, webSocket } from '../../src/index.ts'
 import type { Pipeline } from '../../src/index.ts'
-import { startKafka } from '../../src/launch/kafka-server.ts'
-import { provisionJars } from '../../src/launch/maven-jars.ts'
-import { serversFolder } from '../../src/launch/package-root.ts'
-import type { ServerHandle } from '../../src/launch/server.ts'
 import { runNode } from '../../src/main.ts'
 import type { EventSettings, GridSettings, NodeSettings } from '../../src/node/settings.ts'
 import type { NodeStatus } from '../../src/node/status.ts'
 import { eventually } from './grid-cluster.ts'
+import { sharedKafka } from './shared-kafka.ts'
 
 export const eventBytesMax = 200_000
 export const segmentBytesMax = 131_072
@@ -202,22 +197,21 @@ export async function postgresFeed(
 }
 
 export interface TestKafka {
-  readonly server: ServerHandle
+  /** `host:port` of a broker that all test files share: it is not to be stopped, and each names topics of its own. */
+  readonly address: string
   feed(topic: string, partitions?: number): Promise<Feed>
   events(clientId: string): EventSettings
   /** Deletes every event of the partition, as retention does. */
   expire(topic: string, partition: number): Promise<void>
-  stop(): Promise<void>
 }
 
 export async function startTestKafka(): Promise<TestKafka> {
-  const dir = mkdtempSync(join(tmpdir(), 'forebay-node-kafka-'))
-  const server = await startKafka({ dir, jars: (await provisionJars(serversFolder)).kafka, heapMb: 384 })
-  const kafka = new Kafka({ brokers: [server.address], logLevel: logLevel.NOTHING })
+  const address = await sharedKafka(tmpdir())
+  const kafka = new Kafka({ brokers: [address], logLevel: logLevel.NOTHING })
   return {
-    server,
+    address,
     feed: (topic, partitions = 2) => kafkaFeed(kafka, topic, partitions),
-    events: (clientId) => ({ kind: 'kafka', brokers: [server.address], clientId, group: undefined, fetchBytesMax: 1 << 20 }),
+    events: (clientId) => ({ kind: 'kafka', brokers: [address], clientId, group: undefined, fetchBytesMax: 1 << 20 }),
     expire: async (topic, partition) => {
       const admin = kafka.admin()
       await admin.connect()
@@ -225,10 +219,6 @@ export async function startTestKafka(): Promise<TestKafka> {
       await admin.fetchTopicOffsets(topic)
       await admin.deleteTopicRecords({ topic, partitions: [{ partition, offset: '-1' }] })
       await admin.disconnect()
-    },
-    stop: async () => {
-      await server.stop()
-      rmSync(dir, { recursive: true, force: true })
     },
   }
 }
