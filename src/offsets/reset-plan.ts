@@ -162,7 +162,7 @@ function durableTasks(tasks: readonly TaskDefinition[]): DurableTask[] {
   return tasks.flatMap(({ name, sink }) => {
     if (sink.kind !== 'postgres-table') return []
     const { key, columns } = planTable(sink)
-    const isSum = columns.some((column) => !column.isKey && column.merge === 'add')
+    const isSum = columns.some((column) => !column.isKey && (column.merge === 'add' || column.merge === 'add-approximate'))
     return [{ name, table: sink.table, kind: key.length === 0 ? 'insert' : isSum ? 'sum' : 'repeatable' }]
   })
 }

@@ -15,7 +15,8 @@ type KeyColumn<C extends Columns> = { [Name in keyof C]: C[Name] extends `${stri
 type ModeOf<Type extends ColumnType> =
   | 'first'
   | 'last'
-  | (Type extends `${'int' | 'bigint' | 'double' | 'numeric'}${'' | '?'}` ? 'min' | 'max' | 'add' : never)
+  | (Type extends `${'int' | 'bigint' | 'numeric'}${'' | '?'}` ? 'min' | 'max' | 'add' : never)
+  | (Type extends `double${'' | '?'}` ? 'min' | 'max' | 'add-approximate' : never)
   | (Type extends `${'text' | 'timestamptz'}${'' | '?'}` ? 'min' | 'max' : never)
 
 export interface PostgresTableOptions<C extends Columns, Key extends KeyColumn<C>> {

@@ -6,14 +6,19 @@
  */
 import { ForebayError } from '../errors.ts'
 import { decodeField } from './copy-text.ts'
+import { parseDecimal, printDecimal, roundTo, unitsAt } from './field-limit.ts'
+import type { Decimal, FieldLimit } from './field-limit.ts'
+import type { BaseColumnType } from './postgres-table-definition.ts'
 import type { PlannedColumn } from './table-plan.ts'
 
 /** What a column keeps between two lines; null: nothing yet. */
-type Kept = string | number | bigint | Decimal | null
+type Kept = string | number | bigint | Decimal | RunningSum | null
 
-interface Decimal {
-  readonly units: bigint
-  readonly scale: number
+/** A sum and the extremes that it passed through: one by one, these would have stood in the table. */
+interface RunningSum {
+  sum: number | bigint
+  low: number | bigint
+  high: number | bigint
 }
 
 interface ColumnMerger {
@@ -21,19 +26,36 @@ interface ColumnMerger {
   merge(kept: Kept, text: string, start: number, end: number): Kept
   /** As a parameter of a statement. */
   result(kept: Kept): string | null
+  /** Of a sum that can overflow: the lowest and highest it passed through, where it turned. */
+  ends?(kept: Kept): [low: string | null, high: string | null]
+}
+
+export interface Misfit {
+  readonly column: string
+  readonly value: string
 }
 
 const tab = '\t'
 
 export class RowMerger {
+  readonly #columns: readonly PlannedColumn[]
   readonly #keyColumns: number
+  readonly #limits: readonly (FieldLimit | undefined)[]
   readonly #mergers: readonly ColumnMerger[]
   readonly #rows = new Map<string, Kept[]>()
+  #misfit: Misfit | undefined
 
-  /** `columns` as in a line: the key columns first. */
-  constructor(columns: readonly PlannedColumn[]) {
+  /** `columns` as in a line: the key columns first. `limits`: what columns of the table take, where it is less than their type. */
+  constructor(columns: readonly PlannedColumn[], limits: ReadonlyMap<string, FieldLimit> = new Map()) {
+    this.#columns = columns
     this.#keyColumns = columns.filter((column) => column.isKey).length
-    this.#mergers = columns.slice(this.#keyColumns).map(mergerOf)
+    this.#limits = columns.map(({ name }) => limits.get(name))
+    this.#mergers = columns.slice(this.#keyColumns).map((column) => mergerOf(column, limits.get(column.name)))
+  }
+
+  /** The first field that its column may not take: such jobs cannot be judged together, for merging would hide it. */
+  get misfit(): Misfit | undefined {
+    return this.#misfit
   }
 
   get rowCount(): number {
@@ -55,15 +77,34 @@ export class RowMerger {
       if (kept === undefined) {
         kept = new Array<Kept>(mergers.length).fill(null)
         this.#rows.set(key, kept)
+        key.split(tab).forEach((field, i) => this.#checkField(i, field))
       }
       let fieldStart = keyEnd + 1
       for (let i = 0; i < mergers.length; i++) {
         const fieldEnd = i === mergers.length - 1 ? lineEnd : text.indexOf(tab, fieldStart)
+        if (this.#limits[i + this.#keyColumns]?.fits !== undefined) this.#checkField(i + this.#keyColumns, text.slice(fieldStart, fieldEnd))
         kept[i] = mergers[i]!.merge(kept[i]!, text, fieldStart, fieldEnd)
         fieldStart = fieldEnd + 1
       }
       at = lineEnd + 1
     }
+  }
+
+  #checkField(index: number, field: string): void {
+    if (this.#misfit !== undefined || field === '\\N' || this.#limits[index]?.fits?.(field) !== false) return
+    this.#misfit = { column: this.#columns[index]!.name, value: decodeField(field)! }
+  }
+
+  /**
+   * The keys of which a sum passed beyond both its end and zero, so that it may fit together and not apart: the key columns, then
+   * for each sum that can overflow its lows and its highs, null where they are of no matter. Undefined: there are none.
+   */
+  swings(): (string | null)[][] | undefined {
+    const rows = [...this.#rows].flatMap(([key, kept]) => {
+      const ends = this.#mergers.flatMap((merger, i) => (merger.ends === undefined ? [] : merger.ends(kept[i]!)))
+      return ends.every((end) => end === null) ? [] : [[...key.split(tab).map(decodeField), ...ends]]
+    })
+    return rows[0]?.map((_, column) => rows.map((row) => row[column]!))
   }
 
   /** The merged rows as one array a column, sorted by key so that two nodes lock rows in one order; at most `rowsMax` rows each time. */
@@ -80,14 +121,49 @@ export class RowMerger {
   }
 }
 
-function mergerOf(column: PlannedColumn): ColumnMerger {
+function mergerOf(column: PlannedColumn, limit: FieldLimit | undefined): ColumnMerger {
   if (column.merge === 'last') return { merge: (_, text, start, end) => text.slice(start, end), result: textResult }
   if (column.merge === 'first') {
     const merge = (kept: Kept, text: string, start: number, end: number) =>
       kept === null && !isNullAt(text, start, end) ? text.slice(start, end) : kept
     return { merge, result: textResult }
   }
+  if (column.merge === 'add' && limit?.unitsMax !== undefined) return sumMerger(limit.scale ?? 0, column.type)
   return numericMergers(column)
+}
+
+/**
+ * Sums in units of the column's last digit. Each value is rounded before it is added, as the column would round it if it came alone:
+ * the sum is the same however the jobs fall into flushes.
+ */
+function sumMerger(scale: number, type: BaseColumnType): ColumnMerger {
+  const isWhole = scale === 0 && type !== 'numeric'
+  const parse = (text: string, start: number, end: number) =>
+    isWhole ? parseWhole(text, start, end) : shorten(roundTo(parseDecimal(text.slice(start, end)), scale).units)
+  const print = (units: number | bigint) => printDecimal({ units: BigInt(units), scale })
+  return {
+    merge(kept, text, start, end) {
+      if (isNullAt(text, start, end)) return kept
+      const value = parse(text, start, end)
+      if (kept === null) return { sum: value, low: value, high: value }
+      const running = kept as RunningSum
+      running.sum = addWhole(running.sum, value)
+      if (running.sum < running.low) running.low = running.sum
+      if (running.sum > running.high) running.high = running.sum
+      return running
+    },
+    result: (kept) => (kept === null ? null : print((kept as RunningSum).sum)),
+    ends(kept) {
+      if (kept === null) return [null, null]
+      const { sum, low, high } = kept as RunningSum
+      return [low < sum && low < 0 ? print(low) : null, high > sum && high > 0 ? print(high) : null]
+    },
+  }
+}
+
+function shorten(units: bigint): number | bigint {
+  const short = Number(units)
+  return Number.isSafeInteger(short) ? short : units
 }
 
 function textResult(kept: Kept): string | null {
@@ -116,11 +192,15 @@ function numericMergers({ name, type, merge }: PlannedColumn): ColumnMerger {
     case 'double':
       return combine(
         (text, start, end) => Number(text.slice(start, end)),
-        merge === 'add' ? (a, b) => addDouble(a, b, name) : pick<number>((a, b) => a < b),
+        merge === 'add-approximate' ? (a, b) => addDouble(a, b, name) : pick<number>((a, b) => a < b),
         String,
       )
     case 'numeric':
-      return combine(parseDecimal, merge === 'add' ? addDecimal : pick<Decimal>((a, b) => subtract(a, b) < 0n), printDecimal)
+      return combine(
+        (text, start, end) => parseDecimal(text.slice(start, end)),
+        merge === 'add' ? addDecimal : pick<Decimal>((a, b) => subtract(a, b) < 0n),
+        printDecimal,
+      )
     case 'timestamptz':
       return combine(
         (text, start, end) => text.slice(start, end),
@@ -164,17 +244,6 @@ function addDouble(a: number, b: number, column: string): number {
   throw new ForebayError('FB_BAD_JOB', `The sum of column "${column}" is beyond the range of a double.`)
 }
 
-function parseDecimal(text: string, start: number, end: number): Decimal {
-  const field = text.slice(start, end)
-  const point = field.indexOf('.')
-  if (point < 0) return { units: BigInt(field), scale: 0 }
-  return { units: BigInt(field.slice(0, point) + field.slice(point + 1)), scale: field.length - point - 1 }
-}
-
-function unitsAt(value: Decimal, scale: number): bigint {
-  return value.units * 10n ** BigInt(scale - value.scale)
-}
-
 function addDecimal(a: Decimal, b: Decimal): Decimal {
   const scale = Math.max(a.scale, b.scale)
   return { units: unitsAt(a, scale) + unitsAt(b, scale), scale }
@@ -183,10 +252,4 @@ function addDecimal(a: Decimal, b: Decimal): Decimal {
 function subtract(a: Decimal, b: Decimal): bigint {
   const scale = Math.max(a.scale, b.scale)
   return unitsAt(a, scale) - unitsAt(b, scale)
-}
-
-function printDecimal({ units, scale }: Decimal): string {
-  const sign = units < 0n ? '-' : ''
-  const digits = String(units < 0n ? -units : units).padStart(scale + 1, '0')
-  return scale === 0 ? sign + digits : `${sign}${digits.slice(0, -scale)}.${digits.slice(-scale)}`
 }

@@ -25,10 +25,11 @@ export type ColumnType = BaseColumnType | `${BaseColumnType}?`
 
 /**
  * `last`: the value of the last job, null too. The others pass over null. `first`: the value of the first job that has one.
- * `min`, `max`: numbers, timestamps, and text by its UTF-8 bytes. `add`: numbers; `double` sums round as doubles do.
+ * `min`, `max`: numbers, timestamps, and text by its UTF-8 bytes. `add`: whole and exact numbers, each rounded to the column's
+ * digits. `add-approximate`: doubles, whose sum rounds at each step, so that its last digits depend on how events fell into flushes.
  * "First" and "last" follow the order of the log within one event key; events of different keys have no order.
  */
-export type MergeMode = 'first' | 'last' | 'min' | 'max' | 'add'
+export type MergeMode = 'first' | 'last' | 'min' | 'max' | 'add' | 'add-approximate'
 
 export interface PostgresTableDefinition {
   readonly kind: 'postgres-table'

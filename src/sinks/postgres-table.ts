@@ -6,7 +6,7 @@
  */
 import { createHash } from 'node:crypto'
 import type pg from 'pg'
-import type { JobLines } from '../grid/segment.ts'
+import { ForebayError } from '../errors.ts'
 import type { PostgresTransaction } from '../offsets/postgres-transaction.ts'
 import { checkCatalogue } from './catalogue.ts'
 import type { FoundTable } from './catalogue.ts'
@@ -15,10 +15,10 @@ import { RowMerger } from './merge.ts'
 import type { PostgresTableDefinition } from './postgres-table-definition.ts'
 import { OneByOne } from './postgres-table-one-by-one.ts'
 import { screen } from './postgres-table-screen.ts'
-import type { TransactionalSink } from './sink.ts'
+import type { RefusedJob, TransactionalSink } from './sink.ts'
 import { planTable } from './table-plan.ts'
 import type { TablePlan } from './table-plan.ts'
-import { copyText, upsertText } from './table-statements.ts'
+import { copyText, swingText, upsertText } from './table-statements.ts'
 
 export type PostgresTable = TransactionalSink<unknown, PostgresTransaction>
 
@@ -26,6 +26,7 @@ export type PostgresTable = TransactionalSink<unknown, PostgresTransaction>
 const chunksMax = 256
 /** Rows of one upsert statement at most. */
 const upsertRowsMax = 10_000
+const valueCharsMax = 60
 
 /**
  * Checks the definition (FB_PIPELINE) and the table in the catalogue (FB_CATALOGUE), and makes the sink. `isScratch`: the table
@@ -43,7 +44,7 @@ export async function createPostgresTable(
     label: `table ${definition.table}`,
     delivery: 'exactly-once',
     encode: rowEncoder(definition.table, plan.columns),
-    write: plan.key.length === 0 ? copyRows(plan, found) : mergeRows(plan, found),
+    write: plan.key.length === 0 ? copyRows(plan, found) : mergeRows(plan, found, oneByOne),
     screen: (transaction, jobs) => screen(plan, found, transaction, jobs),
     writeEach: (transaction, jobs) => oneByOne.writeEach(transaction, jobs),
   }
@@ -58,12 +59,43 @@ function copyRows(plan: TablePlan, found: FoundTable): PostgresTable['write'] {
   }
 }
 
-function mergeRows(plan: TablePlan, found: FoundTable): PostgresTable['write'] {
+/**
+ * Rows of one key become one row before they are written. Where that could hide from the table what it would have refused had the
+ * jobs come in several flushes, they are taken apart: what is written must not depend on how events fell into flushes.
+ */
+function mergeRows(plan: TablePlan, found: FoundTable, oneByOne: OneByOne): PostgresTable['write'] {
   const text = upsertText(plan, found)
-  const name = `forebay-${createHash('sha256').update(text).digest('hex').slice(0, 24)}`
-  return async (transaction, jobs: readonly JobLines[]) => {
-    const merger = new RowMerger(plan.columns)
+  const swings = swingText(plan, found)
+  const name = statementName(text)
+  return async (transaction, jobs) => {
+    const merger = new RowMerger(plan.columns, found.limitByColumn)
     for (const section of jobs) merger.add(section.bytes)
+    if (jobs.reduce((sum, { count }) => sum + count, 0) > 1) {
+      refuseMisfit(plan, merger)
+      if (found.hasChecks) refuseFirst(await screen(plan, found, transaction, jobs))
+      const values = swings === undefined ? undefined : merger.swings()
+      if (swings !== undefined && values !== undefined) {
+        const { rows } = await transaction.query<{ isBeyond: boolean }>({ name: statementName(swings), text: swings, values })
+        if (found.hasChecks || rows[0]?.isBeyond === true) return oneByOne.writeAll(transaction, jobs)
+      }
+    }
     for (const values of merger.batches(upsertRowsMax)) await transaction.query({ name, text, values })
   }
+}
+
+function refuseMisfit({ table }: TablePlan, { misfit }: RowMerger): void {
+  if (misfit === undefined) return
+  const { column, value } = misfit
+  throw new ForebayError(
+    'FB_BAD_JOB',
+    `Column "${column}" of table ${table} does not take ${JSON.stringify(value.slice(0, valueCharsMax))}, one of several jobs written together.`,
+  )
+}
+
+function refuseFirst([first]: readonly RefusedJob[]): void {
+  if (first !== undefined) throw new ForebayError('FB_BAD_JOB', first.error)
+}
+
+function statementName(text: string): string {
+  return `forebay-${createHash('sha256').update(text).digest('hex').slice(0, 24)}`
 }

@@ -157,7 +157,7 @@ function valuesOf({ columns }: TablePlan): string {
 function valueOf({ name, type, merge, isKey }: PlannedColumn): string {
   const column = `t.${pg.escapeIdentifier(name)}`
   if (type === 'json') return `${column}::text`
-  if (type === 'double' && merge === 'add' && !isKey) return `to_char(${column}, '9.999999999EEEE')`
+  if (merge === 'add-approximate' && !isKey) return `to_char(${column}, '9.999999999EEEE')`
   return column
 }
 

@@ -34,7 +34,8 @@ const typesByMode: Readonly<Record<MergeMode, readonly BaseColumnType[]>> = {
   last: baseTypes,
   min: ['int', 'bigint', 'text', 'double', 'numeric', 'timestamptz'],
   max: ['int', 'bigint', 'text', 'double', 'numeric', 'timestamptz'],
-  add: ['int', 'bigint', 'double', 'numeric'],
+  add: ['int', 'bigint', 'numeric'],
+  'add-approximate': ['double'],
 }
 
 /** Throws FB_PIPELINE when the definition contradicts itself. */
@@ -105,6 +106,10 @@ function planColumn(
   if (isKey && !keyTypes.includes(type)) fail(`key column "${name}" is ${type}; a key is one of ${keyTypes.join(', ')}`)
   const types = own<readonly BaseColumnType[]>(typesByMode, merge)
   if (types === undefined) return fail(`merge mode "${merge}" of column "${name}" is none of ${Object.keys(typesByMode).join(', ')}`)
+  if (merge === 'add' && type === 'double')
+    fail(
+      `column "${name}" adds doubles, whose sum depends on how events fell into flushes; declare it numeric (and alter the column to numeric), or say 'add-approximate' where the last digits do not matter`,
+    )
   if (!types.includes(type)) fail(`merge mode "${merge}" of column "${name}" does not fit its type ${type}; it fits ${types.join(', ')}`)
   return { name, type, isNullable, isKey, merge }
 }

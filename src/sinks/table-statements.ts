@@ -7,6 +7,7 @@
 import pg from 'pg'
 import { isJobStateSql } from '../sql-states.ts'
 import type { FoundTable } from './catalogue.ts'
+import { printDecimal } from './field-limit.ts'
 import type { BaseColumnType } from './postgres-table-definition.ts'
 import { quotedTable } from './table-plan.ts'
 import type { PlannedColumn, TablePlan } from './table-plan.ts'
@@ -35,6 +36,26 @@ export function upsertText(plan: TablePlan, found: FoundTable): string {
   const fields = columns.map((column, i) => castOf(column, `x.c${i}`, found))
   return `insert into ${quotedTable(found)} as t (${namesOf(columns)}) select ${fields.join(', ')}
     from unnest(${parameters.join(', ')}) as x (${columns.map((_, i) => `c${i}`).join(', ')}) ${conflictOf(plan)}`
+}
+
+/**
+ * Whether some sum would, job by job, have gone beyond its column on its way: a parameter for each key column, then for each sum that
+ * can overflow its lows and highs (`RowMerger.swings`). Undefined: no sum can.
+ */
+export function swingText(plan: TablePlan, found: FoundTable): string | undefined {
+  const keys = plan.columns.filter((column) => column.isKey)
+  const sums = plan.columns.flatMap(({ name, merge, isKey }) => {
+    const { scale, unitsMax } = found.limitByColumn.get(name) ?? {}
+    if (isKey || merge !== 'add' || unitsMax === undefined) return []
+    return [{ old: `coalesce(t.${pg.escapeIdentifier(name)}, 0)`, max: printDecimal({ units: unitsMax, scale: scale ?? 0 }) }]
+  })
+  if (sums.length === 0) return undefined
+  const arrays = [...keys.map(({ type }) => `${parameterTypes[type]}[]`), ...sums.flatMap(() => ['numeric[]', 'numeric[]'])]
+  const fields = [...keys.map((_, i) => `k${i}`), ...sums.flatMap((_, i) => [`low${i}`, `high${i}`])]
+  const isSame = keys.map((column, i) => `t.${pg.escapeIdentifier(column.name)} = ${castOf(column, `x.k${i}`, found)}`)
+  const isBeyond = sums.map(({ old, max }, i) => `${old} + x.low${i} < -${max} or ${old} + x.high${i} > ${max}`)
+  return `select exists (select from unnest(${arrays.map((type, i) => `$${i + 1}::${type}`).join(', ')}) as x (${fields.join(', ')})
+    left join ${quotedTable(found)} t on ${isSame.join(' and ')} where ${isBeyond.join(' or ')}) as "isBeyond"`
 }
 
 /** Settings of the transaction through which a block of code takes rows and gives results: it has no parameters. */
@@ -99,6 +120,7 @@ function mergedValue({ name, type, merge }: PlannedColumn): string {
     case 'max':
       return `greatest(${old}${collation}, ${added}${collation})`
     case 'add':
+    case 'add-approximate':
       return `coalesce(${old} + ${added}, ${old}, ${added})`
   }
 }

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { isForebayError } from '../../src/errors.ts'
 import { decodeSegment, encodeSegment } from '../../src/grid/segment.ts'
 import type { JobLines } from '../../src/grid/segment.ts'
 import type { PostgresPool } from '../../src/offsets/postgres-pool.ts'
@@ -7,6 +8,8 @@ import { PostgresTransaction } from '../../src/offsets/postgres-transaction.ts'
 import type { PostgresTableDefinition } from '../../src/sinks/postgres-table-definition.ts'
 import { createPostgresTable } from '../../src/sinks/postgres-table.ts'
 import type { PostgresTable } from '../../src/sinks/postgres-table.ts'
+import type { TransactionalSink } from '../../src/sinks/sink.ts'
+import { writeRefused } from '../../src/work/isolate.ts'
 import { createTestDatabase, testPool } from '../support/postgres-database.ts'
 import type { TestDatabase } from '../support/postgres-database.ts'
 
@@ -25,6 +28,13 @@ beforeAll(async () => {
     create table deferred (k int unique deferrable);
     create unlogged table fleeting (k int);
     create view seen as select 1 as k;
+    create extension postgres_fdw; create server far foreign data wrapper postgres_fdw; create foreign table distant (k int) server far;
+    create table ruled (k int); create rule elsewhere as on insert to ruled do instead nothing;
+    create table all_days (k int) partition by list (k); create unlogged table odd_days partition of all_days default;
+    create table far_and_near (k int) partition by list (k); create foreign table far_days partition of far_and_near default server far;
+    create table padded (k char(3) primary key); create table rounded (k timestamptz(2) primary key);
+    create collation no_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+    create table folded (k text collate no_case primary key);
     create table secured (k int); alter table secured enable row level security; alter table secured force row level security`)
 })
 afterAll(async () => {
@@ -162,6 +172,133 @@ describe('a table with a key', () => {
     )
   })
 
+  /** Writes a flush as a node does: together, and when it is refused again with its bad jobs isolated; gives those by their place. */
+  async function flush(table: PostgresTable, jobs: readonly { at: number; job: unknown }[]): Promise<number[]> {
+    if (jobs.length === 0) return []
+    const lines = [
+      sectionOf(
+        table,
+        jobs.map(({ job }) => job),
+      ),
+    ]
+    const inTransaction = <T>(body: (transaction: PostgresTransaction) => Promise<T>) =>
+      pool.use('testing', async (client) => {
+        await client.query('begin; set constraints all immediate')
+        const result = await body(new PostgresTransaction(client, { pipeline: 'p', epoch: 1, topic: 't' }, 'testing'))
+        await client.query('commit')
+        return result
+      })
+    try {
+      await inTransaction((transaction) => table.write(transaction, lines))
+      return []
+    } catch (error) {
+      if (!isForebayError(error, 'FB_BAD_JOB')) throw error
+      const letters = await inTransaction((transaction) => writeRefused(table as unknown as TransactionalSink, transaction, lines))
+      return letters.map(({ offset }) => jobs[Number(offset)]!.at)
+    }
+  }
+
+  /** Rows and bad jobs, of one flush for each job and of flushes cut at `cuts`. */
+  async function isSameHoweverCut(name: string, table: PostgresTable, jobs: readonly unknown[], cuts: readonly number[]): Promise<void> {
+    const placed = jobs.map((job, at) => ({ at, job }))
+    const result = async (ends: readonly number[]) => {
+      await database.query(`truncate ${name}`)
+      const bad: number[] = []
+      for (const [i, end] of ends.entries()) bad.push(...(await flush(table, placed.slice(ends[i - 1] ?? 0, end))))
+      return { bad: bad.toSorted((a, b) => a - b), rows: await database.query(`select * from ${name} order by k`) }
+    }
+    const apart = await result(jobs.map((_, i) => i + 1))
+    expect(await result([jobs.length])).toEqual(apart)
+    const sorted = [...new Set(cuts.map((cut) => Math.min(cut, jobs.length)))].toSorted((a, b) => a - b)
+    expect(await result([...sorted, jobs.length])).toEqual(apart)
+  }
+
+  it('adds to a numeric of two digits what each job is worth there, together or apart', async () => {
+    await database.query('drop table if exists cents; create table cents (k int primary key, total numeric(12,2))')
+    const table = await tableOf({ table: 'cents', columns: { k: 'int', total: 'numeric' }, upsertOn: ['k'], merge: { total: 'add' } })
+    const jobs = ['0.004', '0.005', '0.006', '-0.005', '1.115', '2.345'].flatMap((total, k) =>
+      Array.from({ length: 10 }, () => ({ k, total })),
+    )
+    await isSameHoweverCut('cents', table, jobs, [3, 17, 18, 40])
+    const totals = await database.query<{ total: string }>('select total from cents order by k')
+    expect(totals.map(({ total }) => total)).toEqual(['0.00', '0.10', '0.10', '-0.10', '11.20', '23.50'])
+  })
+
+  it.each<[string, string, PostgresTableDefinition['merge'] & object, fc.Arbitrary<unknown>]>([
+    [
+      'sums beyond numeric(4,2)',
+      'v numeric(4,2)',
+      { v: 'add' },
+      fc.integer({ min: -99_999, max: 99_999 }).map((n) => (n / 1000).toFixed(3)),
+    ],
+    [
+      'sums that all grow, beyond numeric(3,1)',
+      'v numeric(3,1)',
+      { v: 'add' },
+      fc.integer({ min: 0, max: 5000 }).map((n) => (n / 100).toFixed(2)),
+    ],
+    ['sums of a numeric with a negative scale', 'v numeric(3,-1)', { v: 'add' }, fc.integer({ min: -5000, max: 5000 }).map(String)],
+    ['sums beyond an int', 'v int', { v: 'add' }, fc.constantFrom(2 ** 31 - 1, -(2 ** 31), 2 ** 30, -(2 ** 30), 1, -1, 0)],
+    ['ints that add up in an int8', 'v bigint', { v: 'add' }, fc.constantFrom(2 ** 31 - 1, -(2 ** 31), 2 ** 30)],
+    [
+      'the greatest of a numeric',
+      'v numeric(3,1)',
+      { v: 'max' },
+      fc.integer({ min: -20_000, max: 20_000 }).map((n) => (n / 100).toFixed(2)),
+    ],
+    ['the last of a varchar', 'v varchar(2)', { v: 'last' }, fc.constantFrom('a', 'ab', 'abc', 'ab ', '😀😀', '😀😀😀')],
+    ['the first of an enum', 'v mood', { v: 'first' }, fc.constantFrom('calm', 'wild', 'angry')],
+    [
+      'the last of a uuid',
+      'v uuid',
+      { v: 'last' },
+      fc.constantFrom(
+        '6ecd8c99-4036-403d-bf84-cf8400f67836',
+        '6ECD8C99-4036-403D-BF84-CF8400F67836',
+        '{6ecd8c994036403dbf84cf8400f67836}',
+        'none',
+      ),
+    ],
+    ['the last of a jsonb', 'v jsonb', { v: 'last' }, fc.constantFrom({ a: 1 }, '\0', '\ud800', '\\u0000', [null])],
+    ['the last of a domain', 'v even', { v: 'last' }, fc.integer({ min: -3, max: 4 })],
+    ['the least time of seconds', 'v timestamptz(0)', { v: 'min' }, fc.integer({ min: 0, max: 4000 }).map((ms) => new Date(ms))],
+    ['the last of a checked column', 'v int check (v >= 0)', { v: 'last' }, fc.integer({ min: -2, max: 3 })],
+    ['sums of a checked column', 'v int check (v between 0 and 9)', { v: 'add' }, fc.integer({ min: -4, max: 7 })],
+  ])('ends the same, letters too, however jobs are cut into flushes: %s', async (what, column, merge, value) => {
+    const type = (['uuid', 'jsonb', 'enum', 'varchar'].find((one) => what.includes(one)) ?? 'number') as string
+    const declared = what.includes('time')
+      ? 'timestamptz?'
+      : type === 'jsonb'
+        ? 'json?'
+        : type !== 'number'
+          ? 'text?'
+          : column.includes('numeric')
+            ? 'numeric?'
+            : 'int?'
+    await database.query(`do $$ begin create domain even as int check (value % 2 = 0); exception when duplicate_object then null; end $$;
+      drop table if exists cut; create table cut (k int primary key, ${column}, n bigint)`)
+    const table = await tableOf({
+      table: 'cut',
+      columns: { k: 'int', v: declared as 'int?', n: 'int' },
+      upsertOn: ['k'],
+      merge: { ...merge, n: 'add' },
+    })
+    const job = fc.record({ k: fc.integer({ min: 0, max: 1 }), v: fc.option(value, { freq: 6 }), n: fc.integer({ min: 1, max: 3 }) })
+    await fc.assert(
+      fc.asyncProperty(fc.array(job, { minLength: 2, maxLength: 10 }), fc.array(fc.nat(10), { maxLength: 2 }), async (jobs, cuts) =>
+        isSameHoweverCut('cut', table, jobs, cuts),
+      ),
+      { numRuns: 25, seed: 5 },
+    )
+  })
+
+  it('takes sums beyond a column apart in a large batch too, where each job counts', async () => {
+    await database.query('drop table if exists cut; create table cut (k int primary key, v int, n bigint)')
+    const table = await tableOf({ table: 'cut', columns: { k: 'int', v: 'int', n: 'int' }, upsertOn: ['k'], merge: { v: 'add', n: 'add' } })
+    const jobs = Array.from({ length: 600 }, (_, i) => ({ k: i % 3, v: (i % 2 === 0 ? 1 : -1) * (i % 5) * 2 ** 28, n: 1 }))
+    await isSameHoweverCut('cut', table, jobs, [100, 350])
+  })
+
   it('makes the candles a person would', async () => {
     await database.query(
       'create table candles (s text, m int, o bigint, h bigint, l bigint, c bigint, v bigint, n bigint, primary key (s, m))',
@@ -217,6 +354,13 @@ describe('the check of the catalogue', () => {
     ['a part of a unique index', 'unique index on (k)', { table: 'merged', columns: { k: 'text', q: 'int' }, upsertOn: ['k'] }],
     ['a partial index', 'unique index on (k)', { table: 'partial', columns: { k: 'int' }, upsertOn: ['k'] }],
     ['a deferrable index', 'unique index on (k)', { table: 'deferred', columns: { k: 'int' }, upsertOn: ['k'] }],
+    ['a foreign table', 'foreign table', { table: 'distant', columns: { k: 'int' } }],
+    ['a rule', 'has the rule "elsewhere"', { table: 'ruled', columns: { k: 'int' } }],
+    ['an unlogged partition', 'unlogged partition odd_days', { table: 'all_days', columns: { k: 'int' } }],
+    ['a foreign partition', 'foreign partition far_days', { table: 'far_and_near', columns: { k: 'int' } }],
+    ['a key that folds spaces', 'different values are the same key', { table: 'padded', columns: { k: 'text' }, upsertOn: ['k'] }],
+    ['a key that rounds times', 'different values are the same key', { table: 'rounded', columns: { k: 'timestamptz' }, upsertOn: ['k'] }],
+    ['a key that folds cases', 'different values are the same key', { table: 'folded', columns: { k: 'text' }, upsertOn: ['k'] }],
     [
       'an order that text has not',
       'not the order of its text',
@@ -257,6 +401,13 @@ describe('the check of the catalogue', () => {
       code: 'FB_CATALOGUE',
       message: expect.stringContaining('row-level security'),
     })
+    await database.query(`create table counted (id serial, k int); grant insert on counted to ${role}`)
+    expect(await limited({ table: 'counted', columns: { k: 'int' } })).toMatchObject({
+      code: 'FB_CATALOGUE',
+      message: expect.stringContaining('grant usage on sequence counted_id_seq'),
+    })
+    await database.query(`grant usage on sequence counted_id_seq to ${role}`)
+    expect(await limited({ table: 'counted', columns: { k: 'int' } })).toMatchObject({ label: 'table counted' })
     await database.query(`drop owned by ${role}; drop role ${role}`)
   })
 })

@@ -94,7 +94,7 @@ describe('merging rows by key', () => {
       { k: 1, d: 1.7e308 },
       { k: 1, d: 1.7e308 },
     ]
-    expect(() => merged({ columns: { k: 'int', d: 'double' }, upsertOn: ['k'], merge: { d: 'add' } }, jobs)).toThrow(
+    expect(() => merged({ columns: { k: 'int', d: 'double' }, upsertOn: ['k'], merge: { d: 'add-approximate' } }, jobs)).toThrow(
       expect.objectContaining({ code: 'FB_BAD_JOB' }),
     )
   })

@@ -32,6 +32,11 @@ describe('a table plan', () => {
     ['merge names "z"', { upsertOn: ['k'], merge: { z: 'last' } }],
     ['which is a key', { upsertOn: ['k'], merge: { k: 'last' } }],
     ['merge needs upsertOn', { merge: { n: 'add' } }],
+    [
+      'depends on how events fell into flushes; declare it numeric',
+      { columns: { k: 'int', d: 'double' }, upsertOn: ['k'], merge: { d: 'add' } },
+    ],
+    ['does not fit its type numeric', { columns: { k: 'int', d: 'numeric' }, upsertOn: ['k'], merge: { d: 'add-approximate' } }],
     ['does not fit its type boolean', { upsertOn: ['k'], merge: { b: 'add' } }],
     ['none of first', { upsertOn: ['k'], merge: { b: 'sum' } }],
     ['must not be nullable', { columns: { k: 'text?', n: 'int' }, upsertOn: ['k'] }],
