@@ -9,6 +9,7 @@ import pg from 'pg'
 import { isForebayError } from '../errors.ts'
 import type { JobLines } from '../grid/segment.ts'
 import type { PostgresTransaction, Said } from '../offsets/postgres-transaction.ts'
+import { own } from '../own.ts'
 import type { FoundTable } from './catalogue.ts'
 import { decodeField } from './copy-text.ts'
 import type { BaseColumnType } from './postgres-table-definition.ts'
@@ -83,7 +84,7 @@ function screeningOf(
   { canAsk, types, checks }: TableRules,
 ): { text: string; columns: number[] } | undefined {
   const written = new Set(columns.map(({ name }) => name))
-  if (!canAsk || [...written].some((name) => types[name] === undefined)) return undefined
+  if (!canAsk || [...written].some((name) => own(types, name) === undefined)) return undefined
   const judged = checks.filter((check) => check.columns?.every((name) => written.has(name)))
   const inChecks = new Set(judged.flatMap((check) => check.columns ?? []))
   const screened = columns

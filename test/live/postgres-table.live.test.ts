@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { isForebayError } from '../../src/errors.ts'
 import { decodeSegment, encodeSegment } from '../../src/grid/segment.ts'
@@ -297,6 +298,26 @@ describe('a table with a key', () => {
     const table = await tableOf({ table: 'cut', columns: { k: 'int', v: 'int', n: 'int' }, upsertOn: ['k'], merge: { v: 'add', n: 'add' } })
     const jobs = Array.from({ length: 600 }, (_, i) => ({ k: i % 3, v: (i % 2 === 0 ? 1 : -1) * (i % 5) * 2 ** 28, n: 1 }))
     await isSameHoweverCut('cut', table, jobs, [100, 350])
+  })
+
+  it('takes columns by any name, written together, one by one and screened', async () => {
+    const names = ['constructor', '__proto__', 'toString', 't', 'x', 'n', 'c0', 'forebay:n', 'forebay_row', 'select', 'a"b']
+    const quoted = names.map((name) => pg.escapeIdentifier(name))
+    await database.query(
+      `drop table if exists named; create table named (${quoted.map((name) => `${name} int check (${name} < 100)`).join(', ')}, primary key (${quoted[0]}))`,
+    )
+    const columns = Object.fromEntries(names.map((name) => [name, 'int' as const]))
+    const merge = Object.fromEntries(names.slice(1).map((name) => [name, 'add' as const]))
+    const table = await tableOf({ table: 'named', columns, upsertOn: [names[0]!], merge })
+    const job = (last: number) => Object.fromEntries(names.map((name, i) => [name, i === names.length - 1 ? last : i]))
+    expect(
+      await flush(
+        table,
+        [job(1), job(100), job(2), job(-1)].map((one, at) => ({ at, job: one })),
+      ),
+    ).toEqual([1])
+    const sums = names.map((name, i): [string, number] => [name, i === 0 ? 0 : i === names.length - 1 ? 2 : i * 3])
+    expect(await database.query('select * from named')).toEqual([Object.fromEntries(sums)])
   })
 
   it('makes the candles a person would', async () => {

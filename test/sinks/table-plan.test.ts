@@ -36,6 +36,7 @@ describe('a table plan', () => {
       'depends on how events fell into flushes; declare it numeric',
       { columns: { k: 'int', d: 'double' }, upsertOn: ['k'], merge: { d: 'add' } },
     ],
+    ['merge mode "constructor"', { upsertOn: ['k'], merge: { n: 'constructor' as 'add' } }],
     ['does not fit its type numeric', { columns: { k: 'int', d: 'numeric' }, upsertOn: ['k'], merge: { d: 'add-approximate' } }],
     ['does not fit its type boolean', { upsertOn: ['k'], merge: { b: 'add' } }],
     ['none of first', { upsertOn: ['k'], merge: { b: 'sum' } }],
