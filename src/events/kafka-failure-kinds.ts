@@ -1,6 +1,6 @@
 /**
- * What a failure of Kafka means, in one table: by the protocol's name of a broker's error, by the class of kafkajs's, or by the code
- * of the system. What is not listed is told as what it is, and tried again. TLS and logins have a table of their own, in
+ * What a failure of Kafka means, in one table: by the protocol's name of a broker's error, by the class of kafkajs's (or its message, where it
+ * has no class), or by the code of the system. What is not listed is told as what it is, and tried again. TLS and logins have a table of their own, in
  * `kafka-login-refusal.ts`.
  */
 import type { ErrorCode } from '../errors.ts'
@@ -56,6 +56,8 @@ const kinds: readonly NamedKind[] = [
       ...['KafkaJSConnectionError', 'KafkaJSConnectionClosedError', 'KafkaJSRequestTimeoutError', 'KafkaJSBrokerNotFound'],
       ...['KafkaJSNoBrokerAvailableError', 'KafkaJSLockTimeout', 'ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT'],
       ...['EHOSTUNREACH', 'ENETUNREACH', 'EPIPE'],
+      // A plain Error of kafkajs: somebody took the connection and said nothing.
+      'Broker not connected',
     ],
     code: 'FB_EVENT_LOG_UNREACHABLE',
     remedy: 'check that a broker runs there',
@@ -80,8 +82,8 @@ const causesMax = 8
 export function kafkaFailureKind(error: unknown): KafkaFailureKind {
   let found: KafkaFailureKind | undefined
   for (let at = error, depth = 0; at instanceof Error && depth < causesMax; at = at.cause, depth++) {
-    const { type, code, name } = at as Error & { readonly type?: unknown; readonly code?: unknown }
-    for (const known of [type, code, name]) {
+    const { type, code, name, message } = at as Error & { readonly type?: unknown; readonly code?: unknown }
+    for (const known of [type, code, name, message]) {
       const kind = typeof known === 'string' ? kindByName.get(known) : undefined
       if (kind === undefined) continue
       found = kind

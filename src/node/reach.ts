@@ -47,6 +47,8 @@ const holdLastMs = 300_000
 /** A line that fails again within this time after its cut ended is held longer. */
 const relapseMs = 60_000
 
+/** A login or a right that one node lacks alone is a cut, too. */
+const logAway: readonly ErrorCode[] = ['FB_EVENT_LOG_UNREACHABLE', 'FB_EVENT_LOG_FAILED', 'FB_EVENT_LOG_LOGIN', 'FB_EVENT_LOG_REFUSED']
 const databaseAway: readonly ErrorCode[] = ['FB_DATABASE_UNREACHABLE', 'FB_DATABASE_FULL', 'FB_DATABASE_REFUSED']
 
 export class Reach {
@@ -157,7 +159,7 @@ export class Reach {
       if (isProof) this.#reached(line)
       return answer
     } catch (error) {
-      if (isForebayError(error, 'FB_EVENT_LOG_UNREACHABLE')) line.fail(asked)
+      if (isForebayError(error) && logAway.includes(error.code)) line.fail(asked)
       throw error
     } finally {
       line.settle(asked)

@@ -22,6 +22,7 @@ const failures: [unknown, ErrorCode][] = [
   [new kafkajs.KafkaJSServerDoesNotSupportApiKey('old', { apiKey: 1, apiName: 'Fetch' }), 'FB_EVENT_LOG_UNSUPPORTED'],
   [system('ECONNREFUSED'), 'FB_EVENT_LOG_UNREACHABLE'],
   [new kafkajs.KafkaJSConnectionError('Connection timeout'), 'FB_EVENT_LOG_UNREACHABLE'],
+  [new Error('Broker not connected'), 'FB_EVENT_LOG_UNREACHABLE'],
   [protocol('NOT_LEADER_FOR_PARTITION'), 'FB_EVENT_LOG_UNREACHABLE'],
   [protocol('UNKNOWN_TOPIC_OR_PARTITION'), 'FB_EVENT_LOG_UNREACHABLE'],
   [protocol('POLICY_VIOLATION'), 'FB_EVENT_LOG_FAILED'],
