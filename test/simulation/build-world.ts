@@ -10,7 +10,7 @@ import { SimDatabase } from './sim-database.ts'
 import { SimTopic } from './sim-event-log.ts'
 import { SimGrid } from './sim-job-grid.ts'
 import { keyIn, scopeOf, secret } from './sim-parts.ts'
-import { drawCalmSizes, drawSizes } from './sizes.ts'
+import { drawCalmSizes, drawHotSizes, drawSizes } from './sizes.ts'
 import type { SimSizes } from './sizes.ts'
 
 /** What loses something, and what may make three nodes write into one ring at once. */
@@ -49,12 +49,14 @@ export interface BuiltWorld {
 export function buildWorld(seed: number): BuiltWorld {
   const random = new Random(seed)
   const isCalm = random.chance(0.1)
-  const sizes = isCalm ? drawCalmSizes(random) : drawSizes(random)
+  const isHot = !isCalm && random.chance(0.15)
+  const sizes = isCalm ? drawCalmSizes(random) : isHot ? drawHotSizes(random) : drawSizes(random)
   const faults = new Faults(random)
   faults.isQuiet = isCalm
   const scheduler = new Scheduler(random)
   scheduler.haste = 0.02 + random.next() * 0.2
-  const isLossless = isCalm || random.chance(0.25)
+  const isLossless = isCalm || (!isHot && random.chance(0.25))
+  if (isHot) faults.focus(['tailLoss', 'entryLoss', 'ringLoss', 'pause', 'slow', 'falseDeath'])
   if (isLossless) faults.disable(disabledWithoutLoss)
   const versions = ['v1']
   const { tasks, partitions, queues, linesBytesMax, windowSegmentsMax, firstOffset } = sizes
@@ -64,7 +66,7 @@ export function buildWorld(seed: number): BuiltWorld {
   const queueOfKey = (key: string, routing: number) => queueOf(keyIn(routing, key), queues)
   const routingOf = (scope: string) => database.routings[versions.findIndex((_, i) => scope === scopeOf(i + 1))]!
   const oracle = new Oracle({ repairs, tasks, queueOfKey, routingOf, secret, versionOf, linesBytesMax })
-  const topic = new SimTopic({ random, partitions, keys: sizes.keys, tasks, oracle, firstOffset })
+  const topic = new SimTopic({ random, partitions, traffic: sizes.traffic, tasks, oracle, firstOffset })
   for (let i = 0; i < sizes.firstEvents; i++) topic.produce(random.int(0, partitions - 1), 0)
   const grid = new SimGrid(sizes.capacity, {
     appended: (ring, entry, standing) => oracle.appended(ring, entry, standing),

@@ -105,6 +105,11 @@ export class Faults {
     for (const happening of happenings) if (names.includes(happening)) this.#chances.set(happening, 0)
   }
 
+  /** Only these happen in this schedule, each often. */
+  focus(names: readonly Happening[]): void {
+    for (const happening of happenings) this.#chances.set(happening, names.includes(happening) ? this.random.next() * 0.02 : 0)
+  }
+
   hits(name: FaultName, probability: number): boolean {
     if (this.isQuiet || !this.random.chance(probability)) return false
     this.count(name)

@@ -329,6 +329,12 @@ export const mutants: readonly Mutant[] = [
     edits: [{ file: outbox, from: ' || offset <= this.#sent) return', to: ') return' }],
   },
   {
+    name: 'repair-drops-what-others-buffered',
+    breaks: 'rule 8: a repair reads again what other queues had buffered',
+    caughtBy: ['I6', 'I3'],
+    edits: [{ file: partitionOutbox, from: '(isNeedy || !isIdle) && outbox.sent', to: 'isNeedy && outbox.sent' }],
+  },
+  {
     name: 'no-bound',
     breaks: 'rule 3: at the bound the owner stops',
     caughtBy: ['I10'],

@@ -18,7 +18,7 @@ export interface Edit {
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const folders = ['src', 'test/simulation', 'test/guarantees']
 /** Rooms that the simulation does not enter. */
-const left = /\/src\/(cli|connect|cron|doctor|inspect|launch|replay|tune)$/
+const left = /\/src\/(cli|launch)$/
 
 /** Imports `module` (from the root) of the edited copy. The copy itself is gone again when this resolves. */
 export async function importMutated<T>(edits: readonly Edit[], module: string): Promise<T> {

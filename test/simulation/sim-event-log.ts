@@ -9,7 +9,7 @@ import { demand } from '../guarantees/violation.ts'
 import type { Oracle } from './oracle.ts'
 import type { Random } from './random.ts'
 import { drawEvent, encodeEvent } from './workload.ts'
-import type { SimTask } from './workload.ts'
+import type { SimTask, SimTraffic } from './workload.ts'
 import type { Wire } from './wire.ts'
 
 interface TopicPartition {
@@ -27,20 +27,20 @@ export class SimTopic {
   readonly partitions: TopicPartition[]
   readonly #random: Random
   readonly #tasks: readonly SimTask[]
-  readonly #keys: number
+  readonly #traffic: SimTraffic
   readonly #oracle: TopicWitness
 
   constructor(options: {
     random: Random
     partitions: number
-    keys: number
+    traffic: SimTraffic
     tasks: readonly SimTask[]
     oracle: TopicWitness
     firstOffset: number
   }) {
     this.#random = options.random
     this.#tasks = options.tasks
-    this.#keys = options.keys
+    this.#traffic = options.traffic
     this.#oracle = options.oracle
     const first = BigInt(options.firstOffset)
     this.partitions = Array.from({ length: options.partitions }, () => ({
@@ -56,7 +56,7 @@ export class SimTopic {
     const random = this.#random
     const log = this.partitions[partition]!
     if (random.chance(0.25)) log.endOffset += BigInt(random.int(1, 3))
-    const event = drawEvent(random, { partition, offset: Number(log.endOffset) }, this.#keys, this.#tasks)
+    const event = drawEvent(random, { partition, offset: Number(log.endOffset) }, this.#traffic, this.#tasks)
     this.#oracle.expect(event)
     this.append(partition, { timestampMs: 1_700_000_000_000 + nowMs, key: Buffer.from(`k${event.key}`), value: encodeEvent(event) })
     if (random.chance(0.15)) log.endOffset += 1n

@@ -1,13 +1,13 @@
 /** How large one schedule is: small enough that windows fill, segments are cut and rings overwrite. */
 import type { Random } from './random.ts'
 import { drawTasks } from './workload.ts'
-import type { SimTask } from './workload.ts'
+import type { SimTask, SimTraffic } from './workload.ts'
 
 export interface SimSizes {
   readonly nodes: number
   readonly partitions: number
   readonly queues: number
-  readonly keys: number
+  readonly traffic: SimTraffic
   readonly tasks: readonly SimTask[]
   readonly windowSegmentsMax: number
   readonly linesBytesMax: number
@@ -30,13 +30,32 @@ export function drawCalmSizes(random: Random): SimSizes {
   return { ...sizes, tasks, produceRate, firstEvents: random.int(0, 4), faultySteps: 2500, isClustered: false }
 }
 
+/**
+ * A hot key whose large jobs fill small windows, beside queues whose open drafts wait long for company: a repair of one queue
+ * then meets what others have buffered and not sent.
+ */
+export function drawHotSizes(random: Random): SimSizes {
+  const windowSegmentsMax = random.int(2, 3)
+  return {
+    ...drawSizes(random),
+    partitions: 1,
+    queues: random.int(2, 3),
+    traffic: { keys: random.int(4, 8), hotShare: 0.5 + random.next() * 0.3 },
+    windowSegmentsMax,
+    capacity: 2 * windowSegmentsMax + 16,
+    lingerMs: random.chance(0.3) ? random.int(2, 10) : random.int(500, 2000),
+    produceRate: 0.1 + random.next() * 0.15,
+    isClustered: false,
+  }
+}
+
 export function drawSizes(random: Random): SimSizes {
   const windowSegmentsMax = random.int(2, 6)
   return {
     nodes: random.int(2, 3),
     partitions: random.int(1, 2),
     queues: random.int(1, 3),
-    keys: random.int(2, 8),
+    traffic: { keys: random.int(2, 8), hotShare: 0 },
     tasks: drawTasks(random),
     windowSegmentsMax,
     linesBytesMax: random.int(900, 1500),

@@ -57,7 +57,19 @@ export function drawTasks(random: Random): SimTask[] {
 }
 
 /** An event for every taste: mostly sound ones, now and then each kind of bad one. */
-export function drawEvent(random: Random, at: { partition: number; offset: number }, keys: number, tasks: readonly SimTask[]): SimEvent {
+/** How keys are spread. */
+export interface SimTraffic {
+  readonly keys: number
+  /** Share of the events that have key 0, which are large then. */
+  readonly hotShare: number
+}
+
+export function drawEvent(
+  random: Random,
+  at: { partition: number; offset: number },
+  { keys, hotShare }: SimTraffic,
+  tasks: readonly SimTask[],
+): SimEvent {
   const isPoor = random.chance(0.08)
   const jobs = tasks.map(() => {
     if (isPoor && random.chance(0.4)) return random.chance(0.7) ? -1 : -2
@@ -67,11 +79,12 @@ export function drawEvent(random: Random, at: { partition: number; offset: numbe
   tasks.forEach((task, i) => {
     for (let ordinal = 0; task.isTracked && ordinal < jobs[i]!; ordinal++) if (random.chance(0.015)) refused.push(`${task.name}/${ordinal}`)
   })
+  const isHot = random.chance(hotShare)
   return {
     ...at,
-    key: random.int(0, keys - 1),
+    key: isHot ? 0 : random.int(0, keys - 1),
     jobs,
-    fill: random.chance(0.1) ? random.int(20, 60) : random.int(0, 8),
+    fill: isHot || random.chance(0.1) ? random.int(20, 60) : random.int(0, 8),
     isUndecodable: isPoor && random.chance(0.3),
     hasBadKey: isPoor && random.chance(0.15),
     refused,
