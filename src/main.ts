@@ -22,6 +22,7 @@ import { createLogger } from './node/logger.ts'
 import { bufferStatus } from './node/buffers.ts'
 import { HttpServer } from './node/http-server.ts'
 import { channelsOf, checkMemory, memoryBound } from './node/memory-bound.ts'
+import { LetterTally } from './node/letter-tally.ts'
 import { keepLetters } from './node/letter-upkeep.ts'
 import { LedgerWatch } from './node/ledger-watch.ts'
 import { Membership } from './node/membership.ts'
@@ -155,6 +156,7 @@ async function runEpoch(base: Base, ledger: PostgresLedger, { options, status, s
   const pressure = { owners: () => node.owners, waits: () => metrics.total('windowFull'), clock, observer: metrics }
   const loops: (readonly [what: string, run: (until: AbortSignal) => Promise<void>])[] = [
     ['looking up the ends of the log', (until) => ends.run({ log, clock, observer: metrics }, () => node.owners, until)],
+    ['telling of dead letters', (until) => built.letters.run(until)],
     ['watching the floors', (until) => progress.run(until)],
     ['watching the windows', (until) => tellPressure(pressure, until)],
     ['tidying up after earlier epochs', (until) => tidy(base, built, options, until)],
@@ -282,6 +284,7 @@ interface BuiltNode {
   readonly watch: LedgerWatch<PostgresTransaction>
   readonly ends: LogEnds
   progress: ProgressWatch | undefined
+  readonly letters: LetterTally
 }
 
 async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSettings, pipeline: Pipeline): Promise<BuiltNode> {
@@ -302,6 +305,9 @@ async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSetti
   const sinks = new Map<string, RunningSink>()
   for (const task of tasks)
     sinks.set(task.name, await createSink(task, { pool, grid: valuesGrid, clock, observer, scope, secret, nodeId: id }))
+  const read = () => observer.total('events') - observer.total('tombstones')
+  const before = read()
+  const letters = new LetterTally({ clock, observer, events: () => read() - before })
   const info = { epoch, http: null, pid: process.pid, cut: noCut }
   const membership = new Membership({ grid: membersGrid, clock, observer }, { id, scope, beatMs, leaseMs }, info)
   const node = new Node(
@@ -320,11 +326,15 @@ async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSetti
       linesBytesMax: linesBytesMaxOf(segmentBytesMax),
       source: pipeline.source,
       key: pipeline.key,
-      tasks: tasks.map((task) => nodeTask(task, watch.sinkOf(task.name, sinks.get(task.name)!), tracked, settings)),
+      onDead: (task, error) => letters.converted(task, error),
+      tasks: tasks.map((task) => ({
+        ...nodeTask(task, watch.sinkOf(task.name, sinks.get(task.name)!), tracked, settings),
+        onBuried: (buried) => letters.buried(buried),
+      })),
     },
   )
   const channels = [...sinks.values()].filter((sink): sink is WebSocketSink => sink.delivery === 'ephemeral')
-  return { node, membership, channels, epoch, scope, scopeParts, watch, ends: new LogEnds(), progress: undefined }
+  return { node, membership, channels, epoch, scope, scopeParts, watch, ends: new LogEnds(), progress: undefined, letters }
 }
 
 /** What the node tells of itself, in whatever epoch it is. */

@@ -23,7 +23,8 @@ export const counterNames = {
   rows: 'jobs written by committed flushes',
   fences: 'flushes stopped by the compare-and-set',
   flushErrors: 'flushes that failed',
-  deadLetters: 'dead letters written',
+  deadLetters: 'dead letters written of jobs, by task',
+  deadEvents: 'dead letters written of whole events',
   stalls: 'times floors stood although the log held more, by cause',
   troubles: 'times calls of one kind did not get through for 5 seconds',
 } as const

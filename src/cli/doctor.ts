@@ -3,7 +3,7 @@ import { checkConfiguration, checkMachine } from '../doctor/check-config.ts'
 import { judgeDatabase, readDatabaseFacts } from '../doctor/check-database.ts'
 import { judgeFutureEvents, readFutureEvents } from '../doctor/check-event-log.ts'
 import { askMembers, checkRings, judgeMembers } from '../doctor/check-grid.ts'
-import { judgeNodes, judgeTopic } from '../doctor/check-nodes.ts'
+import { judgeLetters, judgeNodes, judgeTopic } from '../doctor/check-nodes.ts'
 import { judgeVersions } from '../doctor/check-versions.ts'
 import type { Finding } from '../doctor/finding.ts'
 import { fail, ok } from '../doctor/finding.ts'
@@ -79,6 +79,7 @@ async function examine(target: InspectTarget): Promise<Finding[]> {
     ...database,
     ...topic,
     ...(await checkGrid(target, scope)),
+    ...(foundOf(ledger) === undefined ? [] : judgeLetters(foundOf(ledger)!.openLetters)),
     ...judgeNodes(nodes, differencesOf(of.fingerprint, foundOf(ledger)), nowMs),
   ]
 }

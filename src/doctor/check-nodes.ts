@@ -1,6 +1,8 @@
 import type { FoundTopic, TopicDrift } from '../events/topic-settings.ts'
-import type { NodeFacts } from '../inspect/facts.ts'
+import type { NodeFacts, OpenLetters } from '../inspect/facts.ts'
 import { spanText } from '../inspect/time-text.ts'
+import { lettersText } from '../node/letter-tally.ts'
+import { troubleSentence } from '../node/trouble-status.ts'
 import type { Finding } from './finding.ts'
 import { fail, ok, warn } from './finding.ts'
 
@@ -19,9 +21,20 @@ export function judgeNodes(nodes: readonly NodeFacts[], differences: readonly st
         'others take over; alone, nothing is processed',
         'start it, or look at its log',
       )
+    const [misfit] = status.misfits
+    if (misfit !== undefined)
+      return fail('nodes', `${name}: ${misfit}`, 'no event is applied', 'correct the pipeline, and redrive the letters')
     const [reason] = status.reasons
     if (reason !== undefined)
       return fail('nodes', `${name} is not ready: ${reason}`, 'a part of the pipeline stands still', 'forebay explain names the cause')
+    const [trouble] = status.troubles
+    if (trouble !== undefined)
+      return warn(
+        'nodes',
+        `${name}: ${troubleSentence(trouble, status.nowMs)}`,
+        'the work goes on, but slower, or somebody sees less of it',
+        'look at the server that it names',
+      )
     const skewMs = status.nowMs - nowMs
     if (Math.abs(skewMs) > skewMaxMs)
       return warn(
@@ -41,6 +54,19 @@ export function judgeNodes(nodes: readonly NodeFacts[], differences: readonly st
     ),
   )
   return [...findings, ...strange]
+}
+
+/** Pure. */
+export function judgeLetters(open: readonly OpenLetters[]): Finding[] {
+  if (open.length === 0) return [ok('dead letters', 'none is open')]
+  return [
+    warn(
+      'dead letters',
+      `open: ${lettersText(open)}`,
+      'these events are not in the tables; everything behind them goes on',
+      'forebay dead-letters list shows them; after mending the cause redrive them, or discard them',
+    ),
+  ]
 }
 
 /** Pure. `found` null: there is no topic. */

@@ -1,6 +1,6 @@
 /** What one check found. */
 export interface Finding {
-  readonly area: 'this machine' | 'configuration' | 'database' | 'event log' | 'grid' | 'nodes'
+  readonly area: 'this machine' | 'configuration' | 'database' | 'event log' | 'grid' | 'nodes' | 'dead letters'
   readonly severity: 'ok' | 'warn' | 'error'
   readonly what: string
   /** What comes of it; null when all is well. */

@@ -35,6 +35,8 @@ export interface ConvertingSource {
 }
 
 export interface ConverterOptions {
+  /** Told of each dead letter that a conversion makes: whose it is (null: of the whole event), and what it says. */
+  readonly onDead?: (task: string | null, error: string) => void
   readonly source: ConvertingSource
   /** Default: the record's key. */
   readonly key: ((event: unknown) => string) | undefined
@@ -221,14 +223,20 @@ export class Converter {
     } catch (error) {
       lines.length = before
       const carrier = task.isTracked ? index : this.#carrier
-      return addLine(lines, carrier * 2 + 1, deadLine(task.name, error, record))
+      return addLine(lines, carrier * 2 + 1, this.#deadLine(task.name, error, record))
     }
   }
 
   #deadEvent(record: EventRecord, error: string): ConvertedEvent {
     const lines: JobLine[] = []
-    const bytes = addLine(lines, this.#carrier * 2 + 1, deadLine(null, new Error(error), record))
+    const bytes = addLine(lines, this.#carrier * 2 + 1, this.#deadLine(null, new Error(error), record))
     return { queue: 0, lines, bytes }
+  }
+
+  #deadLine(task: string | null, error: unknown, record: EventRecord): string {
+    const sentence = sentenceOf(error, errorCharsMax)
+    this.#options.onDead?.(task, sentence)
+    return deadLine(task, sentence, record)
   }
 }
 
@@ -237,12 +245,12 @@ function addLine(lines: JobLine[], section: number, text: string): number {
   return Buffer.byteLength(text) + lineOverheadBytes
 }
 
-function deadLine(task: string | null, error: unknown, record: EventRecord): string {
+function deadLine(task: string | null, error: string, record: EventRecord): string {
   const { value } = record
   const traceparent = traceparentOf(record)
   const line: DeadLine = {
     task,
-    error: sentenceOf(error, errorCharsMax),
+    error,
     payload: value === null ? null : value.toString('base64', 0, deadPayloadBytesMax),
     cut: value !== null && value.length > deadPayloadBytesMax,
     ...(traceparent === null ? {} : { traceparent }),

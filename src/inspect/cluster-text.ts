@@ -1,5 +1,6 @@
 /** The view of a cluster for a terminal. Pure; `paint` colours. */
 import { cronCells, cronHead } from '../cron/cron-text.ts'
+import { lettersText } from '../node/letter-tally.ts'
 import { durationText, sizeText } from '../pipeline/units.ts'
 import type { ClusterView, NodeView, PartitionView, QueueView, TaskView } from './cluster-view.ts'
 import type { Paint } from './explanation-text.ts'
@@ -13,6 +14,9 @@ export function clusterText(view: ClusterView, paint: Paint): string {
   const lines = [
     `${paint('bold', `pipeline ${pipeline}`)}  topic ${topic}  epoch ${epoch ?? '-'}  version ${version ?? '-'}`,
     `${view.isWell ? paint('green', 'all well') : paint('red', 'not well')}  ${behind}${lag.ms === null ? '' : `, the oldest for ${spanText(lag.ms)}`}; ${lag.jobs} jobs (${sizeText(lag.bytes)}) wait at their readers`,
+    ...(view.deadLetters.length === 0
+      ? []
+      : [`  ${paint('yellow', printable(`dead letters open: ${lettersText(view.deadLetters)} (forebay dead-letters list)`))}`]),
     ...view.troubles.map((trouble) => `  ${paint('yellow', printable(trouble))}`),
     ...tableText(['node', 'state', 'epoch', 'partitions', 'queues', 'memory', 'timers late p99', 'address'], view.nodes.map(nodeRow)),
     ...tableText(

@@ -6,8 +6,9 @@ import type { CronTaskStatus } from '../cron/cron-schedule.ts'
 import type { NodeStatus, QueueStatus, TaskStatus } from '../node/status.ts'
 import { own } from '../own.ts'
 import { cronViews } from './cron-view.ts'
+import { troubleSentence } from '../node/trouble-status.ts'
 import { retentionSentence } from '../node/retention-watch.ts'
-import type { LedgerFacts, Look, NodeFacts } from './facts.ts'
+import type { LedgerFacts, Look, NodeFacts, OpenLetters } from './facts.ts'
 import { awayOf, foundOf } from './facts.ts'
 
 export interface ClusterFacts {
@@ -95,6 +96,8 @@ export interface ClusterView {
   readonly isWell: boolean
   /** What is not well, one sentence each. */
   readonly troubles: readonly string[]
+  /** Dead letters that nobody has settled, of whole events and by task. */
+  readonly deadLetters: readonly OpenLetters[]
   readonly lag: { readonly events: number | null; readonly jobs: number; readonly bytes: number; readonly ms: number | null }
   readonly nodes: readonly NodeView[]
   readonly partitions: readonly PartitionView[]
@@ -115,7 +118,7 @@ export function clusterView(facts: ClusterFacts): ClusterView {
   const partitions = partitionNumbers(facts, working).map((partition) => partitionView(facts, ledger, working, partition))
   const queues = queueViews(facts, working)
   const tasks = taskViews(working)
-  const troubles = troublesOf(facts, nodes, partitions, ledger)
+  const troubles = troublesOf(facts, { nodes, partitions, told: statuses }, ledger)
   return {
     pipeline: facts.pipeline,
     topic: facts.topic,
@@ -123,6 +126,7 @@ export function clusterView(facts: ClusterFacts): ClusterView {
     version: ledger?.epoch?.version ?? working[0]?.version ?? null,
     isWell: troubles.length === 0,
     troubles,
+    deadLetters: ledger?.openLetters ?? [],
     lag: {
       events: partitions.some(({ lagEvents }) => lagEvents === null) ? null : sum(partitions.map(({ lagEvents }) => lagEvents)),
       jobs: sum(queues.map(({ jobs }) => jobs)),
@@ -269,8 +273,7 @@ function taskViews(working: readonly NodeStatus[]): TaskView[] {
 
 function troublesOf(
   { ledger, ranges, grid }: ClusterFacts,
-  nodes: readonly NodeView[],
-  partitions: readonly PartitionView[],
+  { nodes, partitions, told }: { nodes: readonly NodeView[]; partitions: readonly PartitionView[]; told: readonly NodeStatus[] },
   found: LedgerFacts | undefined,
 ): string[] {
   const servers = [awayOf(ledger), awayOf(ranges), awayOf(grid)].flatMap((away) => away ?? [])
@@ -280,9 +283,15 @@ function troublesOf(
     return state === 'gone' ? [`no status from ${url ?? node}: is the node running?`] : []
   })
   const cut = found?.cut ?? null
+  const slow = told.flatMap(({ node, nowMs, troubles: of }) =>
+    of.flatMap((trouble) => (trouble.standsStill ? [] : [`${node}: ${troubleSentence(trouble, nowMs)}`])),
+  )
+  const misfits = told.flatMap(({ node, misfits: of }) => of.map((misfit) => `${node}: ${misfit}`))
   return [
     ...servers,
     ...silent,
+    ...misfits,
+    ...slow,
     ...nodes.flatMap(({ node, reasons }) => reasons.map((reason) => `${node}: ${reason}`)),
     ...partitions.flatMap(({ partition, owner }) => (owner === null && nodes.length > 0 ? [`partition ${partition} has no owner`] : [])),
     ...partitions.flatMap(({ partition, retentionLeftMs }) =>

@@ -73,6 +73,17 @@ export interface LetterFacts {
   readonly resolution: 'redriven' | 'discarded' | null
 }
 
+/** Dead letters that nobody has settled yet. */
+export interface OpenLetters {
+  /** Null: whole events. */
+  readonly task: string | null
+  /** Counted up to 100,000. */
+  readonly count: number
+  /** Of the oldest: `partition/offset`, and what it says. */
+  readonly firstAt: string
+  readonly firstError: string
+}
+
 export interface PartitionLedger {
   readonly floor: bigint
   /** Watermark rows by task, indexed by queue. */
@@ -90,6 +101,7 @@ export interface LedgerFacts {
   readonly present: readonly PresenceFacts[]
   /** A command that has asked all nodes to stop reading and drain; null when none has. */
   readonly cut: { readonly purpose: string; readonly requestedBy: string } | null
+  readonly openLetters: readonly OpenLetters[]
 }
 
 /** What one task makes of an event. */

@@ -2,9 +2,10 @@
 import type pg from 'pg'
 import type { Fingerprint } from '../offsets/epochs.ts'
 import type { Database } from './database.ts'
-import type { EpochFacts, LedgerFacts, LetterFacts, PartitionLedger, PresenceFacts, SessionFacts } from './facts.ts'
+import type { EpochFacts, LedgerFacts, LetterFacts, OpenLetters, PartitionLedger, PresenceFacts, SessionFacts } from './facts.ts'
 
 const lettersMax = 50
+const openLettersMax = 100_000
 
 /** Throws FB_DATABASE_UNREACHABLE. A database without a ledger gives one without epoch and partitions. */
 export function readLedgerFacts(database: Pick<Database, 'use'>, pipeline: string): Promise<LedgerFacts> {
@@ -16,7 +17,7 @@ export function readLedgerFacts(database: Pick<Database, 'use'>, pipeline: strin
     const { now, has_ledger: hasLedger, has_nodes: hasNodes } = rows[0]!
     const nowMs = Number(now)
     const sessions = await readSessions(client)
-    if (!hasLedger) return { deployment: '', nowMs, epoch: null, partitions: new Map(), sessions, present: [], cut: null }
+    if (!hasLedger) return { deployment: '', nowMs, epoch: null, partitions: new Map(), sessions, present: [], cut: null, openLetters: [] }
     const deployment = await client.query<{ id: string }>('select id from forebay.deployment')
     return {
       deployment: deployment.rows[0]?.id ?? '',
@@ -26,6 +27,7 @@ export function readLedgerFacts(database: Pick<Database, 'use'>, pipeline: strin
       sessions,
       present: hasNodes ? await readPresence(client, pipeline) : [],
       cut: hasNodes ? await readCut(client, pipeline) : null,
+      openLetters: await readOpenLetters(client, pipeline),
     }
   })
 }
@@ -87,6 +89,18 @@ async function readCut(client: pg.ClientBase, pipeline: string): Promise<LedgerF
     [pipeline],
   )
   return rows[0] ?? null
+}
+
+async function readOpenLetters(client: pg.ClientBase, pipeline: string): Promise<OpenLetters[]> {
+  const { rows } = await client.query<OpenLetters>(
+    `select task, count(*)::int as count, (array_agg(partition || '/' || "offset" order by id))[1] as "firstAt",
+       (array_agg(error order by id))[1] as "firstError"
+     from (select id, task, partition, "offset", error from forebay.dead_letters
+       where pipeline = $1 and resolved_at is null order by id limit ${openLettersMax}) open
+     group by task order by task nulls first limit 100`,
+    [pipeline],
+  )
+  return rows
 }
 
 /** Connections of forebay, and those that some connection of this database waits for. */

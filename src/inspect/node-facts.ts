@@ -15,11 +15,14 @@ export function askNodes(urls: readonly string[], waitMs = answerMs): Promise<No
   return Promise.all([...new Set(urls)].map((url) => askNode(url, waitMs)))
 }
 
+/** What a node of an earlier version does not tell. */
+const untold = { troubles: [], stalls: [], deadLetters: [], misfits: [] }
+
 async function askNode(url: string, waitMs: number): Promise<NodeAnswer> {
   try {
     const response = await fetch(new URL('/status', url), { signal: AbortSignal.timeout(waitMs) })
     if (!response.ok) return { url, status: null, silence: 'silent' }
-    return { url, status: (await response.json()) as NodeStatus, silence: null }
+    return { url, status: { ...untold, ...((await response.json()) as NodeStatus) }, silence: null }
   } catch (error) {
     return { url, status: null, silence: isTimeout(error) ? 'silent' : 'refused' }
   }

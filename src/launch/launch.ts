@@ -145,6 +145,7 @@ class Launch {
       if (!isApplied && performance.now() - lookedMs < lookMs * 0.9) continue
       lookedMs = performance.now()
       this.#totals.update(await nodes.statuses())
+      for (const misfit of this.#totals.newMisfits()) this.#say(misfit)
       if (isApplied) return fed
       const now = this.#totals.moment(performance.now())
       this.#display.show(liveLine(before, now))

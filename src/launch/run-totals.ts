@@ -25,6 +25,7 @@ export interface RunMoment {
   readonly events: number
   readonly jobs: number
   readonly lagEvents: number
+  readonly deadLetters: number
   readonly latency: HistogramJson | undefined
 }
 
@@ -35,6 +36,14 @@ export interface RunMoment {
 export class RunTotals {
   readonly #lives = new Map<string, NodeStatus>()
   #current: readonly NodeStatus[] = []
+  readonly #misfits = new Set<string>()
+
+  /** What nodes say while no event at all fits; each once. */
+  newMisfits(): string[] {
+    const found = this.#current.flatMap(({ misfits }) => misfits).filter((misfit) => !this.#misfits.has(misfit))
+    for (const misfit of found) this.#misfits.add(misfit)
+    return [...new Set(found)]
+  }
 
   /** The statuses of the nodes that answer now. */
   update(statuses: readonly NodeStatus[]): void {
@@ -47,7 +56,9 @@ export class RunTotals {
     for (const { partitions } of this.#current) for (const { partition, lagEvents } of partitions) lag.set(partition, lagEvents ?? 0)
     const jobs = Object.values(this.jobs()).reduce((sum, count) => sum + count, 0)
     const lagEvents = [...lag.values()].reduce((sum, count) => sum + count, 0)
-    return { atMs, events: this.#sum((status) => status.counters.events), jobs, lagEvents, latency: this.#latency()?.toJSON() }
+    const events = this.#sum(({ counters }) => counters.events)
+    const deadLetters = this.#sum(({ counters }) => counters.deadLetters + counters.deadEvents)
+    return { atMs, events, jobs, lagEvents, deadLetters, latency: this.#latency()?.toJSON() }
   }
 
   jobs(): Record<string, number> {
@@ -100,7 +111,8 @@ export function liveLine(before: RunMoment, now: RunMoment): string {
   const seconds = Math.max(0.001, (now.atMs - before.atMs) / 1000)
   const rate = (later: number, earlier: number) => Math.max(0, Math.round((later - earlier) / seconds)).toLocaleString('en')
   const p99 = recentP99(before.latency, now.latency)
-  return `${rate(now.events, before.events)} events/s, ${rate(now.jobs, before.jobs)} rows/s, lag ${now.lagEvents.toLocaleString('en')}, p99 ${p99 === null ? '-' : `${p99} ms`}`
+  const letters = now.deadLetters === 0 ? '' : `, ${now.deadLetters.toLocaleString('en')} dead letters`
+  return `${rate(now.events, before.events)} events/s, ${rate(now.jobs, before.jobs)} rows/s, lag ${now.lagEvents.toLocaleString('en')}, p99 ${p99 === null ? '-' : `${p99} ms`}${letters}`
 }
 
 /** The 99th percentile of what was recorded between two states of one histogram. */

@@ -72,7 +72,7 @@ function show(status) {
   byId('lag').textContent = shown(lag)
   byId('memory').textContent = shown(Math.round(status.memory.rssBytes / 1048576), ' MiB')
   byId('buffers').textContent = status.buffers ? shown(Math.round(status.buffers.bytes / 1048576)) + ' / ' + shown(Math.round(status.buffers.bytesMax / 1048576), ' MiB') : '–'
-  byId('dead').textContent = shown(status.counters.deadLetters)
+  byId('dead').textContent = shown(status.counters.deadLetters + status.counters.deadEvents)
   byId('repairs').textContent = shown(status.counters.repairs)
   table('tasks', ['task', 'every', 'jobs written', 'latency p50', 'p99', 'tick slip p99', 'flush p99', 'state'], status.tasks.map((row) => [row.task, row.everyMs + ' ms', shown(row.rows),
     shown(percentile(own(status.latency, row.task), 50), ' ms'), shown(percentile(own(status.latency, row.task), 99), ' ms'), shown(row.tickSlipP99Ms, ' ms'), shown(row.flushP99Ms, ' ms'), row.blockedReason ?? row.lastError ?? 'running']), 'No tasks run here.')

@@ -8,6 +8,7 @@ import type { Observer } from '../observer.ts'
 import type { Clock } from '../schedule/clock.ts'
 import type { TaskInbox } from '../work/task-inbox.ts'
 import type { Away, LedgerWatch } from './ledger-watch.ts'
+import type { LetterTally } from './letter-tally.ts'
 import type { Membership } from './membership.ts'
 import type { NodeMetrics } from './metrics.ts'
 import type { Node } from './node.ts'
@@ -36,6 +37,7 @@ export interface StatusSources {
   readonly ledger: LedgerWatch<LedgerTransaction>
   readonly troubles: () => readonly TroubleStatus[]
   readonly stalls: () => readonly Stall[]
+  readonly letters: Pick<LetterTally, 'statuses' | 'misfits'>
   readonly nowMs: number
 }
 
@@ -138,6 +140,8 @@ export function gatherStatus(from: StatusSources): NodeStatus {
     members: membership.live().map(({ id, info }) => ({ node: id, isSelf: id === from.id, http: info.http })),
     troubles,
     stalls,
+    deadLetters: from.letters.statuses(),
+    misfits: from.letters.misfits(),
     partitions,
     queues: queueStatuses(from),
     tasks,

@@ -18,7 +18,7 @@ import { Converter, sectionsOf } from '../ingest/converter.ts'
 import type { ConverterOptions, ConvertingTask } from '../ingest/converter.ts'
 import { PartitionOwner } from '../ingest/partition-owner.ts'
 import type { Observer } from '../observer.ts'
-import type { Ledger } from '../offsets/ledger.ts'
+import type { DeadLetter, Ledger } from '../offsets/ledger.ts'
 import type { Clock } from '../schedule/clock.ts'
 import { supervise } from '../schedule/supervise.ts'
 import type { RunningSink } from '../sinks/sink.ts'
@@ -44,6 +44,8 @@ export interface NodeTask extends ConvertingTask {
   readonly rowsMax: number
   readonly bytesMax: number
   readonly sink: RunningSink
+  /** Told of the dead letters that a flush of it committed. */
+  readonly onBuried?: (letters: readonly DeadLetter[]) => void
 }
 
 export interface NodeOptions extends Omit<ConverterOptions, 'tasks'> {

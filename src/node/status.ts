@@ -7,7 +7,10 @@ import { cronCells, cronHead } from '../cron/cron-text.ts'
 import type { CounterName } from '../observer.ts'
 import { own } from '../own.ts'
 import { Histogram, type HistogramJson } from './histogram.ts'
+import { lettersText } from './letter-tally.ts'
+import type { LetterStatus } from './letter-tally.ts'
 import type { Stall } from './progress-watch.ts'
+import { troubleSentence } from './trouble-status.ts'
 import type { TroubleStatus } from './trouble-status.ts'
 
 export interface MemberStatus {
@@ -145,6 +148,10 @@ export interface NodeStatus {
   readonly troubles: readonly TroubleStatus[]
   /** Partitions whose floor stands although the log holds more. */
   readonly stalls: readonly Stall[]
+  /** Dead letters that this node wrote since it started, of whole events and by task. */
+  readonly deadLetters: readonly LetterStatus[]
+  /** What says that no event at all fits, while none does. */
+  readonly misfits: readonly string[]
   /** Live nodes as this one sees them. */
   readonly members: readonly MemberStatus[]
   readonly partitions: readonly PartitionStatus[]
@@ -194,6 +201,9 @@ export function renderStatusText(status: NodeStatus): string {
     `node ${status.node}  pipeline ${status.pipeline}  epoch ${status.epoch ?? '-'}  version ${status.version}`,
     status.isReady ? 'ready' : 'not ready',
     ...status.reasons.map((reason) => `  ${reason}`),
+    ...status.troubles.flatMap((trouble) => (trouble.standsStill ? [] : [`  ${troubleSentence(trouble, status.nowMs)}`])),
+    ...status.misfits.map((misfit) => `  ${misfit}`),
+    ...(status.deadLetters.length === 0 ? [] : [`dead letters since start: ${lettersText(status.deadLetters)}`]),
     `members ${status.members.map((member) => (member.isSelf ? `${member.node} (this)` : member.node)).join(', ') || 'none'}`,
     `memory ${mebibytes(status.memory.rssBytes)} MiB resident, ${mebibytes(status.memory.heapUsedBytes)} MiB heap${buffersText(status.buffers)};` +
       ` timers late by ${milliseconds(status.eventLoop.delayP99Ms)} at p99`,

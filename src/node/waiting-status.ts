@@ -43,6 +43,8 @@ export function waitingStatus({
     servers: { database: null, grid: null, eventLog: null },
     troubles: troubles(),
     stalls: [],
+    deadLetters: [],
+    misfits: [],
     members: [],
     partitions: [],
     queues: [],

@@ -39,6 +39,8 @@ export interface TaskRunnerOptions {
   /** Has watermarks (a durable sink, or no task of the pipeline has one). */
   readonly isTracked: boolean
   readonly sink: RunningSink
+  /** Told of the dead letters that a flush committed. */
+  readonly onBuried?: (letters: readonly DeadLetter[]) => void
 }
 
 interface Taken extends InboxBatch {
@@ -208,14 +210,14 @@ export class TaskRunner {
       const refused = sink.delivery === 'exactly-once' && jobs.length > 0 ? await this.#write(sink, transaction, jobs) : []
       const buried = [...letters, ...refused]
       if (buried.length > 0) await transaction.bury(buried)
-      this.#buried = buried.length
+      this.#buried = buried
       this.#refused = refused.length
     }
     await this.#ports.ledger.flush({ task, advances, write })
   }
 
   /** Dead letters of the flush under way, and those among them whose jobs the table refused. */
-  #buried = 0
+  #buried: readonly DeadLetter[] = []
   #refused = 0
 
   async #write(sink: TransactionalSink, transaction: LedgerTransaction, jobs: readonly JobLines[]): Promise<readonly DeadLetter[]> {
@@ -240,15 +242,22 @@ export class TaskRunner {
     this.#emptySinceMs = undefined
     observer.count('flushes', 1, task)
     observer.count('rows', rows, task)
-    if (this.#buried > 0) observer.count('deadLetters', this.#buried, task)
-    this.#buried = 0
+    this.#tellBuried()
     if (rows > 0) observer.value('flushMs', flushMs, task)
+  }
+
+  #tellBuried(): void {
+    const buried = this.#buried
+    if (buried.length === 0) return
+    this.#buried = []
+    for (const { task } of buried) this.#ports.observer.count(task === null ? 'deadEvents' : 'deadLetters', 1, task ?? '')
+    this.#options.onBuried?.(buried)
   }
 
   async #failed(error: unknown, taken: readonly Taken[], signal: AbortSignal): Promise<void> {
     const { observer, clock } = this.#ports
     const { task, sink } = this.#options
-    this.#buried = 0
+    this.#buried = []
     if (!isForebayError(error) || error.policy === 'fatal' || error.code === 'FB_EPOCH_CLOSED') throw error
     if (error.code === 'FB_FENCED') {
       observer.count('fences', 1, task)

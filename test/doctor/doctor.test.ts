@@ -3,10 +3,12 @@ import type { DatabaseFacts } from '../../src/doctor/check-database.ts'
 import { judgeDatabase } from '../../src/doctor/check-database.ts'
 import { judgeFutureEvents, readFutureEvents } from '../../src/doctor/check-event-log.ts'
 import { judgeMembers } from '../../src/doctor/check-grid.ts'
-import { judgeNodes, judgeTopic } from '../../src/doctor/check-nodes.ts'
+import { judgeLetters, judgeNodes, judgeTopic } from '../../src/doctor/check-nodes.ts'
 import { judgeVersions } from '../../src/doctor/check-versions.ts'
 import type { Finding } from '../../src/doctor/finding.ts'
 import type { EventLog } from '../../src/events/event-log.ts'
+import type { NodeFacts } from '../../src/inspect/facts.ts'
+import type { NodeStatus } from '../../src/node/status.ts'
 import { nodeStatus } from '../node/node-status.ts'
 
 const well: DatabaseFacts = {
@@ -132,6 +134,29 @@ describe('forebay doctor', () => {
       'it is not that of the active epoch: queues',
     ])
     expect(judgeNodes([{ ...node, status: null, isSuspended: true }], [], 0)).toMatchObject([{ severity: 'error', mend: 'kill -CONT 7' }])
+  })
+
+  it('says which dead letters are open, which calls do not get through, and that no event fits', () => {
+    expect(judgeLetters([])).toMatchObject([{ severity: 'ok' }])
+    const open = [{ task: null, count: 3, firstAt: '0/5', firstError: 'no JSON' }]
+    expect(judgeLetters(open)).toMatchObject([
+      {
+        area: 'dead letters',
+        severity: 'warn',
+        what: 'open: 3 of whole events; the first, 0/5: no JSON',
+        mend: expect.stringContaining('redrive'),
+      },
+    ])
+    const of = (change: Partial<NodeStatus>): NodeFacts => ({
+      ...{ id: 'n.1', url: 'http://h:1', pid: 7, silence: null, isSuspended: false, isBeating: true, epoch: 1 },
+      status: { ...nodeStatus(), nowMs: 10_000, ...change },
+    })
+    const trouble = { kind: 'commit', form: 'fails', sinceMs: 1000, places: ['floors'], placesCount: 1, sentence: 'not allowed' } as const
+    const troubles = [{ ...trouble, code: null, reason: 'x', standsStill: false }]
+    expect(judgeNodes([of({ troubles })], [], 10_000)).toMatchObject([
+      { severity: 'warn', what: 'n.1: committing floors for lag tools has failed for 9.0 s (floors): not allowed' },
+    ])
+    expect(judgeNodes([of({ misfits: ['not one fits'] })], [], 10_000)).toMatchObject([{ severity: 'error', what: 'n.1: not one fits' }])
   })
 
   it('says what a topic lacks', () => {

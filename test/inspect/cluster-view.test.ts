@@ -60,3 +60,21 @@ it('sums rows and takes the worst of cadence over nodes, and names partitions no
   expect(view.troubles).toEqual(['Postgres did not answer', 'no status from http://h:3: is the node running?', 'partition 3 has no owner'])
   expect(view.lag.events).toBeNull()
 })
+
+it('shows open dead letters, what is slow at nodes, and that no event fits', () => {
+  const trouble = { kind: 'append', form: 'late', sinceMs: 0, places: ['p2.q0'], placesCount: 1, code: null, reason: 'late' } as const
+  const troubles = [{ ...trouble, sentence: 'the last call took 2.0 s', standsStill: false }]
+  const status = { ...nodeStatus(), nowMs: 9000, troubles, misfits: ['not one of the first 7 events fits'] }
+  const openLetters = [{ task: 'storeTrade', count: 4, firstAt: '2/7', firstError: 'no price' }]
+  const ledger = {
+    ...{ deployment: 'd', nowMs: 0, epoch: null, partitions: new Map(), sessions: [], present: [], cut: null },
+    openLetters,
+  }
+  const view = clusterView(facts({ ledger: { found: ledger }, nodes: [{ ...node, status }] }))
+  expect(view.deadLetters).toEqual(openLetters)
+  expect(view.troubles).toEqual([
+    'node-1: not one of the first 7 events fits',
+    'node-1: appending to the rings of the grid has been slow for 9.0 s (p2.q0): the last call took 2.0 s',
+  ])
+  expect(clusterText(view, (_, words) => words)).toContain('dead letters open: 4 of task storeTrade; the first, 2/7: no price')
+})

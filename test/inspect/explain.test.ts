@@ -43,6 +43,7 @@ function ledger(change: Partial<LedgerFacts> = {}): LedgerFacts {
     sessions: [],
     present: [],
     cut: null,
+    openLetters: [],
     ...change,
   }
 }

@@ -21,6 +21,8 @@ export function nodeStatus(): NodeStatus & { partitions: PartitionStatus[] } {
     servers: { database: null, grid: null, eventLog: null },
     troubles: [],
     stalls: [],
+    deadLetters: [],
+    misfits: [],
     partitions: [
       {
         partition: 2,

@@ -1,6 +1,7 @@
 /** A whole node as `main.ts` puts it together, on ports in memory and a clock of the test. */
 import type { LedgerFacts } from '../../src/inspect/facts.ts'
 import { judgeOwn } from '../../src/inspect/own-facts.ts'
+import { LetterTally } from '../../src/node/letter-tally.ts'
 import { LedgerWatch } from '../../src/node/ledger-watch.ts'
 import { Membership } from '../../src/node/membership.ts'
 import { NodeMetrics } from '../../src/node/metrics.ts'
@@ -54,7 +55,9 @@ export function watchedNode({
   const watch = new LedgerWatch(memory, clock, troubles)
   const observer = metrics
   const membership = new Membership({ grid: membersGrid, clock, observer }, { id, scope }, { epoch: 1, http: null, pid: 1, cut: noCut })
+  const letters = new LetterTally({ clock, observer, events: () => metrics.total('events') })
   const task: NodeTask = {
+    onBuried: (buried) => letters.buried(buried),
     name: 'store',
     everyMs,
     rowsMax: 1000,
@@ -74,6 +77,7 @@ export function watchedNode({
     { log, grid, ledger: watch, clock, observer, membership },
     {
       ...{ id, scope, secret, partitions, queues, tasks: [task], windowSegmentsMax: 24, lingerMs: 5 },
+      onDead: (of, error) => letters.converted(of, error),
       source: { topic: 't', tombstones: 'skip', decode: { decode: (value) => decode(value ?? Buffer.alloc(0)) } },
       ...{ eventBytesMax: 10_000, linesBytesMax: 10_000, key: (event: unknown) => String(event) },
     },
@@ -100,13 +104,13 @@ export function watchedNode({
         cron: () => [],
         buffers: () => ({ fetchedBytes: 0, unsentBytes: 0, unflushedBytes: 0, bytes: 0, bytesMax: 1 }),
       },
-      ...{ troubles: () => troubleStatuses(troubles, clock), stalls: () => progress.stalls(), nowMs: clock.wallMs() },
+      ...{ troubles: () => troubleStatuses(troubles, clock), stalls: () => progress.stalls(), nowMs: clock.wallMs(), letters },
     })
   const ledgerFacts = async (): Promise<LedgerFacts> => {
     const fingerprint = { queues, hash: 'h', segmentBytesMax: 1, eventBytesMax: 1, tasks: ['store'], version: '1' }
     const views = await Promise.all(Array.from({ length: partitions }, (_, partition) => memory.read(partition)))
     return {
-      ...{ deployment: 'd', nowMs: clock.wallMs(), sessions: [], present: [], cut: null },
+      ...{ deployment: 'd', nowMs: clock.wallMs(), sessions: [], present: [], cut: null, openLetters: [] },
       epoch: { epoch: 1, reset: 0, version: '1', fingerprint, openedMs: 0 },
       partitions: new Map(views.map(({ partition, floor, rows }) => [partition, { floor, rows }])),
     }
@@ -131,6 +135,7 @@ export function watchedNode({
     new TroubleTeller({ troubles, clock, observer }).run(stop.signal),
     ends.run({ log, clock, observer }, () => node.owners, stop.signal),
     progress.run(stop.signal),
+    letters.run(stop.signal),
   ])
   running.catch(() => undefined)
   let fed = 0
