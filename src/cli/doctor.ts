@@ -85,9 +85,7 @@ async function examine(target: InspectTarget): Promise<Finding[]> {
 }
 
 async function checkDatabase({ of, ports }: InspectTarget): Promise<Finding[]> {
-  const tables = of.tasks.flatMap(({ sink }) =>
-    sink.kind === 'postgres-table' ? [{ table: sink.table, isUpsert: sink.upsertOn !== undefined }] : [],
-  )
+  const tables = of.tasks.flatMap(({ sink }) => (sink.kind === 'postgres-table' ? [sink] : []))
   const facts = await look(() => readDatabaseFacts(ports.database, tables))
   const away = awayOf(facts)
   if (away !== undefined)

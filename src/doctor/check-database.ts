@@ -1,16 +1,21 @@
 /** Checks the database: first the facts in one visit, then a pure judgement. */
 import type pg from 'pg'
+import { isForebayError } from '../errors.ts'
 import type { Database } from '../inspect/database.ts'
 import { spanText } from '../inspect/time-text.ts'
 import type { NodeSettings } from '../node/settings.ts'
+import { missingGrants } from '../offsets/schema-rights.ts'
 import { sizeText } from '../pipeline/units.ts'
+import { checkCatalogue } from '../sinks/catalogue.ts'
+import type { PostgresTableDefinition } from '../sinks/postgres-table-definition.ts'
+import { planTable } from '../sinks/table-plan.ts'
 import type { Finding } from './finding.ts'
 import { fail, ok, warn } from './finding.ts'
 
-export interface TableRights {
+export interface TableFacts {
   readonly table: string
-  readonly isThere: boolean
-  readonly canWrite: boolean
+  /** What start would say against it; null: nothing. */
+  readonly problem: string | null
 }
 
 export interface DatabaseFacts {
@@ -18,10 +23,10 @@ export interface DatabaseFacts {
   readonly settings: Readonly<Record<string, string>>
   readonly connections: number
   readonly isStandby: boolean
-  readonly canCreateSchema: boolean
   readonly hasSchema: boolean
-  readonly canUseSchema: boolean
-  readonly tables: readonly TableRights[]
+  /** Statements that give this user what it lacks for the schema forebay. */
+  readonly missingGrants: readonly string[]
+  readonly tables: readonly TableFacts[]
   readonly hotTables: readonly { readonly table: string; readonly liveRows: number; readonly deadRows: number; readonly bytes: number }[]
   /** Longest transaction that does nothing, in milliseconds. */
   readonly idleInTransactionMs: number
@@ -48,17 +53,19 @@ const hotBytesMax = 64 * 1024 * 1024
 const idleMaxMs = 60_000
 
 /** Throws FB_DATABASE_UNREACHABLE. `tables`: the targets of the pipeline. */
-export function readDatabaseFacts(database: Database, tables: readonly { table: string; isUpsert: boolean }[]): Promise<DatabaseFacts> {
+export async function readDatabaseFacts(database: Database, tables: readonly PostgresTableDefinition[]): Promise<DatabaseFacts> {
+  const found: TableFacts[] = []
+  for (const definition of tables) found.push(await tableFacts(database, definition))
   return database.use('checking the database', async (client) => {
     const startedMs = Date.now()
     const clock = await client.query<{ now: string }>('select (extract(epoch from clock_timestamp()) * 1000)::bigint as now')
     const roundTripMs = Date.now() - startedMs
-    const { rows } = await client.query<Omit<DatabaseFacts, 'settings' | 'tables' | 'hotTables' | 'skewMs' | 'roundTripMs'>>(
+    const { rows } = await client.query<
+      Omit<DatabaseFacts, 'settings' | 'tables' | 'missingGrants' | 'hotTables' | 'skewMs' | 'roundTripMs'>
+    >(
       `select current_setting('server_version_num')::int as "versionNumber", pg_is_in_recovery() as "isStandby",
          (select count(*) from pg_stat_activity where backend_type = 'client backend')::int as connections,
-         has_database_privilege(current_database(), 'create') as "canCreateSchema",
          to_regnamespace('forebay') is not null as "hasSchema",
-         coalesce(has_schema_privilege(to_regnamespace('forebay')::oid, 'usage'), false) as "canUseSchema",
          (select split_part(setting, '=', 2) from pg_db_role_setting s, unnest(setconfig) setting
            where setting like 'statement_timeout=%' and setrole in (0, (select oid from pg_roles where rolname = current_user))
              and setdatabase in (0, (select oid from pg_database where datname = current_database())) limit 1) as "statementTimeout",
@@ -71,7 +78,8 @@ export function readDatabaseFacts(database: Database, tables: readonly { table: 
     return {
       ...rows[0]!,
       settings: Object.fromEntries(settings.rows.map(({ name, setting }) => [name, setting])),
-      tables: await Promise.all(tables.map((table) => rightsOn(client, table))),
+      missingGrants: await missingGrants(client),
+      tables: found,
       hotTables: await hotTables(client),
       skewMs: Number(clock.rows[0]!.now) - (startedMs + roundTripMs / 2),
       roundTripMs,
@@ -79,13 +87,15 @@ export function readDatabaseFacts(database: Database, tables: readonly { table: 
   })
 }
 
-async function rightsOn(client: pg.ClientBase, { table, isUpsert }: { table: string; isUpsert: boolean }): Promise<TableRights> {
-  const { rows } = await client.query<{ isThere: boolean; canWrite: boolean }>(
-    `select to_regclass($1) is not null as "isThere",
-       coalesce(has_table_privilege(to_regclass($1)::oid, 'insert') and (not $2 or has_table_privilege(to_regclass($1)::oid, 'update')), false) as "canWrite"`,
-    [table, isUpsert],
-  )
-  return { table, ...rows[0]! }
+async function tableFacts(database: Database, definition: PostgresTableDefinition): Promise<TableFacts> {
+  const { table } = definition
+  try {
+    await database.use(`checking table ${table}`, (client) => checkCatalogue(client, planTable(definition)))
+    return { table, problem: null }
+  } catch (error) {
+    if (isForebayError(error, 'FB_CATALOGUE') || isForebayError(error, 'FB_DATABASE_REFUSED')) return { table, problem: error.message }
+    throw error
+  }
 }
 
 async function hotTables(client: pg.ClientBase): Promise<DatabaseFacts['hotTables']> {
@@ -214,38 +224,25 @@ function judgeConnections(
   return findings
 }
 
-function judgeRights({ hasSchema, canUseSchema, canCreateSchema, tables }: DatabaseFacts): Finding[] {
-  const findings: Finding[] = []
-  if (hasSchema && !canUseSchema)
+function judgeRights({ hasSchema, missingGrants: grants, tables }: DatabaseFacts): Finding[] {
+  const findings: Finding[] = [
+    grants.length === 0
+      ? ok('database', hasSchema ? 'the schema forebay is there and may be used' : 'the schema forebay is made by the first start')
+      : fail(
+          'database',
+          hasSchema
+            ? 'this role may not use the schema forebay as a node does'
+            : 'there is no schema forebay, and this role may not make it',
+          'no node starts',
+          `run as its owner: ${grants.join('; ')}; or make it for this role: forebay ledger sql --grant-to …`,
+        ),
+  ]
+  for (const { table, problem } of tables) {
     findings.push(
-      fail(
-        'database',
-        'this role may not use the schema forebay',
-        'no node starts',
-        'grant usage on schema forebay and all rights on its tables',
-      ),
+      problem === null
+        ? ok('database', `table ${table} is as the pipeline needs it, and may be written`)
+        : fail('database', problem, 'start refuses', 'alter the table or the pipeline as it says'),
     )
-  else if (!hasSchema && !canCreateSchema)
-    findings.push(
-      fail(
-        'database',
-        'there is no schema forebay, and this role may not make it',
-        'no node starts',
-        'grant create on the database, or start a node once as its owner',
-      ),
-    )
-  else
-    findings.push(
-      ok('database', hasSchema ? 'the schema forebay is there and may be used' : 'the schema forebay is made by the first start'),
-    )
-  for (const { table, isThere, canWrite } of tables) {
-    if (!isThere)
-      findings.push(fail('database', `there is no table ${table}`, 'start refuses; while running its task is blocked', 'create the table'))
-    else if (!canWrite)
-      findings.push(
-        fail('database', `this role may not write to ${table}`, 'its task is blocked', `grant insert, update, select on ${table}`),
-      )
-    else findings.push(ok('database', `table ${table} may be written`))
   }
   return findings
 }

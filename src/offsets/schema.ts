@@ -3,12 +3,15 @@
  */
 import pg from 'pg'
 import { ForebayError } from '../errors.ts'
+import { missingGrants } from './schema-rights.ts'
 import { schemaSteps, schemaVersion } from './schema-steps.ts'
 
 /** Any number that nobody else is likely to lock. */
 const schemaLock = '7020656002910148722'
 /** Flushes wait behind a step that waits for a table: rather a start that fails and is tried again. */
 const stepLockMs = 3000
+/** As the first step says it. */
+const makeSchema = 'create schema if not exists forebay;'
 const insufficientPrivilege = '42501'
 
 /**
@@ -16,11 +19,30 @@ const insufficientPrivilege = '42501'
  * Throws FB_DATABASE_WRONG when the tables are of a newer forebay, FB_DATABASE_REFUSED when this user may not upgrade them.
  */
 export async function createSchema(client: pg.ClientBase): Promise<string> {
-  const found = await schemaVersionOf(client)
-  if (found === undefined || found < schemaVersion) await upgrade(client)
-  else checkSchemaVersion(found)
-  const { rows } = await client.query<{ id: string }>('select id from forebay.deployment')
-  return rows[0]!.id
+  try {
+    const found = await schemaVersionOf(client)
+    if (found === undefined || found < schemaVersion) await upgrade(client)
+    else checkSchemaVersion(found)
+    await checkRights(client)
+    const { rows } = await client.query<{ id: string }>('select id from forebay.deployment')
+    return rows[0]!.id
+  } catch (error) {
+    if (!(error instanceof pg.DatabaseError) || error.code !== insufficientPrivilege) throw error
+    await client.query('rollback')
+    await checkRights(client)
+    throw error
+  }
+}
+
+/** Throws FB_DATABASE_REFUSED: what to grant, or whom else to ask. */
+async function checkRights(client: pg.ClientBase): Promise<void> {
+  const grants = await missingGrants(client)
+  if (grants.length === 0) return
+  const { rows } = await client.query<{ user: string }>('select current_user as user')
+  throw new ForebayError(
+    'FB_DATABASE_REFUSED',
+    `User "${rows[0]!.user}" may not use the schema forebay of this database as a node does. Run as its owner: ${grants.join('; ')}. Or make the schema for it: forebay ledger sql --grant-to ${rows[0]!.user} | psql <the database>.`,
+  )
 }
 
 /** Throws FB_DATABASE_WRONG unless a command of this forebay can read a ledger of version `found`. */
@@ -68,7 +90,10 @@ async function upgrade(client: pg.ClientBase): Promise<void> {
   // Looked at again under the lock: another node may have been faster.
   const found = await schemaVersionOf(client)
   try {
-    for (const sql of stepsAfter(found ?? 0)) await client.query(sql)
+    const { rows } = await client.query<{ hasSchema: boolean }>(`select to_regnamespace('forebay') is not null as "hasSchema"`)
+    // To create a schema that is there takes the right to create others.
+    const steps = rows[0]!.hasSchema ? stepsAfter(found ?? 0).map((sql) => sql.replace(makeSchema, '')) : stepsAfter(found ?? 0)
+    for (const sql of steps) await client.query(sql)
   } catch (error) {
     throw found === undefined ? error : await refusalOf(error, client, found)
   }

@@ -131,7 +131,15 @@ export async function checkCatalogue(client: pg.ClientBase, plan: TablePlan, { i
   const isUpsert = plan.key.length > 0
   if (!isScratch) await checkRewriting(client, found.oid, isUpsert, fail)
   const { rows: columns } = await client.query<ColumnRow>(findColumns, [found.oid])
-  for (const column of plan.columns) checkColumn(column, columns, isUpsert, fail)
+  for (const column of plan.columns) {
+    checkColumn(column, columns, isUpsert, fail)
+    checkPrivileges(
+      name,
+      columns.find((one) => one.name === column.name)!,
+      { isUpsert, isUpdated: isUpsert && !column.isKey },
+      fail,
+    )
+  }
   const written = new Set(plan.columns.map((column) => column.name))
   for (const { name: other, isNotNull, isFilled, deniedSequence } of columns) {
     if (deniedSequence !== null && !written.has(other))
@@ -194,7 +202,6 @@ function checkColumn(column: PlannedColumn, columns: readonly ColumnRow[], isUps
   if (found.isGenerated) fail(`generates the column "${column.name}" itself; take it out of columns`)
   if (found.isNotNull && column.isNullable)
     fail(`has the column "${column.name}" NOT NULL, but the pipeline declares ${column.type}?; take the ? away or drop NOT NULL`)
-  checkPrivileges(found, isUpsert && !column.isKey, isUpsert, fail)
 }
 
 /** Dates have milliseconds. */
@@ -202,12 +209,18 @@ function isFoldingKey({ type, typmod, isFolding }: ColumnRow): boolean {
   return isFolding || type === 'bpchar' || (type === 'timestamptz' && typmod >= 0 && typmod < 3)
 }
 
-function checkPrivileges(found: ColumnRow, isUpdated: boolean, isUpsert: boolean, fail: (what: string) => never): void {
+function checkPrivileges(
+  table: string,
+  found: ColumnRow,
+  { isUpsert, isUpdated }: { isUpsert: boolean; isUpdated: boolean },
+  fail: (what: string) => never,
+): void {
   const missing = []
   if (!found.mayInsert) missing.push('INSERT')
   if (isUpdated && !found.mayUpdate) missing.push('UPDATE')
   if (isUpsert && !found.maySelect) missing.push('SELECT')
-  if (missing.length > 0) fail(`does not let this role ${missing.join(', ')} the column "${found.name}"; grant it ${missing.join(', ')}`)
+  if (missing.length > 0)
+    fail(`does not let this role ${missing.join(', ')} the column "${found.name}"; GRANT ${missing.join(', ')} ON ${table} to it`)
 }
 
 async function checkUniqueKey(client: pg.ClientBase, oid: string, key: readonly string[], fail: (what: string) => never): Promise<void> {

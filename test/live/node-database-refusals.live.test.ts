@@ -1,9 +1,13 @@
 import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { packageRoot } from '../../src/launch/package-root.ts'
 import { discardPostgres, type PostgresHandle, startPostgres } from '../../src/launch/postgres-server.ts'
+import { createSchema, schemaSql } from '../../src/offsets/schema.ts'
+import { commandFolder } from '../support/forebay-command.ts'
 import {
   ask,
   createItemTables,
@@ -97,6 +101,81 @@ describe('a database that lets nobody in', () => {
     } finally {
       for (const client of held) await client.end()
     }
+  })
+})
+
+describe('a role with little', () => {
+  const role = `app_${process.pid}`
+  let database: TestDatabase
+  let url = ''
+  beforeAll(async () => {
+    database = await createTestDatabase()
+    await ask(database.url, `create role ${role} login password 'app'`)
+    url = urlWith(database.url, { user: role, password: 'app' })
+  })
+  afterAll(async () => {
+    await ask(database.url, `drop owned by ${role} cascade; drop role ${role}`)
+    await database.drop()
+  })
+
+  it('makes the ledger in a schema that somebody else made, and each right that is missing is named', async () => {
+    const open = async () => {
+      await using pool = testPool(url)
+      return await pool.use('opening', createSchema).catch((error: unknown) => error)
+    }
+    const name = new URL(url).pathname.slice(1)
+    expect(await open()).toMatchObject({
+      code: 'FB_DATABASE_REFUSED',
+      message: expect.stringContaining(`grant create on database "${name}" to "${role}"`),
+    })
+    await ask(database.url, 'create schema forebay')
+    const wanted = `grant usage, create on schema forebay to "${role}"`
+    expect(await open()).toMatchObject({ code: 'FB_DATABASE_REFUSED', message: expect.stringContaining(wanted) })
+    await ask(database.url, wanted)
+    expect(await open()).toMatch(/^[0-9a-f-]{36}$/)
+    await ask(database.url, `revoke all on all tables in schema forebay from ${role}; alter table forebay.deployment owner to postgres`)
+    await ask(database.url, `revoke all on forebay.deployment from ${role}`)
+    const rows = `grant select, insert, update, delete on all tables in schema forebay to "${role}"`
+    expect(await open()).toMatchObject({ code: 'FB_DATABASE_REFUSED', message: expect.stringContaining(rows) })
+    await ask(database.url, 'drop schema forebay cascade')
+  })
+
+  it('runs a whole pipeline with the rights of config/postgres-rights.sql; what takes more is refused in words', async () => {
+    await createItemTables(database.url)
+    await using feed = await postgresFeed(database.url, topic)
+    await ask(database.url, schemaSql(0))
+    const rights = readFileSync(join(packageRoot, 'config/postgres-rights.sql'), 'utf8')
+    const named = { forebay_app: role, trades: 'items', candles: 'totals' }
+    const script = Object.entries(named).reduce((sql, [from, to]) => sql.replaceAll(new RegExp(`\\b${from}\\b`, 'g'), to), rights)
+    await ask(database.url, script.replace(`create role ${role} login;`, ''))
+    {
+      await using node = await startNode(itemsPipeline({ topic }), { url })
+      await feed.publish(0, itemValues(0, 50))
+      await feed.publish(0, ['not JSON', JSON.stringify({ key: 'k', n: -1 })])
+      await floorsReachEnd(database.url, feed.events)
+      expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+      expect((await ask(database.url, 'select from forebay.dead_letters')).length).toBeGreaterThan(1)
+      await node.stop()
+    }
+    using folder = commandFolder({ topic }, { url })
+    const { findings } = await folder.json<{ findings: { severity: string; area: string; what: string }[] }>(0, 'doctor')
+    expect(findings.filter(({ area, severity }) => area === 'database' && severity === 'error')).toEqual([])
+    for (const [args, what] of [
+      [['replay', '--task', 'item', '--into', 'items_again', '--from', 'earliest'], /permission denied for schema public/],
+      [['tune', '--quick'], /grant create on database/],
+    ] as const) {
+      const { code, stderr } = await folder.run(...args)
+      expect([code, stderr]).toEqual([78, expect.stringMatching(what)])
+    }
+    await ask(database.url, 'revoke insert on items from public')
+    await ask(database.url, `revoke insert on items from ${role}`)
+    const said = /does not let this role INSERT the column "source_partition"; GRANT INSERT ON items to it/
+    await expect(startNode(itemsPipeline({ topic }), { url })).rejects.toMatchObject({
+      code: 'FB_CATALOGUE',
+      message: expect.stringMatching(said),
+    })
+    const after = await folder.json<typeof findings extends infer T ? { findings: T } : never>(1, 'doctor')
+    expect(after.findings).toContainEqual(expect.objectContaining({ severity: 'error', what: expect.stringMatching(said) }))
   })
 })
 
