@@ -44,6 +44,11 @@ export const errorCodes = {
   FB_FINGERPRINT: { policy: 'halt', exitCode: 78, meaning: 'the version of the pipeline was superseded' },
   FB_ROUTING: { policy: 'halt', exitCode: 75, meaning: 'routing or limits differ from the active epoch: the node waits for a cut' },
   FB_RETENTION_PASSED: { policy: 'halt', exitCode: 74, meaning: 'the log no longer holds events that were not yet processed' },
+  FB_TASKS: {
+    policy: 'halt',
+    exitCode: 75,
+    meaning: 'the tasks differ from the active epoch: the node waits for a word or for others to stop',
+  },
   FB_LOG_TRUNCATED: { policy: 'halt', exitCode: 74, meaning: 'the log ends before what was already processed' },
   FB_FEED: { policy: 'fatal', exitCode: 65, meaning: 'the file to be fed cannot be read' },
   FB_TABLE_DIFFERS: { policy: 'fatal', exitCode: 1, meaning: 'a table is not what its events call for' },

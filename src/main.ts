@@ -254,6 +254,7 @@ async function openLedger(base: Base, { settings, pipeline, fileHash, signal }: 
     fileHash,
     isJoinOnly,
     startAt: () => startFloors(log, identity.partitions, settings.startAt),
+    earliestFloors: () => startFloors(log, identity.partitions, 'earliest'),
     synchronousCommit: settings.database.synchronousCommit,
     drain: { clock, requestedBy: `node ${id}`, signal },
   })

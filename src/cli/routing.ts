@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { ForebayError } from '../errors.ts'
 import { nextOffsetAfter } from '../events/event-log.ts'
 import type { EventLog } from '../events/event-log.ts'
+import { startFloors } from '../events/start-floors.ts'
 import type { Database } from '../inspect/database.ts'
 import { fingerprintOf } from '../node/fingerprint-of.ts'
 import { dropRequest } from '../offsets/drain.ts'
@@ -171,13 +172,15 @@ async function apply(options: ApplyOptions): Promise<void> {
   }
   refuseWithoutNodes(found, options)
   const clock = new SystemClock()
+  const identity = await log.identity()
   using stopping = stopOnSignal()
   const epoch = await applyRouting({
     database,
     clock,
     pipeline: pipeline.name,
     topic: pipeline.source.topic,
-    identity: await log.identity(),
+    identity,
+    earliestFloors: () => startFloors(log, identity.partitions, 'earliest'),
     fingerprint: found.configured,
     fileHash,
     requestedBy: requester(),

@@ -14,8 +14,10 @@ import { addQueues } from './queues.ts'
 import { addRouting } from './routing.ts'
 import { addStart } from './start.ts'
 import { addStatus } from './status.ts'
+import { addTasks } from './tasks.ts'
 import { addTune } from './tune.ts'
 import { addTopics } from './topics.ts'
+import { addVersions } from './versions.ts'
 
 /** The command `forebay` with all that belongs to it. */
 export function forebayCommand(): Command {
@@ -34,6 +36,8 @@ export function forebayCommand(): Command {
   addQueues(program)
   addTopics(program)
   addRouting(program)
+  addTasks(program)
+  addVersions(program)
   addLedger(program)
   addReplay(program)
   addReset(program)

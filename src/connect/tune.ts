@@ -149,7 +149,8 @@ export function openScratchLedger(
     fingerprint: fingerprintOf(settings, pipeline),
     fileHash: null,
     isJoinOnly: false,
-    startAt: async () => new Map(await startAt()),
+    startAt,
+    earliestFloors: startAt,
     synchronousCommit: settings.database.synchronousCommit,
   })
 }

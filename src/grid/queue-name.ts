@@ -7,7 +7,7 @@ export interface Scope {
   readonly pipeline: string
   readonly topic: string
   readonly epoch: number
-  /** Tells the epoch from another one of its number: `epochMark`. */
+  /** Tells the epoch from another one of its number, as the ledger keeps it. */
   readonly mark: string
 }
 

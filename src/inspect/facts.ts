@@ -32,6 +32,7 @@ export interface EpochFacts {
   readonly version: string
   readonly fingerprint: Fingerprint
   readonly openedMs: number
+  readonly mark: string
 }
 
 /** A connection of the database that belongs to forebay or stands in its way. */

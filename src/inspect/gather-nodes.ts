@@ -3,7 +3,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { JobGrid } from '../grid/job-grid.ts'
 import { scopeName } from '../grid/queue-name.ts'
 import { membershipMap, nodeInfoOf } from '../node/membership.ts'
-import { epochMark } from '../offsets/epoch-mark.ts'
 import type { Fingerprint } from '../offsets/epochs.ts'
 import type { LedgerFacts, NodeFacts, PartitionLedger } from './facts.ts'
 import type { InspectedPipeline } from './gather-explain.ts'
@@ -36,7 +35,7 @@ export async function gatherNodes(
           pipeline: pipeline.name,
           topic: pipeline.source.topic,
           epoch: ledger.epoch.epoch,
-          mark: epochMark(ledger.epoch.fingerprint, ledger.epoch.reset),
+          mark: ledger.epoch.mark,
         })
   const before = await entriesOf(grid, scope)
   const known = [...before.values()].flatMap(({ http }) => http ?? [])

@@ -1,5 +1,6 @@
 /** What the ledger's database tells of a pipeline: plain reads, no lock that anybody waits for. */
 import type pg from 'pg'
+import { epochMark } from '../offsets/epoch-mark.ts'
 import type { Fingerprint } from '../offsets/epochs.ts'
 import type { Database } from './database.ts'
 import type { EpochFacts, LedgerFacts, LetterFacts, OpenLetters, PartitionLedger, PresenceFacts, SessionFacts } from './facts.ts'
@@ -19,11 +20,12 @@ export function readLedgerFacts(database: Pick<Database, 'use'>, pipeline: strin
     const sessions = await readSessions(client)
     if (!hasLedger) return { deployment: '', nowMs, epoch: null, partitions: new Map(), sessions, present: [], cut: null, openLetters: [] }
     const deployment = await client.query<{ id: string }>('select id from forebay.deployment')
+    const epoch = await readEpoch(client, pipeline)
     return {
       deployment: deployment.rows[0]?.id ?? '',
       nowMs,
-      epoch: await readEpoch(client, pipeline),
-      partitions: await readPartitions(client, pipeline),
+      epoch,
+      partitions: await readPartitions(client, pipeline, epoch?.fingerprint.tasks ?? []),
       sessions,
       present: hasNodes ? await readPresence(client, pipeline) : [],
       cut: hasNodes ? await readCut(client, pipeline) : null,
@@ -45,22 +47,35 @@ export function readLetters(database: Database, pipeline: string, partition: num
 }
 
 async function readEpoch(client: pg.ClientBase, pipeline: string): Promise<EpochFacts | null> {
-  const { rows } = await client.query<{ epoch: number; reset: number; version: string; fingerprint: Fingerprint; opened_ms: string }>(
-    `select epoch, reset, version, fingerprint, (extract(epoch from opened_at) * 1000)::bigint as opened_ms
-     from forebay.epochs where pipeline = $1 order by epoch desc limit 1`,
+  const { rows } = await client.query<{
+    epoch: number
+    reset: number
+    version: string
+    fingerprint: Fingerprint
+    opened_ms: string
+    mark: string | null
+  }>(
+    `select epoch, reset, version, fingerprint, (extract(epoch from opened_at) * 1000)::bigint as opened_ms,
+       to_jsonb(e) ->> 'mark' as mark -- a ledger of an older release has no such column
+     from forebay.epochs e where pipeline = $1 order by epoch desc limit 1`,
     [pipeline],
   )
   const [row] = rows
   if (row === undefined) return null
   const { opened_ms: openedMs, ...epoch } = row
-  return { ...epoch, openedMs: Number(openedMs) }
+  return { ...epoch, mark: row.mark ?? epochMark(row.fingerprint, row.reset), openedMs: Number(openedMs) }
 }
 
-async function readPartitions(client: pg.ClientBase, pipeline: string): Promise<ReadonlyMap<number, PartitionLedger>> {
+/** With the rows of `tasks`: others are away, and hold no floor. */
+async function readPartitions(
+  client: pg.ClientBase,
+  pipeline: string,
+  tasks: readonly string[],
+): Promise<ReadonlyMap<number, PartitionLedger>> {
   const { rows } = await client.query<{ partition: number; floor: string; task: string | null; queue: number; applied: string }>(
     `select f.partition, f.floor, w.task, w.queue, w.applied from forebay.floors f
-     left join forebay.watermarks w on w.pipeline = f.pipeline and w.partition = f.partition where f.pipeline = $1`,
-    [pipeline],
+     left join forebay.watermarks w on w.pipeline = f.pipeline and w.partition = f.partition and w.task = any($2::text[]) where f.pipeline = $1`,
+    [pipeline, tasks],
   )
   const partitions = new Map<number, { floor: bigint; rows: Map<string, bigint[]> }>()
   for (const { partition, floor, task, queue, applied } of rows) {

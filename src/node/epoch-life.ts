@@ -1,9 +1,9 @@
 /**
- * A node's life over epochs: it *runs* in one epoch, *waits* while the active epoch has another routing, and follows when its own
+ * A node's life over epochs: it *runs* in one epoch, *waits* while the active epoch has another routing or other tasks, and follows when its own
  * epoch is closed by a reset or a cut (rules 11 and 12).
  *
  * It waits looking once a second. A node whose own epoch was closed only ever joins: opening one of its own would fight those that
- * closed it. When it cannot join because its version or tasks are not the epoch's, it ends with what closed its epoch.
+ * closed it. When it cannot join because its version is not the epoch's, it ends with what closed its epoch.
  *
  * A server that is away ends a node at its very first start only: right after a reset or a cut every node would end of one short
  * outage, so later it waits for the server, before an epoch is joined and while it gets ready to run in it.
@@ -13,7 +13,7 @@ import type { Clock } from '../schedule/clock.ts'
 
 export interface EpochLife<Opened> {
   readonly clock: Clock
-  /** Joins the active epoch, or opens one unless `isJoinOnly`. Throws FB_ROUTING when the node is to wait. */
+  /** Joins the active epoch, or opens one unless `isJoinOnly`. Throws FB_ROUTING or FB_TASKS when the node is to wait. */
   open(isJoinOnly: boolean): Promise<Opened>
   /** Runs in the epoch until `signal` aborts. Throws FB_EPOCH_CLOSED when another one is active. */
   live(opened: Opened, signal: AbortSignal): Promise<void>
@@ -23,7 +23,7 @@ export interface EpochLife<Opened> {
 
 const lookMs = 1000
 
-/** Throws what no waiting mends; at the very first opening and life everything but FB_ROUTING. */
+/** Throws what no waiting mends; at the very first opening and life everything but FB_ROUTING and FB_TASKS. */
 export async function liveThroughEpochs<Opened>(life: EpochLife<Opened>, signal: AbortSignal): Promise<void> {
   let closing: unknown
   let isFirst = true
@@ -38,7 +38,8 @@ export async function liveThroughEpochs<Opened>(life: EpochLife<Opened>, signal:
     } catch (error) {
       // Stopped while it waited for others to drain.
       if (signal.aborted && isForebayError(error, 'FB_INTERRUPTED')) return
-      const mayPass = isForebayError(error) && (error.code === 'FB_ROUTING' || (error.policy === 'retry' && !isFirst))
+      const isToWait = isForebayError(error, 'FB_ROUTING') || isForebayError(error, 'FB_TASKS')
+      const mayPass = isToWait || (isForebayError(error) && error.policy === 'retry' && !isFirst)
       const isOutdated = isForebayError(error) && (error.code === 'FB_FINGERPRINT' || error.code === 'FB_EPOCH_CLOSED')
       if (!mayPass) throw isOutdated && closing !== undefined ? closing : error
       isFirst = false

@@ -7,12 +7,14 @@ import type { NodeSettings } from './settings.ts'
 /** What a node of these settings has in common with all others of its epoch. Throws FB_CONFIG for a task that is not there. */
 export function fingerprintOf(settings: NodeSettings, pipeline: Pipeline): Fingerprint {
   const { grid, eventBytesMax } = settings
+  const tasks = chosenTasks(settings, pipeline)
   return {
     queues: grid.queues,
     hash: hashName,
     segmentBytesMax: grid.segmentBytesMax,
     eventBytesMax,
-    tasks: trackedTasks(chosenTasks(settings, pipeline)),
+    tasks: trackedTasks(tasks),
+    ephemeral: tasks.filter((task) => !isDurable(task)).map(({ name }) => name),
     version: pipeline.version,
   }
 }
@@ -28,6 +30,10 @@ export function chosenTasks({ tasksOnly }: NodeSettings, pipeline: Pipeline): re
 
 /** The durable tasks; all of them when none is, since something must hold the floor. */
 export function trackedTasks(tasks: readonly TaskDefinition[]): string[] {
-  const durable = tasks.filter((task) => task.sink.kind === 'postgres-table')
+  const durable = tasks.filter(isDurable)
   return (durable.length > 0 ? durable : tasks).map((task) => task.name)
+}
+
+function isDurable({ sink }: TaskDefinition): boolean {
+  return sink.kind === 'postgres-table'
 }

@@ -6,7 +6,8 @@
  *
  * Another version is opened at a drained cut if it can be had (`version-cut.ts`), and otherwise inherits every watermark, with a
  * warning where something is in flight. Another routing cannot, since its queues are not the old ones: it is opened at a cut
- * where nothing is applied beyond any floor (`undrained` is empty), and its watermarks begin at the floors (I8).
+ * where nothing is applied beyond any floor (`undrained` is empty), and its watermarks begin at the floors (I8). Other tasks:
+ * `task-set.ts`.
  */
 import { createHash } from 'node:crypto'
 import pg from 'pg'
@@ -15,6 +16,11 @@ import type { LogIdentity } from '../events/event-log.ts'
 import { freshNodes } from './presence.ts'
 import { dropRequest, isRequested, undrained, undrainedText } from './drain.ts'
 import type { Undrained } from './drain.ts'
+import { completeEpoch, insertEpoch, insertFloors, insertPipeline, readKnown, readViews, tasksOf, writeRows } from './epoch-store.ts'
+import type { EpochRow, Known, PipelineRow } from './epoch-store.ts'
+import type { PartitionView } from './ledger.ts'
+import { backText, checkBack, checkTasks, leftText } from './task-words.ts'
+import { isSameTasks, taskChangeOf, unevenTask } from './task-set.ts'
 
 /** What all nodes of one epoch have in common. The first four decide which job goes where and when it is refused. */
 export interface Fingerprint {
@@ -25,6 +31,8 @@ export interface Fingerprint {
   readonly eventBytesMax: number
   /** The tasks with watermarks, in their order. */
   readonly tasks: readonly string[]
+  /** The tasks that deliver latest values only; undefined in what an older forebay stored. */
+  readonly ephemeral?: readonly string[] | undefined
   /** The pipeline's declared version: its converters. */
   readonly version: string
 }
@@ -44,6 +52,8 @@ export interface Opening {
    * Partitions added later start at -1, so that none of their events is missed.
    */
   startAt(): Promise<ReadonlyMap<number, bigint>>
+  /** The lowest floors that the log can serve, by partition; asked for as `startAt` is, when a task comes back. */
+  earliestFloors(): Promise<ReadonlyMap<number, bigint>>
   /** Joins the active epoch or throws FB_EPOCH_CLOSED: for a node whose own epoch was closed. Default: may open one. */
   readonly isJoinOnly?: boolean
   /** Id of the drain request under which another routing may be opened although nodes run (default: only where none runs), or another version only when all is drained (default: as things are). */
@@ -53,36 +63,16 @@ export interface Opening {
 export interface Epoch {
   readonly epoch: number
   readonly reset: number
+  /** Tells it from another epoch of its number, which a failover forgot. */
+  readonly mark: string
   /** Set when this call cut the routing over: what an operator should be told. */
   readonly cutSentence?: string
   /** Sentences an operator should read. */
   readonly warnings: readonly string[]
 }
 
-export interface EpochRow {
-  readonly epoch: number
-  readonly reset: number
-  readonly version: string
-  readonly fingerprint: Fingerprint
-  readonly file_hash: string | null
-}
-
-export interface PipelineRow {
-  readonly cluster: string
-  readonly topic: string
-  readonly topic_id: string | null
-  readonly partitions: number
-}
-
-/** What the ledger knows of a pipeline. */
-export interface Known {
-  readonly pipeline: PipelineRow | undefined
-  readonly active: EpochRow | undefined
-  readonly earlierVersions: readonly string[]
-}
-
-/** `join`: nothing is to be written. `cut`: the routing differs. */
-type Verdict = 'join' | 'open' | 'cut'
+/** `join`: nothing is to be written. `complete`: only what an older forebay did not store. `cut`: the routing differs. */
+type Verdict = 'join' | 'complete' | 'open' | 'cut'
 
 /** How long a flush may be kept waiting behind an attempt to cut that waits itself; the attempt is made again. */
 const attemptLockMs = 300
@@ -109,13 +99,14 @@ export function epochLock(pipeline: string): string {
 
 /**
  * Joins the active epoch or opens one. Throws FB_IDENTITY; FB_FINGERPRINT for a version that was superseded; FB_ROUTING when the
- * routing differs and cannot be cut over now.
+ * routing differs and cannot be cut over now; FB_TASKS when the tasks do, and the node is to wait.
  */
 export async function openEpoch(client: pg.ClientBase, opening: Opening): Promise<Epoch> {
   const seen = await readKnown(client, opening.pipeline)
   const verdict = verdictOf(seen, opening)
   if (verdict === 'join') return epochOf(seen.active, opening)
   await checkOpening(client, opening, seen, verdict)
+  await checkBack(client, opening, seen)
   const floors = seen.pipeline === undefined ? await opening.startAt() : new Map<number, bigint>()
   await beginExclusive(client, opening.pipeline, opening.drainRequest !== undefined)
   const known = await readKnown(client, opening.pipeline)
@@ -131,6 +122,7 @@ type Told = Pick<Epoch, 'cutSentence' | 'warnings'>
 
 /** Throws what forbids to open now. Returns what is in flight where another version opens nevertheless. */
 async function checkOpening(client: pg.ClientBase, opening: Opening, known: Known, verdict: Verdict): Promise<Undrained | undefined> {
+  await checkTasks(client, opening, known)
   if (verdict === 'cut') await checkCut(client, opening, known.active!)
   if (!isConverterChange(known, opening)) return undefined
   const { pipeline, fingerprint, drainRequest } = opening
@@ -143,6 +135,13 @@ async function checkOpening(client: pg.ClientBase, opening: Opening, known: Know
   )
 }
 
+/** Throws what forbids `opening` whatever others do, or makes its node wait for a word. Outside of any transaction. */
+export async function checkBefore(client: pg.ClientBase, opening: Opening, known: Known): Promise<void> {
+  verdictOf(known, opening)
+  await checkTasks(client, opening, known)
+  await checkBack(client, opening, known)
+}
+
 /** Whether version or tasks differ from the active epoch while the routing is the same. */
 export function isConverterChange({ active }: Pick<Known, 'active'>, { fingerprint }: Pick<Opening, 'fingerprint'>): boolean {
   if (active === undefined || differencesOf(active.fingerprint, fingerprint).length > 0) return false
@@ -152,18 +151,43 @@ export function isConverterChange({ active }: Pick<Known, 'active'>, { fingerpri
 /** Under the exclusive lock: looks again and writes what is missing. */
 async function write(client: pg.ClientBase, opening: Opening, known: Known, floors: ReadonlyMap<number, bigint>): Promise<Told> {
   const verdict = verdictOf(known, opening)
-  if (verdict === 'join') return { warnings: [] }
   const { active } = known
+  if (verdict === 'join') return { warnings: [] }
+  if (verdict === 'complete') {
+    await completeEpoch(client, opening, active!)
+    return { warnings: [] }
+  }
   const inFlight = await checkOpening(client, opening, known, verdict)
   if (known.pipeline === undefined) await insertPipeline(client, opening)
   await insertFloors(client, opening, floors)
+  const views = await readViews(client, opening.pipeline)
+  const isCut = verdict === 'cut'
+  if (isCut) checkPlaces(opening, active!, views)
   if (active === undefined || !isSame(active.fingerprint, opening.fingerprint))
-    await insertEpoch(client, opening, { active, reset: active?.reset ?? 0, isCut: verdict === 'cut' || hasNewTask(active, opening) })
-  if (verdict === 'cut') await client.query('delete from forebay.watermarks where pipeline = $1', [opening.pipeline])
-  if (verdict === 'cut' || opening.drainRequest !== undefined) await dropRequest(client, opening.pipeline)
-  await insertWatermarks(client, opening)
-  if (verdict === 'cut') return { cutSentence: cutSentenceOf(active!, opening), warnings: [] }
-  return { warnings: inFlight === undefined ? [] : [inFlightSentence(active!, opening, inFlight)] }
+    await insertEpoch(client, opening, { active, reset: active?.reset ?? 0, isCut, begun: begunBy(opening, active, views) })
+  if (isCut || opening.drainRequest !== undefined) await dropRequest(client, opening.pipeline)
+  await writeRows(client, opening, { active, views, isCut })
+  const warnings = [...leftText(opening, known), ...backText(opening, known, views)]
+  if (isCut) return { cutSentence: cutSentenceOf(active!, opening), warnings }
+  return { warnings: [...(inFlight === undefined ? [] : [inFlightSentence(active!, opening, inFlight)]), ...warnings] }
+}
+
+/** Tasks that have nothing in the ledger yet. */
+function begunBy({ fingerprint }: Opening, active: EpochRow | undefined, views: readonly PartitionView[]): string[] {
+  const withRows = tasksOf(views)
+  return taskChangeOf(active?.fingerprint ?? { tasks: [] }, fingerprint).added.filter((task) => !withRows.includes(task))
+}
+
+/** Throws FB_TASKS where a task that is away stands at other places in other queues: no other routing could take them over. */
+function checkPlaces({ pipeline }: Opening, { epoch, fingerprint }: EpochRow, views: readonly PartitionView[]): void {
+  const away = tasksOf(views).filter((task) => !fingerprint.tasks.includes(task))
+  const uneven = unevenTask(views, away)
+  if (uneven === undefined) return
+  const { task, partition } = uneven
+  throw new ForebayError(
+    'FB_TASKS',
+    `Task ${task} of pipeline "${pipeline}" is not part of epoch ${epoch} and left while its queues of partition ${partition} stood at different events, so its place would be lost with another routing. Bring it back with the old routing and let it catch up first, or give up what it missed once the floor has passed it: \`forebay tasks skip ${task}\`.`,
+  )
 }
 
 function cutSentenceOf({ epoch, fingerprint: was }: EpochRow, { pipeline, fingerprint }: Opening): string {
@@ -180,13 +204,18 @@ function verdictOf(known: Known, opening: Opening): Verdict {
   if (known.pipeline === undefined || known.active === undefined) return 'open'
   const { active } = known
   checkIdentity(known.pipeline, opening)
-  checkVersion(active, known.earlierVersions, opening)
+  checkVersion(known, opening)
+  const isOtherVersion = active.version !== opening.fingerprint.version
   if (differencesOf(active.fingerprint, opening.fingerprint).length > 0) return 'cut'
-  if (isSame(active.fingerprint, opening.fingerprint)) return known.pipeline.partitions === opening.identity.partitions ? 'join' : 'open'
-  if (opening.isJoinOnly !== true) return 'open'
+  if (isSame(active.fingerprint, opening.fingerprint)) {
+    if (known.pipeline.partitions !== opening.identity.partitions) return 'open'
+    const isComplete = active.isMarked && (active.fingerprint.ephemeral ?? opening.fingerprint.ephemeral) === active.fingerprint.ephemeral
+    return isComplete ? 'join' : 'complete'
+  }
+  if (opening.isJoinOnly !== true || !isOtherVersion) return 'open'
   throw new ForebayError(
     'FB_EPOCH_CLOSED',
-    `Pipeline "${opening.pipeline}" is at epoch ${active.epoch} (version ${active.version}), this node has version ${opening.fingerprint.version} and tasks ${opening.fingerprint.tasks.join(', ')}; restart it with the version and tasks of the epoch.`,
+    `Pipeline "${opening.pipeline}" is at epoch ${active.epoch} (version ${active.version}), this node has version ${opening.fingerprint.version}; restart it with the version of the epoch.`,
   )
 }
 
@@ -246,101 +275,27 @@ export async function checkRequested(client: pg.ClientBase, pipeline: string, id
   )
 }
 
-/** Throws FB_FINGERPRINT for a version that another has superseded. */
+/** Throws FB_FINGERPRINT for a version that another has superseded, unless an operator allowed it. */
 export function checkVersion(
-  active: EpochRow,
-  earlierVersions: readonly string[],
-  { pipeline, fingerprint }: Pick<Opening, 'pipeline' | 'fingerprint'>,
+  { active, earlier, permissions }: Pick<Known, 'active' | 'earlier' | 'permissions'>,
+  { pipeline, fingerprint: { version } }: Pick<Opening, 'pipeline' | 'fingerprint'>,
 ): void {
-  if (fingerprint.version === active.version || !earlierVersions.includes(fingerprint.version)) return
+  if (active === undefined || version === active.version || earlier.every((epoch) => epoch.version !== version)) return
+  if (permissions.some(({ kind, subject }) => kind === 'version' && subject === version)) return
   throw new ForebayError(
     'FB_FINGERPRINT',
-    `Version ${fingerprint.version} of pipeline "${pipeline}" was superseded: epoch ${active.epoch} has version ${active.version}; start that one, or give the pipeline a new version.`,
+    `Version ${version} of pipeline "${pipeline}" was superseded: epoch ${active.epoch} has version ${active.version}. Start version ${active.version}, or give the pipeline a new version; to roll back, say \`forebay versions accept ${version}\` and start version ${version} again.`,
   )
 }
 
 /** Whether nodes of both may work in one epoch. */
 export function isSame(a: Fingerprint, b: Fingerprint): boolean {
-  const isSameTasks = a.tasks.length === b.tasks.length && a.tasks.every((task, i) => task === b.tasks[i])
-  return isSameTasks && a.version === b.version && differencesOf(a, b).length === 0
+  return isSameTasks(a, b) && a.version === b.version && differencesOf(a, b).length === 0
 }
 
 function epochOf(active: EpochRow | undefined, { pipeline, fileHash }: Opening): Epoch {
   if (active === undefined) throw new ForebayError('FB_INTERNAL', `pipeline "${pipeline}" has no epoch after opening one`)
   const isEdited = fileHash !== null && active.file_hash !== null && fileHash !== active.file_hash
   const warning = `The file of pipeline "${pipeline}" changed while its version stayed ${active.version}: if its conversion changed, give it a new version, or jobs of both conversions mix.`
-  return { epoch: active.epoch, reset: active.reset, warnings: isEdited ? [warning] : [] }
-}
-
-/** Reads what the ledger knows; everything undefined for a pipeline that never started. */
-export async function readKnown(client: pg.ClientBase, pipeline: string): Promise<Known> {
-  const pipelines = await client.query<PipelineRow>('select cluster, topic, topic_id, partitions from forebay.pipelines where name = $1', [
-    pipeline,
-  ])
-  const epochs = await client.query<EpochRow>(
-    'select epoch, reset, version, fingerprint, file_hash from forebay.epochs where pipeline = $1 order by epoch desc',
-    [pipeline],
-  )
-  const [active, ...earlier] = epochs.rows
-  return { pipeline: pipelines.rows[0], active, earlierVersions: earlier.map((row) => row.version) }
-}
-
-async function insertPipeline(client: pg.ClientBase, { pipeline, topic, identity }: Opening): Promise<void> {
-  await client.query('insert into forebay.pipelines (name, cluster, topic, topic_id, partitions) values ($1, $2, $3, $4, $5)', [
-    pipeline,
-    identity.cluster,
-    topic,
-    identity.topicId,
-    identity.partitions,
-  ])
-}
-
-/** Partitions without a floor get theirs of `floors`, else the beginning. */
-export async function insertFloors(
-  client: pg.ClientBase,
-  { pipeline, identity }: Pick<Opening, 'pipeline' | 'identity'>,
-  floors: ReadonlyMap<number, bigint>,
-): Promise<void> {
-  const partitions = Array.from({ length: identity.partitions }, (_, partition) => partition)
-  await client.query('update forebay.pipelines set partitions = $2 where name = $1', [pipeline, identity.partitions])
-  await client.query('insert into forebay.floors select $1, * from unnest($2::int[], $3::bigint[]) on conflict do nothing', [
-    pipeline,
-    partitions,
-    partitions.map((partition) => String(floors.get(partition) ?? -1n)),
-  ])
-}
-
-/** Its first jobs are those above the floors of now. */
-function hasNewTask(active: EpochRow | undefined, { fingerprint }: Opening): boolean {
-  return fingerprint.tasks.some((task) => !(active?.fingerprint.tasks ?? []).includes(task))
-}
-
-/**
- * Opens the epoch after `active`. `isCut`: it remembers the floors; one that brings a task does too (the first one brings all),
- * since nothing below is in the task's table.
- */
-export async function insertEpoch(
-  client: pg.ClientBase,
-  { pipeline, fingerprint, fileHash }: Pick<Opening, 'pipeline' | 'fingerprint' | 'fileHash'>,
-  { active, reset, isCut }: { active: EpochRow | undefined; reset: number; isCut: boolean },
-): Promise<void> {
-  const floors = '(select jsonb_object_agg(partition, floor::text) from forebay.floors where pipeline = $1)'
-  await client.query(
-    `insert into forebay.epochs (pipeline, epoch, reset, version, fingerprint, file_hash, cut) values ($1, $2, $3, $4, $5, $6, ${isCut ? floors : 'null'})`,
-    [pipeline, (active?.epoch ?? 0) + 1, reset, fingerprint.version, JSON.stringify(fingerprint), fileHash],
-  )
-}
-
-/** Rows that are there keep their watermark: an epoch of another version inherits it. */
-export async function insertWatermarks(
-  client: pg.ClientBase,
-  { pipeline, fingerprint }: Pick<Opening, 'pipeline' | 'fingerprint'>,
-): Promise<void> {
-  await client.query(
-    `insert into forebay.watermarks (pipeline, task, partition, queue, applied)
-     select f.pipeline, t.task, f.partition, q.queue, f.floor
-     from forebay.floors f, unnest($2::text[]) t (task), generate_series(0, $3::int - 1) q (queue)
-     where f.pipeline = $1 on conflict do nothing`,
-    [pipeline, fingerprint.tasks, fingerprint.queues],
-  )
+  return { epoch: active.epoch, reset: active.reset, mark: active.mark, warnings: isEdited ? [warning] : [] }
 }

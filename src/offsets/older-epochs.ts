@@ -12,15 +12,15 @@ export async function olderEpochs(
   epoch: number,
 ): Promise<readonly { epoch: number; mark: string; queues: number }[]> {
   const { rows } = await pool.use('reading the earlier epochs', (client) =>
-    client.query<{ epoch: number; reset: number; fingerprint: Fingerprint }>(
-      `select epoch, reset, fingerprint from forebay.epochs
+    client.query<{ epoch: number; reset: number; fingerprint: Fingerprint; mark: string | null }>(
+      `select epoch, reset, fingerprint, mark from forebay.epochs
        where pipeline = $1 and epoch < $2 order by epoch desc limit ${epochsMax}`,
       [pipeline, epoch],
     ),
   )
-  return rows.map(({ epoch: number, reset, fingerprint }) => ({
+  return rows.map(({ epoch: number, reset, fingerprint, mark }) => ({
     epoch: number,
-    mark: epochMark(fingerprint, reset),
+    mark: mark ?? epochMark(fingerprint, reset),
     queues: fingerprint.queues,
   }))
 }

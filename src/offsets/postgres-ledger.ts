@@ -10,7 +10,6 @@ import pg from 'pg'
 import { assert, must } from '../assert.ts'
 import { ForebayError } from '../errors.ts'
 import { isDrainingSql } from './drain.ts'
-import { epochMark } from './epoch-mark.ts'
 import { epochLock, openEpoch } from './epochs.ts'
 import type { Epoch, Opening } from './epochs.ts'
 import { assertAdvances, floorAllowedBy } from './ledger.ts'
@@ -98,7 +97,7 @@ export class PostgresLedger implements Ledger<PostgresTransaction> {
     this.deployment = opened.deployment
     this.epoch = opened.epoch
     this.reset = opened.reset
-    this.mark = epochMark(options.fingerprint, opened.reset)
+    this.mark = opened.mark
     this.warnings = opened.warnings
     this.cutSentence = opened.cutSentence
     this.#options = options
@@ -110,7 +109,7 @@ export class PostgresLedger implements Ledger<PostgresTransaction> {
       ...(options.synchronousCommit === 'off' ? ['set local synchronous_commit = off'] : []),
       'set constraints all immediate',
       `select pg_advisory_xact_lock_shared(${epochLock(options.pipeline)})`,
-      `select epoch, version from forebay.epochs where pipeline = ${this.#pipelineLiteral} order by epoch desc limit 1`,
+      `select epoch, version, mark from forebay.epochs where pipeline = ${this.#pipelineLiteral} order by epoch desc limit 1`,
     ].join(';')
   }
 
@@ -194,13 +193,18 @@ export class PostgresLedger implements Ledger<PostgresTransaction> {
   async #startTransaction(client: pg.ClientBase, more?: string): Promise<pg.QueryResult[]> {
     const results = (await client.query(more === undefined ? this.#begin : `${this.#begin};${more}`)) as unknown as pg.QueryResult[]
     const checks = more === undefined ? results.length - 1 : results.length - 3
-    const active = must(results[checks]?.rows[0] as { epoch: number; version: string } | undefined, 'the active epoch')
-    if (active.epoch !== this.epoch) {
+    const active = must(results[checks]?.rows[0] as { epoch: number; version: string; mark: string | null } | undefined, 'the active epoch')
+    if (active.epoch !== this.epoch || active.mark !== this.mark) {
       const { pipeline, fingerprint } = this.#options
+      if (active.epoch === this.epoch)
+        throw new ForebayError(
+          'FB_EPOCH_CLOSED',
+          `Epoch ${this.epoch} of pipeline "${pipeline}" is another one than the epoch ${this.epoch} of this node, which the database forgot in a failover.`,
+        )
       throw new ForebayError(
         'FB_EPOCH_CLOSED',
         active.version === fingerprint.version
-          ? `Pipeline "${pipeline}" is at epoch ${active.epoch}, this node at epoch ${this.epoch}, which was closed by a reset or another routing.`
+          ? `Pipeline "${pipeline}" is at epoch ${active.epoch}, this node at epoch ${this.epoch}, which was closed by a reset, another routing or other tasks.`
           : `Pipeline "${pipeline}" is at epoch ${active.epoch} (version ${active.version}), this node at epoch ${this.epoch} (version ${fingerprint.version}); restart it with the new version.`,
       )
     }

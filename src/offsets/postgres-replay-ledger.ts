@@ -13,6 +13,7 @@ import { known } from './routing-cut.ts'
 /** A pipeline's ledger when a command began. */
 export interface LedgerState {
   readonly epoch: number
+  readonly mark: string
   readonly reset: number
   readonly version: string
   readonly fingerprint: Fingerprint
@@ -29,7 +30,7 @@ interface Beginning {
   readonly floors: ReadonlyMap<number, bigint>
   /** Tables that a reset emptied, as SQL names them. */
   readonly emptied: readonly string[]
-  /** Tasks that the epoch before did not have. */
+  /** Tasks whose jobs begin there. */
   readonly newTasks: readonly string[]
 }
 
@@ -44,6 +45,7 @@ interface EpochRow {
   readonly fingerprint: Fingerprint
   readonly cut: unknown
   readonly emptied: readonly string[]
+  readonly begun: readonly string[] | null
 }
 
 /** Throws FB_DATABASE_WRONG when the pipeline never ran on this database. */
@@ -54,20 +56,21 @@ export async function readLedgerState(client: pg.ClientBase, pipeline: string): 
     [pipeline],
   )
   const { rows: epochs } = await client.query<EpochRow>(
-    `select version, fingerprint, cut, emptied from forebay.epochs where pipeline = $1 order by epoch desc`,
+    `select version, fingerprint, cut, emptied, begun from forebay.epochs where pipeline = $1 order by epoch desc`,
     [pipeline],
   )
   return {
     epoch: active.epoch,
+    mark: active.mark,
     reset: active.reset,
     version: active.version,
     fingerprint: active.fingerprint,
     topic: stored.topic,
     floors: new Map(floors.map(({ partition, floor }) => [partition, BigInt(floor)])),
     versions: [...new Set(epochs.map(({ version }) => version))],
-    beginnings: epochs.map(({ cut, emptied, fingerprint }, i) => {
+    beginnings: epochs.map(({ cut, emptied, fingerprint, begun }, i) => {
       const before = epochs[i + 1]?.fingerprint.tasks ?? []
-      return { floors: floorsOf(cut), emptied, newTasks: fingerprint.tasks.filter((task) => !before.includes(task)) }
+      return { floors: floorsOf(cut), emptied, newTasks: begun ?? fingerprint.tasks.filter((task) => !before.includes(task)) }
     }),
   }
 }
@@ -118,14 +121,15 @@ export class PostgresReplayLedger implements ReplayLedger<PostgresTransaction> {
 
   async guard(transaction: PostgresTransaction, { partition, upTo }: OffsetSpan): Promise<void> {
     await transaction.query({ text: `select pg_advisory_xact_lock_shared(${epochLock(this.#pipeline)})` })
-    const { rows } = await transaction.query<{ reset: number; version: string }>({
-      text: 'select reset, version from forebay.epochs where pipeline = $1 order by epoch desc limit 1',
+    const { rows } = await transaction.query<{ epoch: number; mark: string | null }>({
+      text: 'select epoch, mark from forebay.epochs where pipeline = $1 order by epoch desc limit 1',
       values: [this.#pipeline],
     })
-    if (rows[0]?.reset !== this.#state.reset || rows[0].version !== this.#state.version)
+    const { epoch, mark } = this.#state
+    if (rows[0]?.epoch !== epoch || (rows[0].mark ?? mark) !== mark)
       throw new ForebayError(
         'FB_EPOCH_CLOSED',
-        `pipeline "${this.#pipeline}" was reset, or got another version, while its table was being mended; what was mended stays; run the repair again`,
+        `pipeline "${this.#pipeline}" was reset, or got another version, routing or other tasks, while its table was being mended; what was mended stays; run the repair again`,
       )
     const { rows: floors } = await transaction.query<{ floor: string }>({
       text: 'select floor from forebay.floors where pipeline = $1 and partition = $2 for share',

@@ -6,20 +6,14 @@ import type pg from 'pg'
 import { ForebayError } from '../errors.ts'
 import type { LogIdentity } from '../events/event-log.ts'
 import { dropRequest, undrained, undrainedText } from './drain.ts'
-import {
-  beginExclusive,
-  checkIdentity,
-  checkRequested,
-  checkVersion,
-  differencesOf,
-  insertEpoch,
-  insertFloors,
-  insertWatermarks,
-} from './epochs.ts'
+import { insertEpoch, insertFloors, readViews, tasksOf, writeRows } from './epoch-store.ts'
+import { beginExclusive, checkIdentity, checkRequested, checkVersion, differencesOf } from './epochs.ts'
+import type { EpochRow } from './epoch-store.ts'
 import type { Fingerprint } from './epochs.ts'
 import { changeOf, isMadeAgain } from './reset-plan.ts'
 import type { PartitionReset } from './reset-plan.ts'
 import { known, readProgress } from './routing-cut.ts'
+import { namesOf, taskChangeOf, taskDifferences } from './task-set.ts'
 
 export interface Reset {
   readonly pipeline: string
@@ -50,32 +44,54 @@ export async function performReset(client: pg.ClientBase, reset: Reset): Promise
   // Looked at before the lock, which flushes wait for while it is asked for.
   if (drainRequest !== undefined) await checkDrained(client, reset, drainRequest, (await known(client, pipeline)).active.fingerprint)
   await beginExclusive(client, pipeline, drainRequest !== undefined)
-  const { active, ...stored } = await known(client, pipeline)
+  const stored = await known(client, pipeline)
+  const { active } = stored
   checkIdentity(stored.pipeline, reset)
-  checkVersion(active, stored.earlierVersions, reset)
+  checkVersion(stored, reset)
   checkRouting(active, reset)
+  const withRows = tasksOf(await readViews(client, pipeline))
+  const begun = begunTasks(reset, active, withRows)
   if (drainRequest !== undefined) await checkDrained(client, reset, drainRequest, active.fingerprint)
   await insertFloors(client, reset, new Map())
-  const partitions = await presentChanges(client, reset)
+  const partitions = await presentChanges(client, reset, active.fingerprint.tasks)
   if (truncations.length > 0) await client.query(`truncate ${truncations.join(', ')}`)
   const [again, onwards] = [
     partitions.filter((partition) => isMadeAgain(partition)),
     partitions.filter((partition) => !isMadeAgain(partition)),
   ]
-  await begin(client, pipeline, again)
+  await begin(
+    client,
+    pipeline,
+    again,
+    withRows.filter((task) => !active.fingerprint.tasks.includes(task)),
+  )
   await raise(
     client,
     pipeline,
     onwards.filter(({ change }) => change === 'ahead'),
   )
   const next = { epoch: active.epoch + 1, reset: active.reset + 1, partitions }
-  await insertEpoch(client, reset, { active, reset: next.reset, isCut: true })
+  await insertEpoch(client, reset, { active, reset: next.reset, isCut: true, begun })
   // A comparison with the log must know from where on each table holds its rows.
   await client.query('update forebay.epochs set emptied = $3 where pipeline = $1 and epoch = $2', [pipeline, next.epoch, truncations])
-  await insertWatermarks(client, { pipeline, fingerprint })
+  await writeRows(client, { pipeline, fingerprint }, { active, views: await readViews(client, pipeline), isCut: false })
   await dropRequest(client, pipeline)
   await client.query('commit')
   return next
+}
+
+/** The tasks that the configuration brings. Throws FB_TASKS where it leaves one out, or brings one back: that has a place of its own. */
+function begunTasks(
+  { pipeline, fingerprint }: Reset,
+  { epoch, fingerprint: was }: EpochRow,
+  withRows: readonly string[],
+): readonly string[] {
+  const { left, added } = taskChangeOf(was, fingerprint)
+  if (left.length === 0 && !added.some((task) => withRows.includes(task))) return added
+  throw new ForebayError(
+    'FB_TASKS',
+    `Epoch ${epoch} of pipeline "${pipeline}" runs ${namesOf(was.tasks)}; the configuration ${taskDifferences(was, fingerprint)}. Reset with the tasks of the epoch, and change them before or after.`,
+  )
 }
 
 /** Throws FB_ROUTING when the configuration has another routing than the epoch. */
@@ -102,9 +118,13 @@ async function checkDrained(client: pg.ClientBase, { pipeline }: Reset, request:
  * What the plan means for the floors as they are now: a partition that was before the point may have passed it while nodes drained.
  * One whose floor fell below its cut, by another reset, would be raised over unprocessed events: that is refused.
  */
-async function presentChanges(client: pg.ClientBase, { pipeline, partitions, truncations }: Reset): Promise<PartitionReset[]> {
+async function presentChanges(
+  client: pg.ClientBase,
+  { pipeline, partitions, truncations }: Reset,
+  tasks: readonly string[],
+): Promise<PartitionReset[]> {
   await client.query('select from forebay.floors where pipeline = $1 order by partition for update', [pipeline])
-  const now = new Map((await readProgress(client, pipeline)).map((row) => [row.partition, row]))
+  const now = new Map((await readProgress(client, pipeline, tasks)).map((row) => [row.partition, row]))
   // Whether rows may come twice was asked only if something was to be made again.
   const isAsked = partitions.some((partition) => isMadeAgain(partition))
   return partitions.map((planned) => {
@@ -127,18 +147,18 @@ async function presentChanges(client: pg.ClientBase, { pipeline, partitions, tru
   })
 }
 
-/** Everything above the cut is made again, whatever was applied there. */
-async function begin(client: pg.ClientBase, pipeline: string, back: readonly PartitionReset[]): Promise<void> {
+/** Everything above the cut is made again, whatever was applied there; tasks that are `away` keep their places and letters. */
+async function begin(client: pg.ClientBase, pipeline: string, back: readonly PartitionReset[], away: readonly string[]): Promise<void> {
   const values = [pipeline, back.map(({ partition }) => partition), back.map(({ cut }) => String(cut))]
-  await client.query('delete from forebay.watermarks where pipeline = $1 and partition = any($2::int[])', values.slice(0, 2))
+  await client.query('delete from forebay.watermarks where pipeline = $1 and partition = any($2::int[]) and task <> all($3::text[])', [
+    ...values.slice(0, 2),
+    away,
+  ])
   const cuts = 'unnest($2::int[], $3::bigint[]) as c (partition, cut)'
   await client.query(`update forebay.floors f set floor = c.cut from ${cuts} where f.pipeline = $1 and f.partition = c.partition`, values)
-  for (const table of ['dead_letters', 'floor_events']) {
-    await client.query(
-      `delete from forebay.${table} t using ${cuts} where t.pipeline = $1 and t.partition = c.partition and t."offset" > c.cut`,
-      values,
-    )
-  }
+  const above = `using ${cuts} where t.pipeline = $1 and t.partition = c.partition and t."offset" > c.cut`
+  await client.query(`delete from forebay.floor_events t ${above}`, values)
+  await client.query(`delete from forebay.dead_letters t ${above} and (t.task is null or t.task <> all($4::text[]))`, [...values, away])
 }
 
 /** Rows stay: a queue that is ahead of the new floor goes on from its row. */

@@ -3,15 +3,17 @@
  */
 import type pg from 'pg'
 import { ForebayError } from '../errors.ts'
-import type { LogIdentity } from '../events/event-log.ts'
 import { readRequest } from './drain.ts'
 import type { DrainRequest } from './drain.ts'
 import { cutWhenDrained } from './drained-cut.ts'
 import type { DrainedCut } from './drained-cut.ts'
-import { differencesOf, isSame, openEpoch, readKnown } from './epochs.ts'
-import type { Epoch, Fingerprint } from './epochs.ts'
+import { readKnown } from './epoch-store.ts'
+import type { Known } from './epoch-store.ts'
+import { differencesOf, isSame, openEpoch } from './epochs.ts'
+import type { Epoch, Fingerprint, Opening } from './epochs.ts'
 import { freshNodes } from './presence.ts'
 import type { PresentNode } from './presence.ts'
+import { checkSchemaVersion, schemaVersionOf } from './schema.ts'
 
 export interface PartitionProgress {
   readonly partition: number
@@ -51,42 +53,43 @@ export async function readRoutingPlan(client: pg.ClientBase, pipeline: string, c
     waiting: idle.filter(({ fingerprint }) => isSame(fingerprint, configured)),
     others: idle.filter(({ fingerprint }) => !isSame(fingerprint, configured)),
     request: await readRequest(client, pipeline),
-    partitions: await readProgress(client, pipeline),
+    partitions: await readProgress(client, pipeline, active.fingerprint.tasks),
   }
 }
 
-/** What the ledger knows of a pipeline that has started once. Throws FB_DATABASE_WRONG when it has not. */
-export async function known(client: pg.ClientBase, pipeline: string) {
-  const { rows } = await client.query<{ isThere: boolean }>(`select to_regclass('forebay.cuts') is not null as "isThere"`)
-  const found = rows[0]?.isThere === true ? await readKnown(client, pipeline) : undefined
-  if (found?.pipeline !== undefined && found.active !== undefined)
-    return { pipeline: found.pipeline, active: found.active, earlierVersions: found.earlierVersions }
+export type Started = Known & { readonly pipeline: NonNullable<Known['pipeline']>; readonly active: NonNullable<Known['active']> }
+
+/** What the ledger knows of a pipeline that has started once. Throws FB_DATABASE_WRONG when it has not, or is of another release. */
+export async function known(client: pg.ClientBase, pipeline: string): Promise<Started> {
+  const version = await schemaVersionOf(client)
+  if (version !== undefined) checkSchemaVersion(version)
+  const found = version === undefined ? undefined : await readKnown(client, pipeline)
+  if (found?.pipeline !== undefined && found.active !== undefined) return { ...found, pipeline: found.pipeline, active: found.active }
   throw new ForebayError(
     'FB_DATABASE_WRONG',
     `This database has no ledger of pipeline "${pipeline}": it never started here. Name the right database, or start a node.`,
   )
 }
 
-/** Floor and furthest row of each partition. */
-export async function readProgress(client: pg.ClientBase, pipeline: string): Promise<PartitionProgress[]> {
+/** Floor of each partition, and the furthest row of `tasks`. */
+export async function readProgress(client: pg.ClientBase, pipeline: string, tasks: readonly string[]): Promise<PartitionProgress[]> {
   const { rows } = await client.query<{ partition: number; floor: string; applied: string }>(
-    `select partition, f.floor, greatest(f.floor, max(w.applied)) as applied from forebay.floors f
-     left join forebay.watermarks w using (pipeline, partition) where pipeline = $1 group by partition, f.floor order by partition`,
-    [pipeline],
+    `select f.partition, f.floor, greatest(f.floor, max(w.applied)) as applied from forebay.floors f
+     left join forebay.watermarks w on w.pipeline = f.pipeline and w.partition = f.partition and w.task = any($2::text[])
+     where f.pipeline = $1 group by f.partition, f.floor order by f.partition`,
+    [pipeline, tasks],
   )
   return rows.map((row) => ({ partition: row.partition, floor: BigInt(row.floor), appliedTo: BigInt(row.applied) }))
 }
 
-export interface RoutingCut extends Omit<DrainedCut<Epoch>, 'epoch' | 'purpose' | 'attempt'> {
-  readonly topic: string
-  readonly identity: LogIdentity
-  readonly fingerprint: Fingerprint
-  readonly fileHash: string | null
-}
+export interface RoutingCut
+  extends
+    Omit<DrainedCut<Epoch>, 'epoch' | 'purpose' | 'attempt'>,
+    Pick<Opening, 'topic' | 'identity' | 'fingerprint' | 'fileHash' | 'earliestFloors'> {}
 
 /** Drains and opens the next epoch with the routing of `fingerprint`. Throws as `cutWhenDrained` and `openEpoch` do. */
 export async function applyRouting(cut: RoutingCut): Promise<Epoch> {
-  const { pipeline, topic, identity, fingerprint, fileHash } = cut
+  const { pipeline, topic, identity, fingerprint, fileHash, earliestFloors } = cut
   const { active } = await cut.database.use('reading the active epoch', (client) => known(client, pipeline))
   const purpose = differencesOf(active.fingerprint, fingerprint)
     .map(({ field, was, is }) => `${field} ${is} instead of ${was}`)
@@ -103,6 +106,7 @@ export async function applyRouting(cut: RoutingCut): Promise<Epoch> {
         fingerprint,
         fileHash,
         drainRequest,
+        earliestFloors,
         startAt: () => Promise.reject(new Error('a pipeline that has started needs no first floors')),
       }),
   })

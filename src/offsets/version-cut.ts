@@ -11,7 +11,8 @@ import { isForebayError } from '../errors.ts'
 import type { Clock } from '../schedule/clock.ts'
 import { cutWhenDrained } from './drained-cut.ts'
 import type { Database } from './drained-cut.ts'
-import { isConverterChange, openEpoch, readKnown } from './epochs.ts'
+import { readKnown } from './epoch-store.ts'
+import { checkBefore, isConverterChange, openEpoch } from './epochs.ts'
 import type { Epoch, Opening } from './epochs.ts'
 import { freshNodes } from './presence.ts'
 
@@ -69,6 +70,8 @@ async function runningBefore(client: pg.ClientBase, opening: Opening): Promise<{
   const known = await readKnown(client, opening.pipeline)
   const { active } = known
   if (active === undefined || !isConverterChange(known, opening)) return undefined
+  // Nobody is asked to drain for a node that may not open.
+  await checkBefore(client, opening, known)
   const nodes = await freshNodes(client, opening.pipeline)
   return nodes.some(({ epoch }) => epoch === active.epoch) ? { epoch: active.epoch, version: active.version } : undefined
 }

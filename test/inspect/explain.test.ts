@@ -38,7 +38,7 @@ function ledger(change: Partial<LedgerFacts> = {}): LedgerFacts {
   return {
     deployment: 'd',
     nowMs,
-    epoch: { epoch: 1, reset: 0, version: '1', fingerprint, openedMs: 0 },
+    epoch: { epoch: 1, reset: 0, version: '1', fingerprint, openedMs: 0, mark: 'aaaa' },
     partitions: new Map([[2, { floor: 88n, rows: new Map([['storeTrade', [88n]]]) }]]),
     sessions: [],
     present: [],

@@ -8,6 +8,8 @@ import type { Advance, DeadLetter, Ledger, LedgerTransaction } from '../../src/o
 export interface LedgerWorld<Tx extends LedgerTransaction> {
   /** The ledger of one more node; another version opens another epoch. */
   node(version: string): Promise<Ledger<Tx>>
+  /** A failover forgets that the newest epoch was opened, and nothing else. */
+  forgetEpoch(): Promise<void>
   /** Writes a row within the transaction; `bad` is a row that the database refuses for its data. */
   put(transaction: Tx, row: string): Promise<void>
   rows(): Promise<string[]>
@@ -223,6 +225,18 @@ export function describeLedger<Tx extends LedgerTransaction>(name: string, makeW
       expect(await codeOf(ledger.settle({ partition: 0, position: 9n, queues: [] }))).toBe('FB_EPOCH_CLOSED')
       await next.flush({ task: 'a', advances: [advance(0, 0, 15n, 17n)], write: nothing })
       expect((await next.read(0)).rows.get('a')).toEqual([17n, 9n])
+    })
+
+    it('knows the epoch by its mark: one that a failover forgot does not write into another of its number (I7)', async () => {
+      const forgotten = await world.node('2')
+      await world.forgetEpoch()
+      const successor = await world.node('2')
+      const flush = (node: Ledger<Tx>, row: string) =>
+        node.flush({ task: 'a', advances: [advance(0, 0, 9n, 15n)], write: (transaction) => world.put(transaction, row) })
+      expect(await codeOf(flush(forgotten, 'x'))).toBe('FB_EPOCH_CLOSED')
+      expect(await codeOf(forgotten.settle({ partition: 0, position: 9n, queues: [] }))).toBe('FB_EPOCH_CLOSED')
+      expect(await codeOf(flush(successor, 'y'))).toBe('none')
+      expect(await world.rows()).toEqual(['y'])
     })
 
     it('lets a flush under way finish before a new epoch opens', async () => {

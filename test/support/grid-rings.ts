@@ -1,19 +1,17 @@
 /** The rings and maps of a node's pipeline, as any other client of the grid may read and write them. */
 import type { JobGrid } from '../../src/grid/job-grid.ts'
 import { flagMapName, ringName, scopeName } from '../../src/grid/queue-name.ts'
-import { epochMark } from '../../src/offsets/epoch-mark.ts'
-import type { Fingerprint } from '../../src/offsets/epochs.ts'
 import { ask } from './live-node.ts'
 
 /** The scope of the newest epoch of `pipeline` in the database. */
 export async function scopeOf(url: string, pipeline: string, topic: string): Promise<string> {
-  const [row] = await ask<{ id: string; epoch: number; reset: number; fingerprint: Fingerprint }>(
+  const [row] = await ask<{ id: string; epoch: number; mark: string }>(
     url,
-    'select d.id, e.epoch, e.reset, e.fingerprint from forebay.deployment d, forebay.epochs e where e.pipeline = $1 order by e.epoch desc limit 1',
+    'select d.id, e.epoch, e.mark from forebay.deployment d, forebay.epochs e where e.pipeline = $1 order by e.epoch desc limit 1',
     [pipeline],
   )
-  const { id: deployment, epoch, reset, fingerprint } = row!
-  return scopeName({ deployment, pipeline, topic, epoch, mark: epochMark(fingerprint, reset) })
+  const { id: deployment, epoch, mark } = row!
+  return scopeName({ deployment, pipeline, topic, epoch, mark })
 }
 
 /** Names of all rings of a scope, partition by partition. */

@@ -111,7 +111,7 @@ export function watchedNode({
     const views = await Promise.all(Array.from({ length: partitions }, (_, partition) => memory.read(partition)))
     return {
       ...{ deployment: 'd', nowMs: clock.wallMs(), sessions: [], present: [], cut: null, openLetters: [] },
-      epoch: { epoch: 1, reset: 0, version: '1', fingerprint, openedMs: 0 },
+      epoch: { epoch: 1, reset: 0, version: '1', fingerprint, openedMs: 0, mark: 'aaaa' },
       partitions: new Map(views.map(({ partition, floor, rows }) => [partition, { floor, rows }])),
     }
   }
