@@ -9,9 +9,13 @@ interface Place {
 export class PerKeyOrder {
   readonly #last = new Map<string, Place>()
 
-  /** What was applied to keys beginning with `prefix` above `offset` is taken back, to be applied again. */
-  goBack(prefix: string, offset: number): void {
-    for (const [key, last] of this.#last) if (key.startsWith(prefix) && last.offset > offset) this.#last.delete(key)
+  /** What was applied to keys beginning with `prefix` above `offset` is taken back, to be applied again. Returns what puts it back. */
+  goBack(prefix: string, offset: number): () => void {
+    const gone = [...this.#last].filter(([key, last]) => key.startsWith(prefix) && last.offset > offset)
+    for (const [key] of gone) this.#last.delete(key)
+    return () => {
+      for (const [key, last] of gone) this.#last.set(key, last)
+    }
   }
 
   /** Returns what puts the order back when the store loses the commit. */

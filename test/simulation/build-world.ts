@@ -12,6 +12,7 @@ import { SimGrid } from './sim-job-grid.ts'
 import { keyIn, scopeOf, secret } from './sim-parts.ts'
 import { drawCalmSizes, drawHotSizes, drawSizes } from './sizes.ts'
 import type { SimSizes } from './sizes.ts'
+import { drawTaskSet } from './workload.ts'
 
 /** What loses something, and what may make three nodes write into one ring at once. */
 const disabledWithoutLoss = [
@@ -30,6 +31,8 @@ const disabledWithoutLoss = [
 
 export interface BuiltWorld {
   readonly random: Random
+  /** Chance of its own for what operators say, so that other worlds stay what they were. */
+  readonly words: Random
   readonly sizes: SimSizes
   readonly faults: Faults
   readonly scheduler: Scheduler
@@ -38,8 +41,6 @@ export interface BuiltWorld {
   readonly topic: SimTopic
   readonly grid: SimGrid
   readonly database: SimDatabase
-  /** Converter version of each epoch; grows with an upgrade. */
-  readonly versions: string[]
   /** Nothing is ever lost and nobody takes over: no repair may happen. */
   readonly isLossless: boolean
   /** Nothing goes wrong at all, and little happens. */
@@ -58,14 +59,12 @@ export function buildWorld(seed: number): BuiltWorld {
   const isLossless = isCalm || (!isHot && random.chance(0.25))
   if (isHot) faults.focus(['tailLoss', 'entryLoss', 'ringLoss', 'pause', 'slow', 'falseDeath'])
   if (isLossless) faults.disable(disabledWithoutLoss)
-  const versions = ['v1']
   const { tasks, partitions, queues, linesBytesMax, windowSegmentsMax, firstOffset } = sizes
   const watermarkOf = (partition: number, queue: number): bigint => lowestWatermark(database.view(partition), queue)
   const repairs = new RepairWatch({ watermarkOf, windowSegmentsMax })
-  const versionOf = (scope: string) => versions.find((_, i) => scope === scopeOf(i + 1))
+  const epochOf = (scope: string) => database.everOpened.find((epoch) => scope === scopeOf(epoch))
   const queueOfKey = (key: string, routing: number) => queueOf(keyIn(routing, key), queues)
-  const routingOf = (scope: string) => database.routings[versions.findIndex((_, i) => scope === scopeOf(i + 1))]!
-  const oracle = new Oracle({ repairs, tasks, queueOfKey, routingOf, secret, versionOf, linesBytesMax })
+  const oracle = new Oracle({ repairs, tasks, queueOfKey, epochOf, secret, linesBytesMax })
   const topic = new SimTopic({ random, partitions, traffic: sizes.traffic, tasks, oracle, firstOffset })
   for (let i = 0; i < sizes.firstEvents; i++) topic.produce(random.int(0, partitions - 1), 0)
   const grid = new SimGrid(sizes.capacity, {
@@ -74,7 +73,10 @@ export function buildWorld(seed: number): BuiltWorld {
     hidden: (entry) => repairs.hidden(entry),
   })
   const floor = BigInt(firstOffset) - 1n
-  const database = new SimDatabase({ oracle, scheduler, tasks, partitions, queues, floor, version: versions[0]! })
+  const words = new Random(seed + 0x7a5c)
+  const firstTasks = drawTaskSet(words, tasks)
+  const database = new SimDatabase({ oracle, scheduler, tasks, partitions, queues, floor, version: 'v1', firstTasks })
+  oracle.opened(database.epoch, { floors: [], given: [], isBack: false })
   for (let p = 0; p < partitions; p++) oracle.floorRaised(p, firstOffset - 1)
-  return { random, sizes, faults, scheduler, oracle, repairs, topic, grid, database, versions, isLossless, isCalm }
+  return { random, sizes, faults, scheduler, oracle, repairs, topic, grid, database, words, isLossless, isCalm }
 }

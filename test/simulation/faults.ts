@@ -46,6 +46,8 @@ export type Happening = (typeof happenings)[number]
 export type FaultName =
   | Happening
   | 'cut'
+  | 'tasks'
+  | 'forgottenEpoch'
   | 'lastingCut'
   | 'lingering'
   | 'badJob'

@@ -32,6 +32,7 @@ const inbox = 'src/work/task-inbox.ts'
 const runner = 'src/work/task-runner.ts'
 const ledger = 'src/offsets/ledger.ts'
 const segment = 'src/grid/segment.ts'
+const taskSet = 'src/offsets/task-set.ts'
 const simLedger = 'test/simulation/sim-ledger.ts'
 const simDatabase = 'test/simulation/sim-database.ts'
 
@@ -249,7 +250,27 @@ export const mutants: readonly Mutant[] = [
     name: 'no-epoch-check',
     breaks: 'rule 11: a flush checks that its epoch is active (of the simulated ledger)',
     caughtBy: ['I7'],
-    edits: [{ file: simDatabase, from: 'if (epoch !== this.epoch) throw', to: 'if (false) throw' }],
+    edits: [
+      { file: simDatabase, from: 'if (epoch.number !== this.epoch.number || epoch.mark !== this.epoch.mark)', to: 'if (Number(0) > 0)' },
+    ],
+  },
+  {
+    name: 'no-mark-check',
+    breaks: 'rule 20: the fence compares the mark of the epoch too (of the simulated ledger)',
+    caughtBy: ['I7'],
+    edits: [{ file: simDatabase, from: ' || epoch.mark !== this.epoch.mark', to: '' }],
+  },
+  {
+    name: 'back-at-the-floor',
+    breaks: 'rule 19: the floors go back to the place of a task that comes back',
+    caughtBy: ['I2', 'I3'],
+    edits: [{ file: taskSet, from: 'for (const mark of place) if (mark < lowest) lowest = mark', to: '' }],
+  },
+  {
+    name: 'back-to-the-floor-of-all',
+    breaks: 'rule 19: a task that comes back is given nothing twice',
+    caughtBy: ['I1', 'I5'],
+    edits: [{ file: taskSet, from: 'next.set(task, place)\n', to: 'next.set(task, even(floor < place[0]! ? floor : place[0]!))\n' }],
   },
   {
     name: 'overlap-not-filtered',
@@ -364,7 +385,7 @@ export const mutants: readonly Mutant[] = [
     name: 'cut-undrained',
     breaks: 'rule 11: another routing is cut over only where nothing is applied above a floor (of the simulated database)',
     caughtBy: ['I1', 'I4'],
-    edits: [{ file: simDatabase, from: 'this.open.size > 0 || !this.isDrained', to: 'this.open.size > 0' }],
+    edits: [{ file: simDatabase, from: '|| !this.isDrained || this.hasUnevenTask', to: '|| this.hasUnevenTask' }],
   },
   {
     name: 'reset-keeps-watermarks',
@@ -373,8 +394,8 @@ export const mutants: readonly Mutant[] = [
     edits: [
       {
         file: simDatabase,
-        from: 'found.floor = cuts[partition]!\n      for (const marks of found.rows.values()) marks.fill(found.floor)',
-        to: 'found.floor = cuts[partition]!',
+        from: 'for (const task of this.epoch.tasks) found.rows.get(task)!.fill(found.floor)',
+        to: '',
       },
     ],
   },

@@ -9,18 +9,24 @@ import { SimMember } from './sim-member.ts'
 import { SimNode } from './sim-node.ts'
 import { scopeOf } from './sim-parts.ts'
 import type { SimWorld } from './sim-parts.ts'
+import { drawTaskSet } from './workload.ts'
 
 export interface NemesisOptions {
   readonly world: SimWorld
   readonly random: Random
   readonly faults: Faults
   readonly scheduler: Scheduler
-  /** Converter version of each epoch; grows with an upgrade. */
-  readonly versions: string[]
+  readonly words: Random
+  readonly isLossless: boolean
 }
 
-/** No reset opens a later epoch than this. */
+/** No reset and no other set of tasks opens more epochs than this, and no upgrade more than that. */
 const epochsMax = 8
+const upgradesMax = 4
+/** Chance a step that an operator changes the tasks, in worlds where one does. */
+const retaskChance = 0.012
+/** A failover that is to forget an opening forgets at most so many commits since. */
+const forgottenMax = 20
 
 /** Chance that a node stays cut off from a server when all else heals. */
 const lastingCutChance = 0.3
@@ -36,11 +42,14 @@ export class Nemesis {
   readonly #assigned = new Map<string, SimNode>()
   #incarnations = 0
   #retainedPast = false
+  readonly #retaskChance: number
   /** A node that the end of all other faults leaves without one of the servers, for ever (rule 22). */
   #lasting: { readonly slot: number; readonly ports: readonly PortName[] } | undefined
 
   constructor(options: NemesisOptions) {
     this.#of = options
+    const { words, isLossless } = options
+    this.#retaskChance = isLossless || words.chance(0.5) ? 0 : words.next() * 2 * retaskChance
     this.#nodes = Array.from({ length: options.world.sizes.nodes }, () => undefined)
   }
 
@@ -54,6 +63,10 @@ export class Nemesis {
     const { faults, random, world } = this.#of
     // The command that asked for it is withdrawn, or dies.
     if (world.database.isDraining && random.chance(withdrawChance)) world.database.isDraining = false
+    if (this.#of.words.chance(this.#retaskChance) && this.#retask()) {
+      faults.count('tasks')
+      this.#of.scheduler.note(`tasks ${world.database.epoch.tasks.join()}`)
+    }
     for (const happening of happenings) {
       if (random.chance(faults.chanceOf(happening)) && this.#make(happening)) {
         faults.count(happening)
@@ -72,6 +85,7 @@ export class Nemesis {
     world.database.refusedTask = undefined
     world.database.isDraining = false
     scheduler.note('heal')
+    if (this.#retaskChance > 0 && this.#of.words.chance(0.5)) this.#bringAllBack()
     this.#nodes.forEach((node, slot) => {
       if (node !== undefined && (node.epoch !== world.database.epoch || isLeaving(node))) this.#crash(slot)
       if (this.#nodes[slot] === undefined) this.#start(slot)
@@ -108,13 +122,13 @@ export class Nemesis {
   }
 
   #start(slot: number): void {
-    const { world, scheduler, faults, versions } = this.#of
+    const { world, scheduler, faults } = this.#of
     const node = this.#incarnations++
     scheduler.gates.set(node, { isPaused: false, speed: 1, cutPorts: new Set() })
     const { epoch } = world.database
     const wire = new Wire(node, `n${slot}.${node}`, scheduler, faults)
     const Kind = world.sizes.isClustered ? SimMember : SimNode
-    this.#nodes[slot] = new Kind(world, wire, epoch, versions[epoch - 1]!)
+    this.#nodes[slot] = new Kind(world, wire, epoch)
   }
 
   #crash(slot: number): void {
@@ -212,7 +226,7 @@ export class Nemesis {
         return true
       }
       case 'failover':
-        return database.failover(random.int(1, 4)) > 0
+        return this.#failover(random.int(1, 4))
       case 'schemaTrouble':
         database.refusedTask = database.refusedTask === undefined ? random.pick(sizes.tasks).name : undefined
         return true
@@ -306,10 +320,9 @@ export class Nemesis {
 
   /** A node of another converter comes: it opens an epoch, and the old nodes follow in their own time. */
   #upgrade(): boolean {
-    const { world, versions } = this.#of
-    const version = `v${versions.length + 1}`
-    if (versions.length >= 4 || !world.database.openEpoch(version)) return false
-    versions.push(version)
+    const { database } = this.#of.world
+    const version = `v${database.everOpened.length + 1}`
+    if (database.everOpened.length >= upgradesMax || !database.openEpoch(version)) return false
     this.#follow()
     return true
   }
@@ -326,26 +339,65 @@ export class Nemesis {
 
   /** Another routing is cut over, if all is drained; false when it is not. */
   cut(): boolean {
-    const { world, versions } = this.#of
-    if (!world.database.cutRouting()) return false
-    versions.push(versions.at(-1)!)
+    if (!this.#of.world.database.cutRouting()) return false
     this.#follow()
     return true
   }
 
   /** An operator's restart from an earlier point of the log. */
   #reset(): boolean {
-    const { world, versions, random } = this.#of
+    const { world, random } = this.#of
     const { database, topic } = world
     const cuts = topic.partitions.map(({ startOffset }, p) => {
       const earliest = startOffset - 1n
       const cut = database.partitions[p]!.floor - BigInt(random.int(0, 12))
       return random.chance(0.3) || cut < earliest ? earliest : cut
     })
-    if (versions.length >= epochsMax || !database.reset(cuts)) return false
-    versions.push(versions.at(-1)!)
+    if (database.everOpened.length >= epochsMax || !database.reset(cuts)) return false
     this.#follow()
     return true
+  }
+
+  /** A standby takes over without the last commits, now and then without the opening of the epoch. */
+  #failover(count: number): boolean {
+    const { world, words, faults } = this.#of
+    const sinceOpening = world.database.sinceOpening ?? Infinity
+    const { lost, epochs } = world.database.failover(sinceOpening < forgottenMax && words.chance(0.5) ? sinceOpening + 1 : count)
+    if (epochs > 0) faults.count('forgottenEpoch')
+    return lost > 0
+  }
+
+  /** An operator leaves tasks out, in words, or brings some back, where they stood or without what they missed. */
+  #retask(): boolean {
+    const { world, words } = this.#of
+    const { database, sizes } = world
+    const before = database.epoch.tasks
+    const tasks = drawTaskSet(words, sizes.tasks)
+    if (database.everOpened.length >= epochsMax || tasks.join() === before.join()) return false
+    // Another carrier of whole events knows of those under way only where nothing is.
+    if (!tasks.includes(before[0]!) && !database.isDrained) return false
+    const back = tasks.filter((task) => database.away.includes(task))
+    const skipping = back.filter((task) => this.#isLost(task) || words.chance(0.2))
+    if (!database.changeTasks(tasks, skipping)) return false
+    this.#follow()
+    return true
+  }
+
+  /** Where the log has what each task has not seen. */
+  #bringAllBack(): void {
+    const { world } = this.#of
+    const { database, sizes } = world
+    const tasks = sizes.tasks.filter((task) => task.isTracked).map(({ name }) => name)
+    const skipping = database.away.filter((task) => this.#isLost(task))
+    if (tasks.length > database.epoch.tasks.length && database.changeTasks(tasks, skipping)) this.#of.scheduler.note('all tasks')
+  }
+
+  /** The log no longer has what `task`, which is away, has not seen. */
+  #isLost(task: string): boolean {
+    const { database, topic } = this.#of.world
+    return database.partitions.some(({ floor, rows }, p) =>
+      rows.get(task)!.some((mark) => mark < floor && mark + 1n < topic.partitions[p]!.startOffset),
+    )
   }
 
   /** Nodes of the new epoch come; some old ones learn of it in their own time. */
@@ -364,5 +416,5 @@ function hasEnded(node: SimNode | SimMember): boolean {
 }
 
 function isLeaving(node: SimNode | SimMember): boolean {
-  return node instanceof SimMember && (node.isEnded || node.isStopping)
+  return node instanceof SimMember ? node.isEnded || node.isStopping : node.wasClosed
 }

@@ -14,6 +14,7 @@ import { Violation, demand } from '../guarantees/violation.ts'
 import { expectedLines } from './expected-lines.ts'
 import type { ExpectedEvent } from './expected-lines.ts'
 import type { RepairWatch } from './repair-watch.ts'
+import type { SimEpoch } from './sim-database.ts'
 import { lineOf, outcomesOf } from './workload.ts'
 import type { Outcome, SimEvent, SimTask } from './workload.ts'
 
@@ -21,15 +22,23 @@ export interface OracleOptions {
   readonly tasks: readonly SimTask[]
   /** Routing is configuration, not under test here: which queue a key goes to. */
   readonly queueOfKey: (key: string, routing: number) => number
-  /** The routing of a scope's epoch. */
-  readonly routingOf: (scope: string) => number
   readonly secret: string
-  /** The version that each scope's segments must be made by; undefined for a foreign scope. */
-  readonly versionOf: (scope: string) => string | undefined
+  /** The epoch of a scope, also one that was forgotten; undefined for a foreign scope. */
+  readonly epochOf: (scope: string) => SimEpoch | undefined
   /** A segment holds no more lines bytes than this. */
   readonly linesBytesMax: number
   /** Watches the queues for L2 and their bound. */
   readonly repairs: RepairWatch
+}
+
+/** What events become in one routing with one set of tasks. Nodes of an old epoch go on for a while. */
+interface Variant {
+  readonly name: string
+  readonly routing: number
+  readonly tracked: readonly string[]
+  /** By partition. */
+  readonly events: ExpectedEvent[][]
+  readonly outcomes: Map<string, Outcome>
 }
 
 /** What a segment may hold beside its lines: magic, HMAC, lengths and the header of a few sections. */
@@ -47,13 +56,19 @@ export interface Committed {
 
 export class Oracle {
   readonly #options: OracleOptions
-  readonly #outcomes = new Map<string, Outcome>()
-  /** By routing and partition: nodes of an old epoch go on for a while. */
-  readonly #events: ExpectedEvent[][][] = [[]]
+  /** By partition. */
+  readonly #log: SimEvent[][] = []
+  readonly #variants = new Map<string, Variant>()
+  /** Of the active epoch. */
+  #active: Variant | undefined
+  /** What an operator gave up: it need not be applied. */
+  readonly #givenUp = new Set<string>()
+  /** The variant in which each dead letter was written. */
+  readonly #letteredIn = new Map<string, string>()
   readonly #once = new AtMostOnce()
   readonly #order = new PerKeyOrder()
-  readonly #watermarks = new NoCommittedGap('I2', (id) => this.#once.has(id))
-  readonly #floors = new NoCommittedGap('I3', (id) => this.#once.has(id))
+  readonly #watermarks = new NoCommittedGap('I2', (id) => this.#isSettled(id))
+  readonly #floors = new NoCommittedGap('I3', (id) => this.#isSettled(id))
   readonly #highestFloor: number[] = []
   readonly #texts = new Map<string, string>()
   committedJobs = 0
@@ -63,53 +78,82 @@ export class Oracle {
     this.#options = options
   }
 
-  get expectedCount(): number {
-    return this.#outcomes.size
-  }
-
-  get appliedCount(): number {
-    return this.#once.count
-  }
-
   /** A new event of the log. */
   expect(event: SimEvent): void {
-    for (let routing = 0; routing < this.#events.length; routing++) this.#expectIn(routing, event)
-    for (const { id, partition, offset } of this.#events.at(-1)![event.partition]!.at(-1)!.outcomes)
-      this.#floors.expect(`p${partition}`, offset, id)
+    ;(this.#log[event.partition] ??= []).push(event)
+    for (const variant of this.#variants.values()) this.#expectIn(variant, event)
   }
 
-  /** A cut was made: every key has another queue from now on. */
-  rerouted(): void {
-    this.#events.push([])
-    for (const events of this.#events[0]!) for (const { event } of events ?? []) this.#expectIn(this.#events.length - 1, event)
-  }
-
-  /** The tables were emptied of all that lies above `cut`, to be made again. */
-  wentBack(partition: number, cut: number): void {
-    for (const { id, offset, partition: own } of this.#outcomes.values()) if (own === partition && offset > cut) this.#once.forget(id)
-    for (const { name } of this.#options.tasks) this.#order.goBack(`${name}/${partition}/`, cut)
-    this.rewound()
-  }
-
-  #expectIn(routing: number, event: SimEvent): void {
-    const queueOfKey = (key: string) => this.#options.queueOfKey(key, routing)
-    const outcomes = outcomesOf(event, this.#options.tasks, queueOfKey)
-    const events = (this.#events[routing]![event.partition] ??= [])
-    events.push({ event, outcomes, queue: queueOfKey(`k${event.key}`) })
-    if (routing < this.#events.length - 1) return
-    for (const outcome of outcomes) {
-      this.#outcomes.set(outcome.id, outcome)
-      this.#watermarks.expect(this.#laneOf(outcome), outcome.offset, outcome.id)
+  /**
+   * `epoch` is the active one from now on. Of tasks in `given` nothing more is wanted at or below `floors`; with
+   * `isBack` some watermark is lower than before. Returns what takes it back.
+   */
+  opened(epoch: SimEpoch, { floors, given, isBack }: { floors: readonly number[]; given: readonly string[]; isBack: boolean }): () => void {
+    const before = this.#active
+    const variant = this.#variantOf(epoch)
+    this.#active = variant
+    const up = [...variant.outcomes.values()].filter(
+      ({ id, task, partition, offset }) =>
+        given.includes(task) && id.startsWith(`${task}/`) && offset <= floors[partition]! && !this.#isSettled(id),
+    )
+    for (const { id } of up) this.#givenUp.add(id)
+    if (isBack) this.rewound()
+    return () => {
+      this.#active = before
+      for (const { id } of up) this.#givenUp.delete(id)
     }
   }
 
-  /** A queue of one routing. */
-  #laneOf({ task, partition, queue }: Pick<Outcome, 'task' | 'partition' | 'queue'>): string {
-    return `${this.#events.length - 1}/${task}/${partition}/${queue}`
+  /** The tables of the active tasks were emptied of all that lies above `cut`, to be made again. Returns what takes it back. */
+  wentBack(partition: number, cut: number): () => void {
+    const above = [...this.#now.outcomes.values()].filter((of) => of.partition === partition && of.offset > cut).map(({ id }) => id)
+    const [applied, given] = [above.filter((id) => this.#once.has(id)), above.filter((id) => this.#givenUp.has(id))]
+    for (const id of applied) this.#once.forget(id)
+    for (const id of given) this.#givenUp.delete(id)
+    const undos = this.#now.tracked.map((name) => this.#order.goBack(`${name}/${partition}/`, cut))
+    this.rewound()
+    return () => {
+      for (const id of applied) this.#once.apply(id)
+      for (const id of given) this.#givenUp.add(id)
+      for (const undo of undos) undo()
+    }
+  }
+
+  get #now(): Variant {
+    if (this.#active === undefined) throw new Error('no epoch was opened')
+    return this.#active
+  }
+
+  #isSettled(id: string): boolean {
+    return this.#once.has(id) || this.#givenUp.has(id)
+  }
+
+  #variantOf({ routing, tasks }: Pick<SimEpoch, 'routing' | 'tasks'>): Variant {
+    const name = `${routing}:${tasks.join('')}`
+    let variant = this.#variants.get(name)
+    if (variant === undefined) {
+      variant = { name, routing, tracked: tasks, events: [], outcomes: new Map() }
+      this.#variants.set(name, variant)
+      for (const events of this.#log) for (const event of events ?? []) this.#expectIn(variant, event)
+    }
+    return variant
+  }
+
+  #expectIn(variant: Variant, event: SimEvent): void {
+    const { routing, tracked } = variant
+    const queueOfKey = (key: string) => this.#options.queueOfKey(key, routing)
+    const outcomes = outcomesOf(event, this.#options.tasks, { queueOfKey, tracked })
+    ;(variant.events[event.partition] ??= []).push({ event, outcomes, queue: queueOfKey(`k${event.key}`) })
+    for (const outcome of outcomes) {
+      const { id, partition, offset } = outcome
+      variant.outcomes.set(id, outcome)
+      this.#watermarks.expect(laneOf(variant, outcome), offset, id)
+      this.#floors.expect(`${variant.name}/p${partition}`, offset, id)
+    }
   }
 
   isRefused(line: string): boolean {
-    return this.#outcomes.get(line.slice(0, line.indexOf(' ')))?.isRefused ?? false
+    return this.#now.outcomes.get(line.slice(0, line.indexOf(' ')))?.isRefused ?? false
   }
 
   /** A commit took effect. Returns what takes it back. */
@@ -119,7 +163,7 @@ export class Oracle {
     const undos: (() => void)[] = []
     for (const section of jobs) this.#applySection(section, commit, undos)
     for (const letter of letters) this.#applyLetter(letter, commit, undos)
-    for (const { partition, queue, to } of advances) this.#watermarks.advance(this.#laneOf({ task, partition, queue }), Number(to))
+    for (const { partition, queue, to } of advances) this.#watermarks.advance(laneOf(this.#now, { task, partition, queue }), Number(to))
     return () => {
       for (const undo of undos.reverse()) undo()
     }
@@ -135,7 +179,7 @@ export class Oracle {
     )
     section.lines().forEach((line, index) => {
       const id = line.slice(0, line.indexOf(' '))
-      const outcome = this.#outcomes.get(id)
+      const outcome = this.#now.outcomes.get(id)
       demand(
         outcome !== undefined && !outcome.isDead && !outcome.isRefused && outcome.task === task,
         'I6',
@@ -157,7 +201,8 @@ export class Oracle {
     const advance = advances.find((of) => of.partition === partition && of.queue === queue)
     demand(advance !== undefined, 'I7', () => `a dead letter of ${partition}/${queue} without an advance`)
     const named = `${letter.task ?? 'null'}/${partition}/${letter.offset}`
-    const outcome = this.#outcomes.get(`${named}/dead`) ?? this.#outcomes.get(`${named}/${letter.ordinal}`)
+    const { outcomes, name } = this.#now
+    const outcome = outcomes.get(`${named}/dead`) ?? outcomes.get(`${named}/${letter.ordinal}`)
     demand(
       outcome !== undefined && (outcome.isDead || outcome.isRefused),
       'I6',
@@ -168,6 +213,9 @@ export class Oracle {
       'I6',
       () => `dead letter ${outcome.id} was written by task ${task} of queue ${queue}`,
     )
+    // A letter that another set of tasks carried before is there already, and the table takes it once.
+    if (this.#once.has(outcome.id) && this.#letteredIn.get(outcome.id) !== name) return
+    this.#letteredIn.set(outcome.id, name)
     this.#apply(outcome, advance, undos)
     this.deadLetters++
   }
@@ -190,7 +238,7 @@ export class Oracle {
   }
 
   floorRaised(partition: number, floor: number): void {
-    this.#floors.advance(`p${partition}`, floor)
+    this.#floors.advance(`${this.#now.name}/p${partition}`, floor)
     this.#highestFloor[partition] = Math.max(this.#highestFloor[partition] ?? -1, floor)
   }
 
@@ -214,8 +262,8 @@ export class Oracle {
   appended(ring: string, bytes: Buffer, standing: readonly Buffer[]): void {
     const segment = decodeSegment(bytes, this.#options.secret)
     if (segment === undefined) throw new Violation('I6', 'an owner appended bytes that are no segment')
-    const version = this.#options.versionOf(segment.scope)
-    demand(version !== undefined, 'I6', () => `an owner appended a segment of scope ${segment.scope}`)
+    const epoch = this.#options.epochOf(segment.scope)
+    demand(epoch !== undefined, 'I6', () => `an owner appended a segment of scope ${segment.scope}`)
     const { partition, queue, lo, hi } = segment
     demand(ring === ringName(segment.scope, segment), 'I6', () => `a segment of queue ${partition}/${queue} was appended to ring ${ring}`)
     const name = `${segment.scope} ${partition}/${queue} (${lo}, ${hi}]`
@@ -228,8 +276,8 @@ export class Oracle {
     demand(known === undefined || known === text, 'I9', () => `segment ${name} was made twice, differently`)
     // Which latest values are replaced depends on what the log held when the segment was made.
     if (known === undefined || found.some((line) => this.#isLatest(line))) {
-      const events = this.#events[this.#options.routingOf(segment.scope)]![partition] ?? []
-      const { required, optional } = expectedLines(events, range, this.#options.tasks, version!)
+      const events = this.#variantOf(epoch).events[partition] ?? []
+      const { required, optional } = expectedLines(events, range, this.#options.tasks, epoch.version)
       const expected = required.join('\n')
       const needed = found.filter((line) => !optional.has(line)).sort()
       demand(expected === needed.join('\n'), 'I6', () => `segment ${name} holds\n${found.join('\n')}\ninstead of\n${expected}`)
@@ -246,31 +294,19 @@ export class Oracle {
     return this.#options.tasks.some((task) => !task.isTracked && line.startsWith(`${task.name} `))
   }
 
-  /** Bytes of the jobs of (lo, hi] that travel in `queue`, dead letters left out. */
-  bytesBetween(partition: number, queue: number, lo: number, hi: number): number {
-    const events = this.#events.at(-1)![partition] ?? []
-    let bytes = 0
-    for (let i = events.length - 1; i >= 0 && events[i]!.event.offset > lo; i--) {
-      const { event, outcomes } = events[i]!
-      if (event.offset > hi) continue
-      for (const outcome of outcomes)
-        if (outcome.queue === queue && !outcome.isDead) bytes += outcome.id.length + event.fill + lineOverheadBytes
-    }
-    return bytes
-  }
-
   #lineOf(outcome: Outcome, version: string): string {
-    const events = this.#events[0]![outcome.partition]!
-    const found = events.find(({ event }) => event.offset === outcome.offset)!
-    return lineOf(outcome.id, found.event.fill, version)
+    const found = this.#log[outcome.partition]!.find(({ offset }) => offset === outcome.offset)!
+    return lineOf(outcome.id, found.fill, version)
   }
 
   /** The last check: everything up to `floor` is there, once. */
   complete(partition: number, floor: number): void {
-    const missing = this.#floors.missing(`p${partition}`, floor)
+    const missing = this.#floors.missing(`${this.#now.name}/p${partition}`, floor)
     if (missing !== undefined) throw new Violation('I3', `partition ${partition} is done, but ${missing} is not applied`)
   }
 }
 
-/** A line's version, blanks, newline, offset and record time. */
-const lineOverheadBytes = 13
+/** A queue, in one routing and with one set of tasks. */
+function laneOf({ name }: Variant, { task, partition, queue }: Pick<Outcome, 'task' | 'partition' | 'queue'>): string {
+  return `${name}/${task}/${partition}/${queue}`
+}

@@ -5,6 +5,7 @@
 import { ForebayError } from '../../src/errors.ts'
 import type { Advance, DeadLetter, OwnerCapture, PartitionView } from '../../src/offsets/ledger.ts'
 import { assertAdvances, floorAllowedBy } from '../../src/offsets/ledger.ts'
+import { rowsOfNextEpoch, unevenTask } from '../../src/offsets/task-set.ts'
 import type { JobLines } from '../../src/grid/segment.ts'
 import { demand } from '../guarantees/violation.ts'
 import type { Oracle } from './oracle.ts'
@@ -16,13 +17,25 @@ const idleInTransactionMs = 1500
 
 interface PartitionRows {
   floor: bigint
+  /** Of every task that ever ran and was not forgotten. */
   readonly rows: Map<string, bigint[]>
+}
+
+export interface SimEpoch {
+  readonly number: number
+  /** Another one for each opening, whatever its number. */
+  readonly mark: number
+  readonly version: string
+  /** A cut gives another one. */
+  readonly routing: number
+  /** The tracked tasks, in their order. */
+  readonly tasks: readonly string[]
 }
 
 /** A transaction of a flush while it is open. */
 export interface Transaction {
   readonly task: string
-  readonly epoch: number
+  readonly epoch: SimEpoch
   readonly advances: readonly Advance[]
   jobs: JobLines[]
   letters: DeadLetter[]
@@ -34,20 +47,20 @@ export interface Transaction {
 }
 
 /** Who is told what takes effect, and what is taken back. */
-export type DatabaseWitness = Pick<Oracle, 'floorRaised' | 'committed' | 'rewound' | 'isRefused' | 'delivered' | 'rerouted' | 'wentBack'>
+export type DatabaseWitness = Pick<Oracle, 'floorRaised' | 'committed' | 'rewound' | 'isRefused' | 'delivered' | 'opened' | 'wentBack'>
 
 export class SimDatabase {
   readonly partitions: PartitionRows[]
   readonly oracle: DatabaseWitness
   readonly scheduler: Scheduler
-  /** Versions of the converter by epoch; the last is active. */
-  readonly epochs: string[]
-  /** Routing of each epoch; a cut gives another one. */
-  readonly routings: number[] = [0]
+  /** The last is active. */
+  readonly epochs: SimEpoch[]
+  /** Those too that a failover forgot: their nodes go on. */
+  readonly everOpened: SimEpoch[]
   /** The nodes are asked to stop reading and drain. */
   isDraining = false
   readonly open = new Set<Transaction>()
-  #history: (() => void)[] = []
+  #history: { readonly undo: () => void; readonly isOpening: boolean }[] = []
   /** A whole table is missing or forbidden for this task. */
   refusedTask: string | undefined
 
@@ -59,33 +72,38 @@ export class SimDatabase {
     queues: number
     floor: bigint
     version: string
+    /** Those that run from the beginning; default: all tracked ones. */
+    firstTasks?: readonly string[]
   }) {
     this.oracle = options.oracle
     this.scheduler = options.scheduler
-    this.epochs = [options.version]
-    const tracked = options.tasks.filter((task) => task.isTracked)
+    const tasks = options.firstTasks ?? options.tasks.filter((task) => task.isTracked).map(({ name }) => name)
+    this.epochs = [{ number: 1, mark: 0, version: options.version, routing: 0, tasks }]
+    this.everOpened = [...this.epochs]
     this.partitions = Array.from({ length: options.partitions }, () => ({
       floor: options.floor,
-      rows: new Map(tracked.map(({ name }) => [name, Array.from({ length: options.queues }, () => options.floor)])),
+      rows: new Map(tasks.map((name) => [name, Array.from({ length: options.queues }, () => options.floor)])),
     }))
   }
 
-  get epoch(): number {
-    return this.epochs.length
+  get epoch(): SimEpoch {
+    return this.epochs.at(-1)!
   }
 
-  view(partition: number): PartitionView {
+  /** Rows of the tasks of `epoch`, by default of the active one. */
+  view(partition: number, { tasks } = this.epoch): PartitionView {
     const { floor, rows } = this.partitions[partition]!
-    return { partition, floor, rows: new Map([...rows].map(([task, marks]) => [task, [...marks]])) }
+    const queues = [...rows.values()][0]!.length
+    return { partition, floor, rows: new Map(tasks.map((task) => [task, [...(rows.get(task) ?? new Array<bigint>(queues).fill(-1n))]])) }
   }
 
   /** As a node of `epoch` reads it: with the request to drain. */
-  viewFor(partition: number, epoch: number): PartitionView {
-    const isDraining = this.isDraining && epoch === this.epoch
-    return { ...this.view(partition), ...(isDraining ? { isDraining } : {}) }
+  viewFor(partition: number, epoch: SimEpoch): PartitionView {
+    const isDraining = this.isDraining && epoch.number === this.epoch.number
+    return { ...this.view(partition, epoch), ...(isDraining ? { isDraining } : {}) }
   }
 
-  settle(capture: OwnerCapture, epoch: number): PartitionView {
+  settle(capture: OwnerCapture, epoch: SimEpoch): PartitionView {
     this.#checkEpoch(epoch)
     this.raiseFloor(capture.partition, floorAllowedBy(capture, this.view(capture.partition)))
     return this.viewFor(capture.partition, epoch)
@@ -97,7 +115,7 @@ export class SimDatabase {
     if (to <= from) return
     found.floor = to
     this.oracle.floorRaised(partition, Number(to))
-    this.#history.push(() => void (found.floor = from))
+    this.#remember(() => void (found.floor = from))
   }
 
   /** Whether `begin` would not have to wait for a lock. */
@@ -112,7 +130,7 @@ export class SimDatabase {
     return true
   }
 
-  newTransaction(task: string, advances: readonly Advance[], epoch: number): Transaction {
+  newTransaction(task: string, advances: readonly Advance[], epoch: SimEpoch): Transaction {
     const { nowMs } = this.scheduler
     return {
       task,
@@ -167,7 +185,7 @@ export class SimDatabase {
         () => `watermark of ${task} ${advance.partition}/${advance.queue} went from ${before} to ${advance.to}`,
       )
       marks[advance.queue] = advance.to
-      undos.push(() => void (marks[advance.queue] = before))
+      undos.push(() => void (found.rows.get(task)![advance.queue] = before))
     }
     undos.push(
       this.oracle.committed({
@@ -175,11 +193,11 @@ export class SimDatabase {
         advances,
         jobs,
         letters,
-        version: this.epochs[transaction.epoch - 1]!,
+        version: transaction.epoch.version,
         isActive: transaction.epoch === this.epoch,
       }),
     )
-    this.#history.push(() => {
+    this.#remember(() => {
       for (const undo of undos.reverse()) undo()
     })
   }
@@ -191,65 +209,146 @@ export class SimDatabase {
   }
 
   /** A standby takes over that has not seen the last `count` commits; every connection breaks. */
-  failover(count: number): number {
+  failover(count: number): { readonly lost: number; readonly epochs: number } {
     for (const transaction of this.open) this.rollback(transaction)
-    let lost = 0
-    for (; lost < count && this.#history.length > 0; lost++) this.#history.pop()!()
+    let [lost, epochs] = [0, 0]
+    for (; lost < count && this.#history.length > 0; lost++) {
+      const { undo, isOpening } = this.#history.pop()!
+      undo()
+      if (isOpening) epochs++
+    }
     this.oracle.rewound()
-    return lost
+    return { lost, epochs }
   }
 
-  /** Opens an epoch for another converter. It inherits every watermark, and is never lost. */
+  /** Commits since an epoch was opened; undefined when none was. */
+  get sinceOpening(): number | undefined {
+    const index = this.#history.findLastIndex(({ isOpening }) => isOpening)
+    return index < 0 ? undefined : this.#history.length - 1 - index
+  }
+
+  /** Opens an epoch for another converter. It inherits every watermark. */
   openEpoch(version: string): boolean {
     if (this.open.size > 0) return false
-    this.epochs.push(version)
-    this.routings.push(this.routings.at(-1)!)
-    this.#history = []
+    this.#open({ version })
     return true
   }
 
   /** Whether nothing is applied above a floor. */
   get isDrained(): boolean {
-    return this.partitions.every(({ floor, rows }) => [...rows.values()].every((marks) => marks.every((mark) => mark <= floor)))
+    return this.partitions.every(({ floor }, partition) =>
+      [...this.view(partition).rows.values()].every((marks) => marks.every((mark) => mark <= floor)),
+    )
   }
 
-  /** Opens an epoch of another routing at a drained cut: its watermarks begin at the floors. Never lost. */
+  /** Opens an epoch of another routing at a drained cut: its watermarks begin at the floors. */
   cutRouting(): boolean {
-    if (this.open.size > 0 || !this.isDrained) return false
-    this.epochs.push(this.epochs.at(-1)!)
-    this.routings.push(this.routings.at(-1)! + 1)
+    if (this.open.size > 0 || !this.isDrained || this.hasUnevenTask) return false
     this.isDraining = false
-    this.#history = []
-    for (const { floor, rows } of this.partitions) for (const marks of rows.values()) marks.fill(floor)
-    this.oracle.rerouted()
+    this.#open({ routing: this.epoch.routing + 1 })
     return true
   }
 
-  /** Lowers each floor to `cuts` and empties the tables above, in an epoch of its own. Never lost. */
+  /** A task that is away stands at different places in its queues: no cut is made. */
+  get hasUnevenTask(): boolean {
+    return unevenTask(this.#whole(), this.away) !== undefined
+  }
+
+  /** Tasks that do not run and keep their places. */
+  get away(): string[] {
+    return [...this.partitions[0]!.rows.keys()].filter((task) => !this.epoch.tasks.includes(task))
+  }
+
+  /** Opens an epoch of other tasks; what those in `skipping`, which are away, have missed so far is given up. */
+  changeTasks(tasks: readonly string[], skipping: readonly string[]): boolean {
+    if (this.open.size > 0) return false
+    this.#open({ tasks }, skipping)
+    return true
+  }
+
+  /** Lowers each floor to `cuts` and empties the tables above, in an epoch of its own. */
   reset(cuts: readonly bigint[]): boolean {
     if (this.open.size > 0) return false
-    this.epochs.push(this.epochs.at(-1)!)
-    this.routings.push(this.routings.at(-1)!)
     this.isDraining = false
-    this.#history = []
-    this.partitions.forEach((found, partition) => {
-      if (cuts[partition]! > found.floor) return
-      found.floor = cuts[partition]!
-      for (const marks of found.rows.values()) marks.fill(found.floor)
-      this.oracle.wentBack(partition, Number(found.floor))
+    this.#open({}, [], () => {
+      const undos = this.partitions.map((found, partition) => {
+        if (cuts[partition]! > found.floor) return () => undefined
+        found.floor = cuts[partition]!
+        for (const task of this.epoch.tasks) found.rows.get(task)!.fill(found.floor)
+        return this.oracle.wentBack(partition, Number(found.floor))
+      })
+      return () => undos.forEach((undo) => undo())
     })
     return true
+  }
+
+  /** One transaction; a failover may forget it. */
+  #open(change: Partial<SimEpoch>, skipping: readonly string[] = [], more: () => () => void = () => () => undefined): void {
+    const was = this.epoch
+    const next = { ...was, ...change, number: was.number + 1, mark: this.everOpened.length }
+    const before = this.partitions.map(({ floor, rows }) => ({
+      floor,
+      rows: [...rows].map(([task, marks]) => [task, [...marks]] as const),
+    }))
+    for (const { floor, rows } of this.partitions)
+      for (const task of skipping)
+        rows.set(
+          task,
+          rows.get(task)!.map((mark) => (mark > floor ? mark : floor)),
+        )
+    const queues = before[0]!.rows[0]![1].length
+    const withRows = [...this.partitions[0]!.rows.keys()]
+    const undoMore = more()
+    const isCut = next.routing !== was.routing
+    for (const view of this.#whole()) {
+      const { floor, rows } = rowsOfNextEpoch(view, { was: was.tasks, is: next.tasks, withRows, untracked: [], queues, isCut })
+      const found = this.partitions[view.partition]!
+      found.floor = floor
+      found.rows.clear()
+      for (const [task, marks] of rows) found.rows.set(task, [...marks])
+    }
+    this.epochs.push(next)
+    this.everOpened.push(next)
+    const added = next.tasks.filter((task) => !was.tasks.includes(task))
+    const begun = added.filter((task) => !withRows.includes(task))
+    const undoOpened = this.oracle.opened(next, {
+      floors: before.map(({ floor }) => Number(floor)),
+      given: [...begun, ...skipping],
+      isBack: added.length > 0,
+    })
+    this.partitions.forEach(({ floor }, partition) => this.oracle.floorRaised(partition, Number(floor)))
+    this.#remember(() => {
+      this.epochs.pop()
+      undoOpened()
+      undoMore()
+      before.forEach(({ floor, rows }, partition) => {
+        const found = this.partitions[partition]!
+        found.floor = floor
+        found.rows.clear()
+        for (const [task, marks] of rows) found.rows.set(task, [...marks])
+      })
+    }, true)
+  }
+
+  #remember(undo: () => void, isOpening = false): void {
+    this.#history.push({ undo, isOpening })
+  }
+
+  /** With the rows of all tasks. */
+  #whole(): PartitionView[] {
+    return this.partitions.map(({ floor, rows }, partition) => ({ partition, floor, rows: new Map(rows) }))
   }
 
   /** The row is `from` itself, or it is below and the floor, which vouches for what lies between, is exactly `from`. */
   #stands(task: string, { partition, queue, from }: Advance): boolean {
     const { floor, rows } = this.partitions[partition]!
-    const row = rows.get(task)![queue]!
+    const row = rows.get(task)?.[queue] ?? -1n
     return row === from || (row < from && floor === from)
   }
 
-  #checkEpoch(epoch: number): void {
-    if (epoch !== this.epoch) throw new ForebayError('FB_EPOCH_CLOSED', `epoch ${epoch} is closed, epoch ${this.epoch} is active`)
+  #checkEpoch(epoch: SimEpoch): void {
+    if (epoch.number !== this.epoch.number || epoch.mark !== this.epoch.mark)
+      throw new ForebayError('FB_EPOCH_CLOSED', `epoch ${epoch.number} is closed, epoch ${this.epoch.number} is active`)
   }
 }
 

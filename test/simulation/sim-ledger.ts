@@ -3,7 +3,7 @@ import { ForebayError, isForebayError } from '../../src/errors.ts'
 import type { JobLines } from '../../src/grid/segment.ts'
 import type { DeadLetter, Flush, Ledger, LedgerTransaction, OwnerCapture, PartitionView } from '../../src/offsets/ledger.ts'
 import type { DeliveringSink, TransactionalSink } from '../../src/sinks/sink.ts'
-import type { SimDatabase, Transaction } from './sim-database.ts'
+import type { SimDatabase, SimEpoch, Transaction } from './sim-database.ts'
 import type { Wire } from './wire.ts'
 
 export class SimTransaction implements LedgerTransaction {
@@ -53,9 +53,9 @@ export class SimTransaction implements LedgerTransaction {
 export class SimLedger implements Ledger<SimTransaction> {
   readonly #database: SimDatabase
   readonly #wire: Wire
-  readonly #epoch: number
+  readonly #epoch: SimEpoch
 
-  constructor(database: SimDatabase, wire: Wire, epoch: number) {
+  constructor(database: SimDatabase, wire: Wire, epoch: SimEpoch) {
     this.#database = database
     this.#wire = wire
     this.#epoch = epoch

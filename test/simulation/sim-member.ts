@@ -5,27 +5,28 @@ import { Membership } from '../../src/node/membership.ts'
 import { noCut } from '../../src/node/reach.ts'
 import { Node } from '../../src/node/node.ts'
 import type { QueueReader } from '../../src/work/queue-reader.ts'
+import type { SimEpoch } from './sim-database.ts'
 import { convertingOf, portsOf, scopeOf, secret, tasksOf } from './sim-parts.ts'
 import type { SimWorld } from './sim-parts.ts'
 import type { Wire } from './wire.ts'
 
 export class SimMember {
   readonly wire: Wire
-  readonly epoch: number
+  readonly epoch: SimEpoch
   /** It stopped by itself: asked to, or because its epoch was closed. */
   isEnded = false
   readonly #node: Node
   readonly #world: SimWorld
   readonly #stop = new AbortController()
 
-  constructor(world: SimWorld, wire: Wire, epoch: number, version: string) {
+  constructor(world: SimWorld, wire: Wire, epoch: SimEpoch) {
     this.#world = world
     this.wire = wire
     this.epoch = epoch
     const { sizes } = world
     const scope = scopeOf(epoch)
     const ports = portsOf(world, wire, epoch)
-    const info = { epoch, http: null, pid: 1, cut: noCut }
+    const info = { epoch: epoch.number, http: null, pid: 1, cut: noCut }
     const membership = new Membership(ports, { id: wire.name, scope }, info)
     this.#node = new Node(
       { ...ports, membership },
@@ -37,7 +38,7 @@ export class SimMember {
         partitions: sizes.partitions,
         windowSegmentsMax: sizes.windowSegmentsMax,
         lingerMs: sizes.lingerMs,
-        tasks: tasksOf(world, wire, version),
+        tasks: tasksOf(world, wire, epoch),
       },
     )
     this.#run().catch(world.onDeath)

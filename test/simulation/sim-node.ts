@@ -5,13 +5,16 @@ import { PartitionOwner } from '../../src/ingest/partition-owner.ts'
 import { QueueReader } from '../../src/work/queue-reader.ts'
 import { TaskRunner } from '../../src/work/task-runner.ts'
 import { WatermarkWatch } from '../../src/work/watermark-watch.ts'
-import { convertingOf, portsOf, scopeOf, secret, tasksOf } from './sim-parts.ts'
+import type { SimEpoch } from './sim-database.ts'
+import { convertingOf, portsOf, runningTasks, scopeOf, secret, tasksOf } from './sim-parts.ts'
 import type { SimWorld } from './sim-parts.ts'
 import type { Wire } from './wire.ts'
 
 export class SimNode {
   readonly wire: Wire
-  readonly epoch: number
+  readonly epoch: SimEpoch
+  /** A runner met that its epoch is closed, and does not come back. */
+  wasClosed = false
   readonly owners = new Map<number, { owner: PartitionOwner | undefined; stop: AbortController }>()
   readonly readers = new Map<string, { reader: QueueReader; stop: AbortController }>()
   readonly runners: TaskRunner[] = []
@@ -22,12 +25,12 @@ export class SimNode {
   readonly #stop = new AbortController()
   #lives = 0
 
-  constructor(world: SimWorld, wire: Wire, epoch: number, version: string) {
+  constructor(world: SimWorld, wire: Wire, epoch: SimEpoch) {
     this.#world = world
     this.wire = wire
     this.epoch = epoch
     this.#ports = portsOf(world, wire, epoch)
-    const tasks = tasksOf(world, wire, version)
+    const tasks = tasksOf(world, wire, epoch)
     this.#converter = new Converter({ ...convertingOf(world, epoch), tasks })
     const intervalsMax = Math.max(1, Math.floor(world.sizes.windowSegmentsMax / 2))
     for (const { name: task, ...rest } of tasks) {
@@ -64,7 +67,8 @@ export class SimNode {
     const name = `${partition}/${queue}`
     if (this.readers.has(name)) return
     const { sizes } = this.#world
-    const names = (isTracked: boolean) => sizes.tasks.filter((task) => task.isTracked === isTracked).map((task) => task.name)
+    const tasks = runningTasks(sizes, this.epoch)
+    const names = (isTracked: boolean) => tasks.filter((task) => task.isTracked === isTracked).map((task) => task.name)
     const stop = new AbortController()
     const reader = new QueueReader(this.#ports, {
       partition,
@@ -101,6 +105,7 @@ export class SimNode {
       await runner.run(this.#stop.signal)
     } catch (error) {
       if (!isForebayError(error, 'FB_EPOCH_CLOSED')) throw error
+      this.wasClosed = true
     }
   }
 
@@ -114,7 +119,7 @@ export class SimNode {
         owner: `${this.wire.name}.${++this.#lives}`,
         scope: scopeOf(this.epoch),
         secret,
-        sections: sectionsOf(sizes.tasks),
+        sections: sectionsOf(runningTasks(sizes, this.epoch)),
         linesBytesMax: sizes.linesBytesMax,
         windowSegmentsMax: sizes.windowSegmentsMax,
         lingerMs: sizes.lingerMs,

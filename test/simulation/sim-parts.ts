@@ -6,7 +6,7 @@ import type { Observer } from '../../src/observer.ts'
 import type { RunningSink } from '../../src/sinks/sink.ts'
 import type { RepairWatch } from './repair-watch.ts'
 import { SimClock } from './sim-clock.ts'
-import type { SimDatabase } from './sim-database.ts'
+import type { SimDatabase, SimEpoch } from './sim-database.ts'
 import { SimEventLog } from './sim-event-log.ts'
 import type { SimTopic } from './sim-event-log.ts'
 import { SimJobGrid } from './sim-job-grid.ts'
@@ -14,6 +14,7 @@ import type { SimGrid } from './sim-job-grid.ts'
 import { SimLedger, encodeJob, simEphemeralSink, simSink } from './sim-ledger.ts'
 import type { SimSizes } from './sizes.ts'
 import { latestKeyOf, lineOf } from './workload.ts'
+import type { SimTask } from './workload.ts'
 import type { Wire } from './wire.ts'
 
 export interface SimWorld {
@@ -28,7 +29,7 @@ export interface SimWorld {
 }
 
 export const secret = 'simulation'
-export const scopeOf = (epoch: number): string => `sim.s.t.e${epoch}`
+export const scopeOf = ({ number, mark }: SimEpoch): string => `sim.s.t.e${number}-${mark}`
 
 /** Another routing sends most keys to other queues, as another hash does. */
 export const keyIn = (routing: number, key: string): string => (routing === 0 ? key : `${routing} ${key}`)
@@ -36,7 +37,7 @@ export const keyIn = (routing: number, key: string): string => (routing === 0 ? 
 type SimEventValue = [number | null, number[], number]
 
 /** The servers as one incarnation of a node sees them. */
-export function portsOf(world: SimWorld, wire: Wire, epoch: number) {
+export function portsOf(world: SimWorld, wire: Wire, epoch: SimEpoch) {
   return {
     clock: new SimClock(wire),
     log: new SimEventLog(world.topic, wire),
@@ -46,9 +47,14 @@ export function portsOf(world: SimWorld, wire: Wire, epoch: number) {
   }
 }
 
-export function tasksOf(world: SimWorld, wire: Wire, version: string): NodeTask[] {
+/** The tasks of `sizes` that run in the epoch. */
+export function runningTasks({ tasks }: SimSizes, epoch: SimEpoch): SimTask[] {
+  return tasks.filter(({ name, isTracked }) => !isTracked || epoch.tasks.includes(name))
+}
+
+export function tasksOf(world: SimWorld, wire: Wire, epoch: SimEpoch): NodeTask[] {
   const { sizes, database } = world
-  return sizes.tasks.map((task, index) => ({
+  return runningTasks(sizes, epoch).map((task) => ({
     name: task.name,
     everyMs: task.everyMs,
     rowsMax: task.rowsMax ?? 1000,
@@ -57,11 +63,11 @@ export function tasksOf(world: SimWorld, wire: Wire, version: string): NodeTask[
     sink: (task.isTracked ? simSink(database, wire, task.name) : simEphemeralSink(database, wire, task.name)) as RunningSink,
     convert: (event, at) => {
       const [, jobs, fill] = event as SimEventValue
-      const count = jobs[index]!
+      const count = jobs[sizes.tasks.indexOf(task)]!
       if (count === -1) throw new Error('this event cannot be converted')
       if (count === -2) return ['unencodable']
       const lines = Array.from({ length: count }, (_, ordinal) =>
-        lineOf(`${task.name}/${at.partition}/${at.offset}/${ordinal}`, fill, version),
+        lineOf(`${task.name}/${at.partition}/${at.offset}/${ordinal}`, fill, epoch.version),
       )
       return lines.length === 1 ? lines[0] : lines
     },
@@ -70,8 +76,7 @@ export function tasksOf(world: SimWorld, wire: Wire, version: string): NodeTask[
   }))
 }
 
-export function convertingOf({ sizes, database }: SimWorld, epoch: number): Omit<ConverterOptions, 'tasks'> {
-  const routing = database.routings[epoch - 1]!
+export function convertingOf({ sizes }: SimWorld, { routing }: SimEpoch): Omit<ConverterOptions, 'tasks'> {
   return {
     source: { topic: 'sim', tombstones: 'dead-letter', decode: { decode: (value) => JSON.parse(String(value)) as unknown } },
     key: (event) => {

@@ -56,8 +56,8 @@ describeLedger('The simulated ledger', async (): Promise<LedgerWorld<SimTransact
     },
     floorRaised: nothing,
     rewound: nothing,
-    rerouted: nothing,
-    wentBack: nothing,
+    opened: () => nothing,
+    wentBack: () => nothing,
     delivered: nothing,
     isRefused: () => false,
   }
@@ -65,9 +65,10 @@ describeLedger('The simulated ledger', async (): Promise<LedgerWorld<SimTransact
   const database = new SimDatabase({ oracle, scheduler: time.scheduler, tasks, partitions: 2, queues: 2, floor: 9n, version: '1' })
   return {
     node: async (version) => {
-      while (database.epochs.at(-1) !== version && !database.openEpoch(version)) await new Promise((resolve) => setTimeout(resolve, 5))
+      while (database.epoch.version !== version && !database.openEpoch(version)) await new Promise((resolve) => setTimeout(resolve, 5))
       return new SimLedger(database, time.wire(), database.epoch)
     },
+    forgetEpoch: async () => void database.failover((database.sinceOpening ?? 0) + 1),
     put: (open, row) =>
       open.call('sink', 'put', () => {
         if (row === 'bad') throw new ForebayError('FB_BAD_JOB', 'the row is bad')

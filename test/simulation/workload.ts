@@ -56,6 +56,13 @@ export function drawTasks(random: Random): SimTask[] {
   return tasks
 }
 
+/** Some of the tracked tasks, mostly all. */
+export function drawTaskSet(random: Random, tasks: readonly SimTask[]): string[] {
+  const tracked = tasks.filter((task) => task.isTracked).map(({ name }) => name)
+  const some = tracked.filter(() => random.chance(0.7))
+  return random.chance(0.5) || some.length === 0 ? tracked : some
+}
+
 /** An event for every taste: mostly sound ones, now and then each kind of bad one. */
 /** How keys are spread. */
 export interface SimTraffic {
@@ -106,10 +113,14 @@ export function lineOf(id: string, fill: number, version: string): string {
   return `${id} ${version} ${'x'.repeat(fill)}`
 }
 
-/** The independent converter: all outcomes of `event` in the order of tasks and ordinals. */
-export function outcomesOf(event: SimEvent, tasks: readonly SimTask[], queueOfKey: (key: string) => number): Outcome[] {
+/** The independent converter: all outcomes of `event` in the order of tasks and ordinals, where of the tracked tasks `tracked` run. */
+export function outcomesOf(
+  event: SimEvent,
+  tasks: readonly SimTask[],
+  { queueOfKey, tracked }: { queueOfKey: (key: string) => number; tracked: readonly string[] },
+): Outcome[] {
   const { partition, offset, key } = event
-  const carrier = tasks.find((task) => task.isTracked)!.name
+  const carrier = tracked[0]!
   const outcome = (of: { task: string; ordinal: number; named: string; isDead: boolean; isRefused?: boolean }, queue: number): Outcome => ({
     id: `${of.named}/${partition}/${offset}/${of.isDead ? 'dead' : of.ordinal}`,
     task: of.task,
@@ -125,6 +136,7 @@ export function outcomesOf(event: SimEvent, tasks: readonly SimTask[], queueOfKe
   const queue = queueOfKey(`k${key}`)
   return tasks.flatMap((task, i) => {
     const count = event.jobs[i]!
+    if (task.isTracked && !tracked.includes(task.name)) return []
     if (count < 0) return [outcome({ task: task.isTracked ? task.name : carrier, ordinal: 0, named: task.name, isDead: true }, queue)]
     if (!task.isTracked) return []
     return Array.from({ length: count }, (_, ordinal) =>
