@@ -6,6 +6,7 @@ export const counterNames = {
   events: 'events polled from the log',
   jobs: 'jobs made from events',
   tombstones: 'events without a value that were skipped',
+  clampedTimes: 'events whose record time was moved into the years 1970 to 9999',
   segments: 'segments appended to the grid',
   segmentBytes: 'bytes of segments appended to the grid',
   heartbeats: 'tail heartbeats appended to the grid',

@@ -28,13 +28,17 @@ const gridConnectMs = 4000
 const gridCallMs = 2000
 
 /** The event log of `pipeline`; connects to nothing yet. */
-export function openEventLog({ events, database }: Pick<NodeSettings, 'events' | 'database'>, pipeline: Pipeline): EventLog {
+export function openEventLog(
+  { events, database, eventBytesMax }: Pick<NodeSettings, 'events' | 'database' | 'eventBytesMax'>,
+  pipeline: Pipeline,
+): EventLog {
   const { topic } = pipeline.source
   if (events.kind === 'postgres') {
     return new PostgresEventLog({ url: database.url, topic, pipelineGroup: pipeline.name, fetchBytesMax: events.fetchBytesMax })
   }
-  const { group, fetchBytesMax } = events
-  return new KafkaEventLog({ ...kafkaAddress(events), topic, pipelineGroup: group ?? pipeline.name, fetchBytesMax })
+  const { group, fetchBytesMax, inflatedBytesMax } = events
+  const limits = { fetchBytesMax, inflatedBytesMax, eventBytesMax }
+  return new KafkaEventLog({ ...kafkaAddress(events), topic, pipelineGroup: group ?? pipeline.name, ...limits })
 }
 
 /** The topic of `pipeline`, to compare and to change; connects to nothing yet. */

@@ -15,6 +15,11 @@ export interface EventRecord {
   readonly value: Buffer | null
   /** Decoded when they are asked for. Absent: the record has none. */
   readonly headers?: EventHeaders
+  /**
+   * Size of a record that is larger than the log was told to hold: `value` is then its beginning, or empty, and a key or headers that
+   * large are left out.
+   */
+  readonly oversizeBytes?: number
   /** The epoch of the leader that took the record in; absent when the log knows no such thing. */
   readonly leaderEpoch?: number
 }
@@ -29,6 +34,8 @@ export interface EventBatch {
   readonly lastOffset: bigint
   /** Bytes that its events keep in memory, about; absent when not known. */
   readonly bytes?: number
+  /** Of its events, those whose record time was outside of what a time may be and was moved. */
+  readonly clampedTimes?: number
   /** The leader epoch at `lastOffset`; absent when nothing was passed, or the log knows no such thing. */
   readonly leaderEpoch?: number
 }

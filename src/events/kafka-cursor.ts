@@ -2,7 +2,8 @@
  * A reading position in one partition of a Kafka topic.
  *
  * Job: a loop of its own fetches from the partition's leader over connections of its own, at most one batch ahead of
- * what `poll` has handed out, so that the next batch is there while one is worked on, and no other partition waits.
+ * what `poll` has handed out, so that the next batch is there while one is worked on, and no other partition waits. A fetch comes in
+ * portions: what a compressed one inflates to is made portion by portion, and the next fetch follows the last of them.
  * Boundary: the caller polls and seeks; Kafka answers fetches that name an explicit offset.
  *
  * States: *fetching* (the buffer is empty); *full* (a batch waits for `poll`; the loop sleeps); *failed* (the last
@@ -18,7 +19,9 @@ import { ForebayError } from '../errors.ts'
 import { type EventBatch, type EventCursor, floorBefore, nextOffsetAfter } from './event-log.ts'
 import { clusterOf, releaseCluster } from './kafka-cluster.ts'
 import { kafkaErrorType, kafkaProblem } from './kafka-error.ts'
-import { eventsOf, fetchFrom } from './kafka-fetched.ts'
+import { fetchFrom } from './kafka-fetched.ts'
+import { portionsOf } from './kafka-portions.ts'
+import type { PortionLimits } from './kafka-portions.ts'
 
 /** How long a broker may hold a fetch that finds nothing. */
 const fetchWaitMs = 100
@@ -38,7 +41,18 @@ export interface KafkaCursorOptions {
   readonly nextOffset: bigint
   /** Most bytes of one fetch. One larger record batch still comes whole. */
   readonly fetchBytesMax: number
+  readonly limits: PortionLimits
   readonly onClose: () => void
+}
+
+/** A fetch while it is read. */
+interface Portions {
+  readonly generation: number
+  readonly batches: AsyncGenerator<EventBatch>
+  readonly responseBytes: number
+  readonly startedAt: number
+  /** That it gave until now. */
+  events: number
 }
 
 export class KafkaCursor implements EventCursor {
@@ -48,6 +62,8 @@ export class KafkaCursor implements EventCursor {
   #fetchOffset: bigint
   /** The last offset that `poll` handed out, or one before where `seek` went. */
   #lastOffset: bigint
+  /** Of the last fetch, while it is not read to its end. */
+  #portions: Portions | null = null
   #buffered: EventBatch | null = null
   #bufferedBytes = 0
   /** Of the batch that `poll` handed out last. */
@@ -73,9 +89,9 @@ export class KafkaCursor implements EventCursor {
     this.#running = this.#run()
   }
 
-  /** Bytes of the batch that waits and of the one handed out last. */
+  /** Bytes of the batch that waits, of the one handed out last, and of the fetch they are made from. */
   get heldBytes(): number {
-    return this.#bufferedBytes + this.#handedBytes
+    return this.#bufferedBytes + this.#handedBytes + (this.#portions?.responseBytes ?? 0)
   }
 
   async poll(waitMs: number): Promise<EventBatch> {
@@ -176,16 +192,11 @@ export class KafkaCursor implements EventCursor {
         continue
       }
       const generation = this.#generation
-      const startedAt = performance.now()
       try {
-        this.#fetchSinceMs = startedAt
-        const batch = await this.#fetch(this.#fetchOffset)
-        this.#fetchSinceMs = null
+        const batch = await this.#nextPortion()
         retryMs = retryFirstMs
         if (generation !== this.#generation || this.#isClosed) continue
         this.#take(batch)
-        const pauseMs = smallFetchIntervalMs - (performance.now() - startedAt)
-        if (batch.events.length < smallBatchEvents && pauseMs > 0) await this.#sleep(pauseMs)
       } catch (error) {
         this.#fetchSinceMs = null
         this.#releaseCluster()
@@ -198,6 +209,7 @@ export class KafkaCursor implements EventCursor {
       }
     }
     this.#cluster = null
+    await this.#dropPortions()
     // A release while the loop was still connecting leaves open what was connected after it, and with it the process alive.
     if (this.#lastCluster !== null) await releaseCluster(this.#lastCluster)
   }
@@ -213,11 +225,47 @@ export class KafkaCursor implements EventCursor {
     this.#wakePoll?.()
   }
 
-  async #fetch(nextOffset: bigint): Promise<EventBatch> {
-    const { topic, partition, fetchBytesMax } = this.#options
+  /** The next portion of the last fetch, or the first of a new one; empty when nothing came. */
+  async #nextPortion(): Promise<EventBatch> {
+    if (this.#portions !== null && this.#portions.generation !== this.#generation) await this.#dropPortions()
+    this.#portions ??= await this.#fetch(this.#generation)
+    if (this.#portions === null) return this.#nothingFetched()
+    const portions = this.#portions
+    const { value, done } = await portions.batches.next().catch((error: unknown) => {
+      this.#portions = null
+      throw error
+    })
+    if (done !== true) {
+      portions.events += value.events.length
+      return value
+    }
+    this.#portions = null
+    // By now all of it was handed out, so no poll that takes a batch ends the pause.
+    const pauseMs = portions.startedAt + smallFetchIntervalMs - performance.now()
+    if (portions.events < smallBatchEvents && pauseMs > 0) await this.#sleep(pauseMs)
+    return this.#nothingFetched()
+  }
+
+  #nothingFetched(): EventBatch {
+    return { events: [], lastOffset: floorBefore(this.#fetchOffset) }
+  }
+
+  async #fetch(generation: number): Promise<Portions | null> {
+    const { topic, partition, fetchBytesMax, limits } = this.#options
+    const startedAt = (this.#fetchSinceMs = performance.now())
     const cluster = await this.#connected()
+    const nextOffset = this.#fetchOffset
     const fetched = await fetchFrom(cluster, { topic, partition, nextOffset, bytesMax: fetchBytesMax, waitMs: fetchWaitMs })
-    return fetched === undefined ? { events: [], lastOffset: floorBefore(nextOffset) } : eventsOf(fetched, nextOffset)
+    this.#fetchSinceMs = null
+    if (fetched === undefined) return null
+    const batches = portionsOf(fetched, nextOffset, limits, `partition ${partition} of topic ${topic}`)
+    return { generation, batches, responseBytes: fetched.responseBytes, startedAt, events: 0 }
+  }
+
+  async #dropPortions(): Promise<void> {
+    const portions = this.#portions
+    this.#portions = null
+    await portions?.batches.return(undefined)
   }
 
   async #connected(): Promise<Cluster> {

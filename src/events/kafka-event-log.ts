@@ -18,7 +18,9 @@ import { type EventCursor, type EventLog, type EventRecord, type LogIdentity, ne
 import { clusterOf, type KafkaAddress, kafkaClient, releaseCluster } from './kafka-cluster.ts'
 import { KafkaCursor } from './kafka-cursor.ts'
 import { kafkaErrorType, kafkaFailure } from './kafka-error.ts'
-import { eventsOf, fetchFrom } from './kafka-fetched.ts'
+import { fetchFrom } from './kafka-fetched.ts'
+import { portionsOf } from './kafka-portions.ts'
+import type { PortionLimits } from './kafka-portions.ts'
 
 export interface KafkaEventLogOptions extends KafkaAddress {
   readonly topic: string
@@ -26,9 +28,17 @@ export interface KafkaEventLogOptions extends KafkaAddress {
   readonly pipelineGroup: string
   /** Most bytes of one fetch from one partition. Default 4 MiB. */
   readonly fetchBytesMax?: number
+  /** Most bytes of events that are made of a fetch at a time. Default 2 MiB. */
+  readonly inflatedBytesMax?: number
+  /** Of a record whose value is larger, or whose key and headers have 64 KiB more, only the beginning is kept. Default 64 MiB. */
+  readonly eventBytesMax?: number
 }
 
 const fetchBytesMaxDefault = 4 * 1024 * 1024
+const inflatedBytesMaxDefault = 2 * 1024 * 1024
+const eventBytesMaxDefault = 64 * 1024 * 1024
+/** Of key, headers and the record's own fields. */
+const besideValueBytesMax = 64 * 1024
 /** A commit outside of any generation of the group. */
 const noGeneration = -1
 const noMember = ''
@@ -57,6 +67,7 @@ export class KafkaEventLog implements EventLog {
   readonly #options: KafkaEventLogOptions
   readonly #kafka: Kafka
   readonly #cursors = new Set<KafkaCursor>()
+  readonly #limits: PortionLimits
   #control: Promise<Cluster> | null = null
   #isDisposed = false
 
@@ -64,6 +75,8 @@ export class KafkaEventLog implements EventLog {
   constructor(options: KafkaEventLogOptions) {
     this.#options = options
     this.#kafka = kafkaClient(options)
+    const { inflatedBytesMax = inflatedBytesMaxDefault, eventBytesMax = eventBytesMaxDefault } = options
+    this.#limits = { portionBytesMax: inflatedBytesMax, recordBytesMax: eventBytesMax + besideValueBytesMax }
   }
 
   get heldBytes(): number {
@@ -104,11 +117,16 @@ export class KafkaEventLog implements EventLog {
   }
 
   eventAt(partition: number, offset: bigint): Promise<EventRecord | undefined> {
-    return this.#ask(`asking for offset ${offset} of partition ${partition} of topic ${this.#options.topic}`, async (cluster) => {
+    const { topic } = this.#options
+    return this.#ask(`asking for offset ${offset} of partition ${partition} of topic ${topic}`, async (cluster) => {
       try {
         // A broker answers with at least the record batch that holds the offset, however little is asked for.
-        const fetched = await fetchFrom(cluster, { topic: this.#options.topic, partition, nextOffset: offset, bytesMax: 1, waitMs: 0 })
-        return fetched === undefined ? undefined : eventsOf(fetched, offset).events.find((event) => event.offset === offset)
+        const fetched = await fetchFrom(cluster, { topic, partition, nextOffset: offset, bytesMax: 1, waitMs: 0 })
+        if (fetched === undefined) return undefined
+        for await (const { events, lastOffset } of portionsOf(fetched, offset, this.#limits, `partition ${partition} of topic ${topic}`)) {
+          if (lastOffset >= offset) return events.find((event) => event.offset === offset)
+        }
+        return undefined
       } catch (error) {
         if (kafkaErrorType(error) === 'OFFSET_OUT_OF_RANGE') return undefined
         throw error
@@ -133,7 +151,16 @@ export class KafkaEventLog implements EventLog {
     assert(!this.#isDisposed, 'a disposed event log opens no cursor')
     const { topic, brokers, fetchBytesMax = fetchBytesMaxDefault } = this.#options
     const onClose = () => this.#cursors.delete(cursor)
-    const cursor = new KafkaCursor({ kafka: this.#kafka, brokers, topic, partition, nextOffset, fetchBytesMax, onClose })
+    const cursor = new KafkaCursor({
+      kafka: this.#kafka,
+      brokers,
+      topic,
+      partition,
+      nextOffset,
+      fetchBytesMax,
+      limits: this.#limits,
+      onClose,
+    })
     this.#cursors.add(cursor)
     return Promise.resolve(cursor)
   }

@@ -1,12 +1,13 @@
 /**
- * Puts a decoder of our own in the place of the one kafkajs has for fetches, for its memory and its time: see kafka-records.ts.
+ * Puts a decoder of our own in the place of the one kafkajs has for fetches, for its memory, its time and its codecs: it leaves the
+ * record batches as they came (`kafka-portions.ts` reads them).
  *
- * Boundary: responses of version 11, the newest that kafkajs asks for. Everything else stays as kafkajs has it: other
- * versions, compressed batches, older message formats, and the errors of a response.
+ * Boundary: responses of version 11, the newest that kafkajs asks for; brokers speak it since Kafka 2.3. What a broker says of
+ * errors stays with kafkajs.
  */
 import type { Broker } from 'kafkajs'
-import type { FetchedPartition } from './kafka-fetched.ts'
-import { lastOffsetIn, readRecords } from './kafka-records.ts'
+import { ForebayError } from '../errors.ts'
+import type { AbortedTransaction, FetchedPartition } from './kafka-fetched.ts'
 
 interface Exchange {
   readonly request: { readonly apiKey: number; readonly apiVersion: number }
@@ -37,14 +38,20 @@ export function decodeFetchesOf(broker: Broker): void {
   const send = pool.send.bind(pool)
   pool.send = (exchange) => {
     const { request, response } = exchange
-    if (request.apiKey !== fetchKey || request.apiVersion !== fetchVersion) return send(exchange)
-    const decode = (bytes: Buffer) => Promise.resolve(decodeFetch(bytes) ?? response.decode(bytes))
+    if (request.apiKey !== fetchKey) return send(exchange)
+    if (request.apiVersion !== fetchVersion) return Promise.reject(tooOld(request.apiVersion))
+    const decode = async (bytes: Buffer) => decodeFetch(bytes)
     return send({ ...exchange, response: { decode, parse: (decoded) => response.parse(decoded) } })
   }
 }
 
-/** A fetch response of version 11, or null when it holds what only kafkajs reads. */
-export function decodeFetch(bytes: Buffer): FetchResponse | null {
+function tooOld(apiVersion: number): ForebayError {
+  const message = `The broker answers fetches of version ${apiVersion} at most, forebay asks for version ${fetchVersion}; it needs Kafka 2.3 or later.`
+  return new ForebayError('FB_EVENT_LOG_UNSUPPORTED', message)
+}
+
+/** A fetch response of version 11. */
+export function decodeFetch(bytes: Buffer): FetchResponse {
   const reader = new FieldReader(bytes)
   const clientSideThrottleTime = reader.int32()
   const errorCode = reader.int16()
@@ -53,35 +60,25 @@ export function decodeFetch(bytes: Buffer): FetchResponse | null {
   for (let topics = reader.int32(); topics > 0; topics--) {
     const topicName = reader.text()
     const partitions: FetchedPartition[] = []
-    for (let left = reader.int32(); left > 0; left--) {
-      const fetched = readPartition(reader, bytes)
-      if (fetched === null) return null
-      partitions.push(fetched)
-    }
+    for (let left = reader.int32(); left > 0; left--) partitions.push(readPartition(reader, bytes))
     responses.push({ topicName, partitions })
   }
   // kafkajs waits by itself when asked to, and wants to see 0 then.
   return { throttleTime: 0, clientSideThrottleTime, errorCode, sessionId, responses }
 }
 
-function readPartition(reader: FieldReader, bytes: Buffer): FetchedPartition | null {
+function readPartition(reader: FieldReader, bytes: Buffer): FetchedPartition {
   const partition = reader.int32()
   const errorCode = reader.int16()
-  const highWatermark = reader.int64()
-  const lastStableOffset = reader.int64()
-  const lastStartOffset = reader.int64()
-  const abortedTransactions = []
-  for (let left = reader.int32(); left > 0; left--) {
-    abortedTransactions.push({ producerId: reader.int64(), firstOffset: reader.int64() })
-  }
-  const preferredReadReplica = reader.int32()
+  // High watermark, last stable offset and start of the log.
+  reader.skip(3 * 8)
+  const abortedTransactions: AbortedTransaction[] = []
+  for (let left = reader.int32(); left > 0; left--) abortedTransactions.push({ producerId: reader.int64(), firstOffset: reader.int64() })
+  // The replica that a reader should prefer.
+  reader.skip(4)
   const recordBytes = Math.max(0, reader.int32())
   const start = reader.skip(recordBytes)
-  const messages = readRecords(bytes, start, start + recordBytes)
-  if (messages === null) return null
-  const lastOffset = lastOffsetIn(bytes, start, start + recordBytes)
-  const offsets = { highWatermark, lastStableOffset, lastStartOffset, lastOffset }
-  return { partition, errorCode, ...offsets, abortedTransactions, preferredReadReplica, messages, bytes: bytes.length } as FetchedPartition
+  return { partition, errorCode, abortedTransactions, records: bytes.subarray(start, start + recordBytes), responseBytes: bytes.length }
 }
 
 class FieldReader {
@@ -100,9 +97,8 @@ class FieldReader {
     return this.#bytes.readInt32BE(this.skip(4))
   }
 
-  /** As decimal text, like kafkajs. */
-  int64(): string {
-    return String(this.#bytes.readBigInt64BE(this.skip(8)))
+  int64(): bigint {
+    return this.#bytes.readBigInt64BE(this.skip(8))
   }
 
   text(): string {

@@ -13,6 +13,7 @@ import { ForebayError } from '../errors.ts'
 import { headersOfTexts } from './event-headers.ts'
 import { type EventBatch, type EventCursor, type EventRecord, floorBefore, nextOffsetAfter } from './event-log.ts'
 import { postgresFailure } from './postgres-event-connection.ts'
+import { clampedTimeMs } from './record-time.ts'
 import type { PostgresEventNotices } from './postgres-event-notices.ts'
 
 export interface PostgresCursorOptions {
@@ -181,15 +182,19 @@ export class PostgresCursor implements EventCursor {
       )
     }
     const events: EventRecord[] = []
+    let clampedTimes = 0
     for (const { event_offset, timestamp_ms, key, value, headers } of rows) {
       if (event_offset === null) break
-      events.push({ offset: BigInt(event_offset), timestampMs: Number(timestamp_ms), key, value, headers: headersOfTexts(headers) })
+      const timestampMs = clampedTimeMs(Number(timestamp_ms))
+      if (String(timestampMs) !== timestamp_ms) clampedTimes++
+      events.push({ offset: BigInt(event_offset), timestampMs, key, value, headers: headersOfTexts(headers) })
     }
     const tail = events.at(-1)
     // A batch that was not cut short has seen everything below the end, also where offsets are missing.
     const isCut = tail !== undefined && (events.length >= fetchEventsMax || Number(rows.at(-1)?.bytes) >= fetchBytesMax)
     const bytes = Number(rows.findLast((row) => row.event_offset !== null)?.bytes ?? 0)
-    return { events, bytes, lastOffset: isCut ? tail.offset : floorBefore(endOffset) }
+    const lastOffset = isCut ? tail.offset : floorBefore(endOffset)
+    return { events, bytes, lastOffset, ...(clampedTimes > 0 ? { clampedTimes } : {}) }
   }
 }
 

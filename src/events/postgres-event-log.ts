@@ -12,6 +12,7 @@ import type { EventCursor, EventLog, EventRecord, LogIdentity, PartitionRange } 
 import { PostgresCursor } from './postgres-cursor.ts'
 import { eventPool, type PostgresEventDatabase, postgresFailure } from './postgres-event-connection.ts'
 import { PostgresEventNotices } from './postgres-event-notices.ts'
+import { clampedTimeMs } from './record-time.ts'
 import { findTopic, type PostgresTopic } from './postgres-event-tables.ts'
 
 export interface PostgresEventLogOptions extends PostgresEventDatabase {
@@ -96,7 +97,7 @@ export class PostgresEventLog implements EventLog {
       const row = rows[0]
       if (row === undefined) return undefined
       const { timestamp_ms, key, value, headers } = row
-      return { offset, timestampMs: Number(timestamp_ms), key, value, headers: headersOfTexts(headers) }
+      return { offset, timestampMs: clampedTimeMs(Number(timestamp_ms)), key, value, headers: headersOfTexts(headers) }
     })
   }
 

@@ -177,6 +177,10 @@ export class Converter {
     if (value === null && source.tombstones !== 'decode') {
       return source.tombstones === 'skip' ? skipped : this.#deadEvent(record, tombstoneSentence)
     }
+    if (record.oversizeBytes !== undefined) {
+      const beside = 'with its key and headers, more than events.eventBytesMax'
+      return this.#deadEvent(record, `the event has ${record.oversizeBytes} bytes ${beside} (${eventBytesMax}) and 64 KiB`)
+    }
     if (value !== null && value.length > eventBytesMax) {
       return this.#deadEvent(record, `the event has ${value.length} bytes, more than events.eventBytesMax (${eventBytesMax})`)
     }
@@ -252,7 +256,7 @@ function deadLine(task: string | null, error: string, record: EventRecord): stri
     task,
     error,
     payload: value === null ? null : value.toString('base64', 0, deadPayloadBytesMax),
-    cut: value !== null && value.length > deadPayloadBytesMax,
+    cut: record.oversizeBytes !== undefined || (value !== null && value.length > deadPayloadBytesMax),
     ...(traceparent === null ? {} : { traceparent }),
   }
   return JSON.stringify(line)

@@ -45,6 +45,7 @@ export class PartitionOwner {
   readonly #options: PartitionOwnerOptions
   readonly #converter: Converter
   /** Undefined until it has started. */
+  #hasToldOfTimes = false
   #work: Work | undefined
 
   constructor(ports: PartitionOwnerPorts, options: PartitionOwnerOptions, converter: Converter) {
@@ -157,6 +158,7 @@ export class PartitionOwner {
 
   async #take({ outbox, sender }: Work, batch: EventBatch, generation: number, signal: AbortSignal): Promise<void> {
     const { observer, clock } = this.#ports
+    this.#tellOfTimes(batch)
     let [jobs, tombstones] = [0, 0]
     for (let from = 0; from < batch.events.length; from += sliceEvents) {
       const slice = batch.events.slice(from, from + sliceEvents)
@@ -179,6 +181,19 @@ export class PartitionOwner {
     observer.count('jobs', jobs)
     if (tombstones > 0) observer.count('tombstones', tombstones)
     if (!outbox.isIdle) outbox.bufferedSinceMs ??= clock.now()
+  }
+
+  /** Once in this life; the metric counts all. */
+  #tellOfTimes({ clampedTimes = 0, lastOffset }: EventBatch): void {
+    const { observer } = this.#ports
+    if (clampedTimes === 0) return
+    observer.count('clampedTimes', clampedTimes)
+    if (this.#hasToldOfTimes) return
+    this.#hasToldOfTimes = true
+    observer.log(
+      'warn',
+      `partition ${this.partition}: events up to offset ${lastOffset} have record times before 1970 or after 9999 (their producer may write none, or nanoseconds); they are read with the nearest time in between`,
+    )
   }
 
   #hasLingered({ outbox }: Work): boolean {

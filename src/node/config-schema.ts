@@ -124,7 +124,16 @@ const events = section('The event log: where events come from.', {
     { min: '64KiB', max: '64MiB' },
     'Bytes of one fetch from one partition. More is faster and makes the ticks of tasks less even.',
   ),
-  eventBytesMax: size('1MiB', { min: '1KiB', max: '64MiB' }, 'A larger event becomes a dead letter.'),
+  inflatedBytesMax: size(
+    '2MiB',
+    { min: '64KiB', max: '64MiB' },
+    'Bytes of events that are made of a fetch at a time; what a compressed one holds beyond it follows when these are processed.',
+  ),
+  eventBytesMax: size(
+    '1MiB',
+    { min: '1KiB', max: '64MiB' },
+    'A larger event becomes a dead letter, without being held; key and headers may have 64 KiB more.',
+  ),
   startAt: withDefault(
     z.unknown().transform(startTime),
     'earliest',

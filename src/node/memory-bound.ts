@@ -13,9 +13,19 @@ import type { GridSettings, NodeSettings } from './settings.ts'
 
 /**
  * Of one partition, in sizes of a fetch: the batch that is worked on, and the next one as it comes in, first in the pieces of the
- * socket and then whole. The objects of their events take up to 1.25 times as much again, with events of 128 bytes; less with larger ones.
+ * socket and then whole.
  */
-const fetchBytesFactor = 3 + 2 * 1.25
+const fetchesHeld = 3
+/** In Postgres' log the objects of their events take up to 1.25 times as much again, with events of 128 bytes; less with larger ones. */
+const eventObjectsFactor = 2 * 1.25
+/** In Kafka's: the portion of events that is worked on and the next one, with their objects; each may end with an event beyond its size. */
+const portionsHeld = 2
+/** And an event in the pieces of which it is inflated, and put together from them. */
+const eventsHeld = 2
+/** And the block that is being inflated: lz4 has the largest, and zstd a window of that order. */
+const blockBytesMax = 4 * 1024 * 1024
+/** Key and headers of an event. */
+const besideValueBytesMax = 64 * 1024
 /**
  * Of one queue, in sizes of a segment: one open draft and one on its way, whose lines are text in pieces, with their offsets and
  * times, which takes up to four times their bytes; and the encoded segment, twice while the client copies it.
@@ -45,10 +55,10 @@ export interface MemoryBound {
   readonly nodeBytes: number
 }
 
-type Sized = Pick<NodeSettings, 'events' | 'grid'>
+type Sized = Pick<NodeSettings, 'events' | 'grid' | 'eventBytesMax'>
 
 /** Bytes of full rings with their backups, over all members. A single member has nowhere to keep backups. */
-export function gridBytesWorstCase({ grid }: Sized, partitions: number): number {
+export function gridBytesWorstCase({ grid }: Pick<Sized, 'grid'>, partitions: number): number {
   return ringBytes(grid, partitions) * copiesOn(grid, memberCount(grid))
 }
 
@@ -56,10 +66,10 @@ export function gridBytesWorstCase({ grid }: Sized, partitions: number): number 
  * Bytes of buffers of a node that owns everything: fetches, drafts of segments, and what its readers hold. Those take a full window
  * and one read beyond it, and as many `channels` as push to clients; own segments are kept for them beside a grid that is elsewhere. COPY takes the segments as they are; merged rows are few against them.
  */
-export function bufferBytesWorstCase({ events, grid }: Sized, partitions: number, channels = 0): number {
+export function bufferBytesWorstCase({ events, grid, eventBytesMax }: Sized, partitions: number, channels = 0): number {
   const queues = partitions * grid.queues
   const { segmentBytesMax, capacity } = grid
-  const fetches = partitions * events.fetchBytesMax * fetchBytesFactor
+  const fetches = partitions * (events.fetchBytesMax * fetchesHeld + eventBytesOf(events, eventBytesMax))
   const drafts = queues * segmentBytesMax * draftBytesFactor
   const windows = queues * segmentBytesMax * windowSegmentsMax(capacity) * decodedShare
   const reads = queues * segmentBytesMax * Math.min(readEntriesMax, capacity) * readBytesFactor
@@ -108,7 +118,7 @@ export function checkMemory(
     throw new ForebayError(
       'FB_CONFIG',
       `a node does not fit: owning everything (${rings}, fetches of ${sizeText(settings.events.fetchBytesMax)}${channels === 0 ? '' : `, ${channels} channels of ${sizeText(latestBytesMax)}`}) it holds ${sizeText(bound.nodeBytes)},` +
-        ` more than ${machineShareMax * 100}% of the ${sizeText(machineBytes)} it may use; lower grid.capacity, grid.segmentBytesMax or events.fetchBytesMax`,
+        ` more than ${machineShareMax * 100}% of the ${sizeText(machineBytes)} it may use; lower grid.capacity, grid.segmentBytesMax, events.fetchBytesMax or events.inflatedBytesMax`,
     )
   }
   return bound
@@ -117,6 +127,12 @@ export function checkMemory(
 /** How many of `tasks` push to clients. */
 export function channelsOf(tasks: readonly Pick<TaskDefinition, 'sink'>[]): number {
   return tasks.filter(({ sink }) => sink.kind === 'web-socket').length
+}
+
+/** Of one partition, beside what was fetched. */
+function eventBytesOf(events: NodeSettings['events'], eventBytesMax: number): number {
+  if (events.kind === 'postgres') return events.fetchBytesMax * eventObjectsFactor
+  return events.inflatedBytesMax * portionsHeld + (eventBytesMax + besideValueBytesMax) * (portionsHeld + eventsHeld) + blockBytesMax
 }
 
 function ringBytes(grid: GridSettings, partitions: number): number {

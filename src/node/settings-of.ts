@@ -44,9 +44,10 @@ export function settingsOf({ values, secrets, folder }: Config): NodeSettings {
 }
 
 function eventSettings(events: ConfigValues['events'], folder: string, password: string | undefined): EventSettings {
-  const { kind, brokers, clientId, group, fetchBytesMax, tls, sasl } = events
+  const { kind, brokers, clientId, group, fetchBytesMax, inflatedBytesMax, tls, sasl } = events
   if (kind === 'postgres') return { kind, fetchBytesMax }
-  return { kind, brokers, clientId, group, fetchBytesMax, tls: tlsFilesOf(tls, folder), login: loginOf(sasl, folder, password) }
+  const connection = { brokers, clientId, tls: tlsFilesOf(tls, folder), login: loginOf(sasl, folder, password) }
+  return { kind, ...connection, group, fetchBytesMax, inflatedBytesMax }
 }
 
 function loginOf(sasl: ConfigValues['events']['sasl'], folder: string, password: string | undefined): BrokerLogin | undefined {

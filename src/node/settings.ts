@@ -49,6 +49,7 @@ export type EventSettings =
       /** Undefined: the pipeline's name. */
       readonly group: string | undefined
       readonly fetchBytesMax: number
+      readonly inflatedBytesMax: number
       /** Undefined: plain connections. */
       readonly tls?: TlsFiles | undefined
       /** Undefined: no login. */

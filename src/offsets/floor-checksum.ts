@@ -128,7 +128,8 @@ export class FloorChecksum {
   async #lastEvent(partition: number, floor: bigint): Promise<FloorEvent | undefined> {
     for (let offset = floor; offset >= 0n && offset > floor - BigInt(lookBackOffsets); offset--) {
       const event = await this.#ports.log.eventAt(partition, offset)
-      if (event !== undefined) return { offset, checksum: checksumOf(event) }
+      // What is kept of an event beyond the limits depends on them, and they may change.
+      if (event !== undefined && event.oversizeBytes === undefined) return { offset, checksum: checksumOf(event) }
     }
     return undefined
   }

@@ -50,7 +50,7 @@ const windowMs = 1000
  */
 export function recommendGrid(
   measurements: Pick<Measurements, 'events' | 'grid'>,
-  settings: Pick<NodeSettings, 'events' | 'grid'>,
+  settings: Pick<NodeSettings, 'events' | 'grid' | 'eventBytesMax'>,
   { eventLinesBytesMax, isRoutingFree, channels }: GridNeeds,
 ): GridAdvice {
   const { grid } = settings
@@ -82,7 +82,7 @@ function routingOf(
 }
 
 function capacityOf(
-  settings: Pick<NodeSettings, 'events' | 'grid'>,
+  settings: Pick<NodeSettings, 'events' | 'grid' | 'eventBytesMax'>,
   grid: GridSettings,
   { peakPerSecond, partitions, lineBytesPerEvent }: Measurements['events'],
 ): number {

@@ -23,7 +23,14 @@ const done = runNode({
   },
   settings: {
     node: { name: 'bench', host: '127.0.0.1', port: 0 },
-    events: { kind: 'kafka', brokers: input.brokers, clientId: 'bench', group: undefined, fetchBytesMax: 4 << 20 },
+    events: {
+      kind: 'kafka',
+      brokers: input.brokers,
+      clientId: 'bench',
+      group: undefined,
+      fetchBytesMax: 4 << 20,
+      inflatedBytesMax: 2 << 20,
+    },
     eventBytesMax: 1 << 20,
     startAt: 'earliest',
     database: {

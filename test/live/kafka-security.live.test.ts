@@ -149,7 +149,7 @@ describe('A listener that is guarded', () => {
     const database = await createTestDatabase()
     await createItemTables(database.url)
     const address = addressOf('LOGIN', { tls: trusting, login: password('scram-sha-512') })
-    const events = { kind: 'kafka', ...address, group: undefined, fetchBytesMax: 1 << 20 } as const
+    const events = { kind: 'kafka', ...address, group: undefined, fetchBytesMax: 1 << 20, inflatedBytesMax: 1 << 20 } as const
     const node = await startNode(itemsPipeline({ topic }), { url: database.url, events })
     await floorsReachEnd(database.url, published)
     expect(await differenceOf(database.url, published)).toEqual(noDifference)

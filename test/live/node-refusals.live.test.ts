@@ -161,7 +161,7 @@ describe('what is not there', () => {
     for (const broker of [nobody, silent.address]) {
       const start = startNode(itemsPipeline({ topic: 'items' }), {
         url: database.url,
-        events: { kind: 'kafka', brokers: [broker], clientId: 'n1', group: undefined, fetchBytesMax: 1 << 20 },
+        events: { kind: 'kafka', brokers: [broker], clientId: 'n1', group: undefined, fetchBytesMax: 1 << 20, inflatedBytesMax: 1 << 20 },
       })
       await expect(start).rejects.toMatchObject({ code: 'FB_EVENT_LOG_UNREACHABLE', message: expect.stringContaining(broker) })
     }

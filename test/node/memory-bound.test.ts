@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import stockTicks from '../../examples/stock-ticks/pipeline.ts'
 import { channelsOf, checkMemory, gridBytesWorstCase, memoryBound, nodeBytesWorstCase } from '../../src/node/memory-bound.ts'
-import type { GridSettings } from '../../src/node/settings.ts'
+import type { EventSettings, GridSettings } from '../../src/node/settings.ts'
 
 const mib = 1024 * 1024
 const gib = 1024 * mib
@@ -22,7 +22,7 @@ function settingsWith(grid: Partial<GridSettings>) {
     leaseMs: 1200,
     member: undefined,
   }
-  return { events: { kind: 'postgres', fetchBytesMax: 4 * mib } as const, grid: { ...base, ...grid } }
+  return { events: { kind: 'postgres', fetchBytesMax: 4 * mib } as const, grid: { ...base, ...grid }, eventBytesMax: mib }
 }
 
 describe('The memory bound', () => {
@@ -49,6 +49,16 @@ describe('The memory bound', () => {
     // and 8 of its own beside a grid that is elsewhere.
     expect(nodeBytesWorstCase(settingsWith({}), 4)).toBe(Math.ceil((88 + 10 + 64 * 1.2 + 32 + 8) * mib))
     expect(nodeBytesWorstCase(settingsWith({ mode: 'local' }), 4)).toBe(Math.ceil((88 + 10 + 64 * 1.2 + 32 + 144) * mib))
+  })
+
+  it('counts what a fetch from Kafka is inflated to, and the largest event', () => {
+    const events = { kind: 'kafka', fetchBytesMax: 4 * mib, inflatedBytesMax: 2 * mib } as unknown as EventSettings
+    const bytesOf = (over: Partial<EventSettings & { inflatedBytesMax: number }>, eventBytesMax = mib) =>
+      memoryBound({ ...settingsWith({}), events: { ...events, ...over } as EventSettings, eventBytesMax }, 1).bufferBytes
+    // 3 fetches of 4 MiB, 2 portions of 2 MiB, 4 events of 1 MiB with 64 KiB beside the value, and a block of 4 MiB; the rest as with any log.
+    expect(bytesOf({}) - memoryBound(settingsWith({}), 1).bufferBytes).toBe((12 + 4 + 4 + 4 / 16 + 4 - 22) * mib)
+    expect(bytesOf({ inflatedBytesMax: 3 * mib }) - bytesOf({})).toBe(2 * mib)
+    expect(bytesOf({}, 64 * mib) - bytesOf({})).toBe(4 * 63 * mib)
   })
 
   it('counts the values of each channel, with what is made of them', () => {

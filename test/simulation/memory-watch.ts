@@ -43,8 +43,8 @@ export class MemoryWatch {
     }
     // A fetch is the log's: what the simulated one hands out is not held by anybody.
     const events = { kind: 'postgres', fetchBytesMax: 0 } as const
-    this.#nodeBytesMax = bufferBytesWorstCase({ events, grid }, sizes.partitions)
-    this.#gridBytesMax = gridBytesWorstCase({ events, grid }, sizes.partitions)
+    this.#nodeBytesMax = bufferBytesWorstCase({ events, grid, eventBytesMax: 0 }, sizes.partitions)
+    this.#gridBytesMax = gridBytesWorstCase({ grid }, sizes.partitions)
   }
 
   check(name: string, { partOwners, partReaders }: Holder): void {

@@ -211,7 +211,10 @@ export async function startTestKafka(): Promise<TestKafka> {
   return {
     address,
     feed: (topic, partitions = 2) => kafkaFeed(kafka, topic, partitions),
-    events: (clientId) => ({ kind: 'kafka', brokers: [address], clientId, group: undefined, fetchBytesMax: 1 << 20 }),
+    events: (clientId) => {
+      const limits = { fetchBytesMax: 1 << 20, inflatedBytesMax: 1 << 20 }
+      return { kind: 'kafka', brokers: [address], clientId, group: undefined, ...limits }
+    },
     expire: async (topic, partition) => {
       const admin = kafka.admin()
       await admin.connect()
