@@ -15,7 +15,7 @@ import { ForebayError, isForebayError, sentenceOf } from '../errors.ts'
 import { TlsIdentity } from '../tls-identity.ts'
 import type { TlsFiles } from '../tls-identity.ts'
 import { HazelcastRing } from './hazelcast-ring.ts'
-import type { JobGrid, RingEntries, RingTail, UnusedNames } from './job-grid.ts'
+import type { JobGrid, ReadOptions, RingEntries, RingTail, UnusedNames } from './job-grid.ts'
 
 export interface HazelcastGridOptions {
   readonly clusterName: string
@@ -85,7 +85,7 @@ export class HazelcastJobGrid implements JobGrid {
     return this.#ring(ring).append(entry)
   }
 
-  read(ring: string, fromSequence: bigint, options: { countMax: number; waitMs: number }): Promise<RingEntries> {
+  read(ring: string, fromSequence: bigint, options: ReadOptions): Promise<RingEntries> {
     return this.#ring(ring).read(fromSequence, options)
   }
 

@@ -7,7 +7,8 @@
  * answer nobody asks for is let go after `keepMs`.
  *
  * A question that stays unanswered proves nothing by itself: the member may be gone, the ring lost and made anew. So each
- * is checked against the tail of the ring when it first comes back empty and once a second after that. A tail below the
+ * is checked against the tail of the ring when it first comes back empty, and every few seconds after that (once a second after a
+ * disturbance of the grid). A tail below the
  * sequence asked for means another ring: the question is put again from its end. A tail above twice running means that the
  * question got lost: it is put again.
  *
@@ -21,7 +22,7 @@ import type { ReadResultSet, Ringbuffer } from 'hazelcast-client'
 import { assert } from '../assert.ts'
 import { isForebayError } from '../errors.ts'
 import { recentEntriesMax } from './job-grid.ts'
-import type { RingEntries, RingTail } from './job-grid.ts'
+import type { ReadOptions, RingEntries, RingTail } from './job-grid.ts'
 
 /** Runs a call of the client with the time limit of a call; rejects with FB_GRID_UNREACHABLE. */
 export type GridCall = <T>(what: string, call: () => Promise<T>) => Promise<T>
@@ -40,7 +41,10 @@ interface Question {
   expiry: NodeJS.Timeout | undefined
 }
 
-const checkMs = 1000
+/** Between two looks whether a question is still good; after a disturbance of the grid they come more often for a while. */
+const checkMs = 5000
+const doubtfulCheckMs = 1000
+const doubtMs = 15_000
 const keepMs = 10_000
 const tailCountMax = 16
 /** A ring that was not read for so long has no reader here. */
@@ -56,6 +60,7 @@ export class HazelcastRing {
   #question: Question | undefined
   readonly #recent = new Map<bigint, Buffer>()
   #readMs = -Infinity
+  #doubtedUntilMs = -Infinity
   #recentExpiry: NodeJS.Timeout | undefined
   #appendedMs = -Infinity
   /** The sequence after the last own entry. */
@@ -88,16 +93,18 @@ export class HazelcastRing {
     }
   }
 
-  async read(from: bigint, { countMax, waitMs }: { countMax: number; waitMs: number }): Promise<RingEntries> {
+  async read(from: bigint, { countMax, waitMs, signal }: ReadOptions): Promise<RingEntries> {
     assert(from >= 0n && countMax >= 1 && countMax <= 1000, 'a read starts at a sequence from 0 on and takes 1 to 1000 entries')
     const startedMs = (this.#readMs = performance.now())
     const left = this.#question
     const isLeft = left !== undefined && left.from === from && left.countMax === countMax
-    const recent = this.#takeRecent(from, countMax) ?? (isLeft ? undefined : await this.#awaitRecent(from, { countMax, waitMs }))
+    const recent =
+      this.#takeRecent(from, countMax) ??
+      (isLeft ? undefined : await this.#awaitRecent(from, { countMax, waitMs, ...(signal === undefined ? {} : { signal }) }))
     if (recent !== undefined) return recent
     const question = isLeft ? left : this.#ask(from, from, countMax)
     const leftMs = waitMs - (performance.now() - startedMs)
-    const answer = (await answerWithin(question, Math.max(0, leftMs))) ?? (await this.#check(question))
+    const answer = (await answerWithin(question, Math.max(0, leftMs), signal)) ?? (await this.#check(question))
     if (answer === undefined) return { entries: [], nextSequence: from }
     this.#forget(question)
     if (!('error' in answer)) return answer
@@ -108,15 +115,9 @@ export class HazelcastRing {
   }
 
   /** Own entries from `from` on that are appended soon, where any are to be expected. */
-  async #awaitRecent(from: bigint, { countMax, waitMs }: { countMax: number; waitMs: number }): Promise<RingEntries | undefined> {
+  async #awaitRecent(from: bigint, { countMax, waitMs, signal }: ReadOptions): Promise<RingEntries | undefined> {
     if (from !== this.#ownEnd || performance.now() - this.#appendedMs > ownWaitMs) return undefined
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, Math.min(ownWaitMs, waitMs))
-      this.#wakeRead = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-    })
+    await waitFor(Math.min(ownWaitMs, waitMs), signal, (wake) => (this.#wakeRead = wake))
     this.#wakeRead = undefined
     return this.#takeRecent(from, countMax)
   }
@@ -151,7 +152,11 @@ export class HazelcastRing {
   doubt(): void {
     this.#forgetRecent()
     this.#appendedMs = -Infinity
-    if (this.#question) this.#question.checkedMs = -Infinity
+    this.#doubtedUntilMs = performance.now() + doubtMs
+    if (!this.#question) return
+    this.#question.checkedMs = -Infinity
+    // The wait for it ends at once, and it is checked.
+    this.#question.wake?.()
   }
 
   close(): void {
@@ -236,7 +241,7 @@ export class HazelcastRing {
   /** Looks at the tail when that is due, and puts the question again when it will not be answered. */
   async #check(question: Question): Promise<Answer | undefined> {
     const nowMs = performance.now()
-    if (nowMs - question.checkedMs < checkMs) return undefined
+    if (nowMs - question.checkedMs < (nowMs < this.#doubtedUntilMs ? doubtfulCheckMs : checkMs)) return undefined
     const end = await this.#call(
       `tell the tail of ${this.#name}`,
       async () => BigInt((await (await this.#ringbuffer()).tailSequence()).toNumber()) + 1n,
@@ -279,15 +284,24 @@ function entryAt(results: ReadResultSet<unknown>, index: number): Buffer {
 }
 
 /** The answer, or undefined when it does not come within `waitMs`. */
-async function answerWithin(question: Question, waitMs: number): Promise<Answer | undefined> {
+async function answerWithin(question: Question, waitMs: number, signal: AbortSignal | undefined): Promise<Answer | undefined> {
   if (question.settled !== undefined) return question.settled
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(resolve, waitMs)
-    question.wake = () => {
-      clearTimeout(timer)
-      resolve()
-    }
-  })
+  await waitFor(waitMs, signal, (wake) => (question.wake = wake))
   question.wake = undefined
   return question.settled
+}
+
+/** Waits for `waitMs`, until `signal` aborts, or until what `onWake` is given is called. */
+function waitFor(waitMs: number, signal: AbortSignal | undefined, onWake: (wake: () => void) => void): Promise<void> {
+  if (signal?.aborted) return Promise.resolve()
+  return new Promise((resolve) => {
+    const wake = () => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', wake)
+      resolve()
+    }
+    const timer = setTimeout(wake, waitMs)
+    signal?.addEventListener('abort', wake, { once: true })
+    onWake(wake)
+  })
 }

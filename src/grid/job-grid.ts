@@ -15,6 +15,14 @@ export interface RingEntries {
   readonly nextSequence: bigint
 }
 
+export interface ReadOptions {
+  readonly countMax: number
+  /** How long it may wait for the first entry. */
+  readonly waitMs: number
+  /** Ends the wait early. */
+  readonly signal?: AbortSignal
+}
+
 export interface RingTail {
   /** Sequence of the newest entry; -1 when the ring is empty. */
   readonly sequence: bigint
@@ -31,11 +39,11 @@ export interface JobGrid {
   /** Adds `entry` behind the tail, overwriting the oldest entry of a full ring; resolves to its sequence once backups have it. */
   append(ring: string, entry: Buffer): Promise<bigint>
   /**
-   * Up to `countMax` (at most 1000) entries from `fromSequence` on, waiting up to `waitMs` for the first one.
+   * Up to `countMax` (at most 1000) entries from `fromSequence` on, waiting up to `waitMs` for the first one, or until `signal` aborts.
    * A sequence older than the head reads from the head; one beyond the tail waits for the next append (so a ring
    * that was created anew looks like a gap, not like an error). Non-destructive.
    */
-  read(ring: string, fromSequence: bigint, options: { countMax: number; waitMs: number }): Promise<RingEntries>
+  read(ring: string, fromSequence: bigint, options: ReadOptions): Promise<RingEntries>
   /**
    * Up to `countMax` (at most 1000) entries from `fromSequence` on, as they are now: it waits for none, and no `read` of this ring
    * notices it. A sequence older than the head reads from the head.

@@ -7,7 +7,7 @@
  */
 import { assert } from '../assert.ts'
 import { ForebayError } from '../errors.ts'
-import type { JobGrid, RingEntries, RingTail, UnusedNames } from './job-grid.ts'
+import type { JobGrid, ReadOptions, RingEntries, RingTail, UnusedNames } from './job-grid.ts'
 
 export interface LocalJobGridOptions {
   /** Entries each ring can hold. */
@@ -42,12 +42,12 @@ export class LocalJobGrid implements JobGrid {
     return sequence
   }
 
-  async read(name: string, fromSequence: bigint, { countMax, waitMs }: { countMax: number; waitMs: number }): Promise<RingEntries> {
+  async read(name: string, fromSequence: bigint, { countMax, waitMs, signal }: ReadOptions): Promise<RingEntries> {
     assert(fromSequence >= 0n && countMax >= 1 && countMax <= 1000, 'a read starts at a sequence from 0 on and takes 1 to 1000 entries')
     this.#requireOpen()
     const ring = this.#ring(name)
     const from = fromSequence > ring.next ? ring.next : fromSequence
-    if (from === ring.next && waitMs > 0) await waitForAppend(ring, waitMs)
+    if (from === ring.next && waitMs > 0) await waitForAppend(ring, waitMs, signal)
     this.#requireOpen()
     const head = this.#headOf(ring)
     const first = from < head ? head : from
@@ -136,14 +136,17 @@ export class LocalJobGrid implements JobGrid {
   }
 }
 
-function waitForAppend(ring: Ring, waitMs: number): Promise<void> {
+function waitForAppend(ring: Ring, waitMs: number, signal: AbortSignal | undefined): Promise<void> {
+  if (signal?.aborted) return Promise.resolve()
   return new Promise((resolve) => {
     const wake = () => {
       clearTimeout(timer)
       ring.waiting.delete(wake)
+      signal?.removeEventListener('abort', wake)
       resolve()
     }
     const timer = setTimeout(wake, waitMs)
     ring.waiting.add(wake)
+    signal?.addEventListener('abort', wake, { once: true })
   })
 }

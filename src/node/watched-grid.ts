@@ -1,7 +1,7 @@
 /**
  * The grid as one part of a node uses it, with every call watched under the kinds of that part. It changes nothing.
  */
-import type { JobGrid, RingEntries, RingTail, UnusedNames } from '../grid/job-grid.ts'
+import type { JobGrid, ReadOptions, RingEntries, RingTail, UnusedNames } from '../grid/job-grid.ts'
 import type { TroubleKind, TroubleWatch } from '../troubles.ts'
 
 export interface GridKinds {
@@ -42,7 +42,7 @@ export class WatchedGrid implements JobGrid {
     return this.#troubles.watch(this.#options.kinds.append, this.#placeOf(ring), () => this.#grid.append(ring, entry))
   }
 
-  read(ring: string, fromSequence: bigint, options: { countMax: number; waitMs: number }): Promise<RingEntries> {
+  read(ring: string, fromSequence: bigint, options: ReadOptions): Promise<RingEntries> {
     const read = () => this.#grid.read(ring, fromSequence, options)
     return this.#troubles.watch(this.#options.kinds.read, this.#placeOf(ring), read, options.waitMs)
   }

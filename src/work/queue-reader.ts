@@ -43,7 +43,9 @@ export interface QueueReaderOptions extends QueueId {
 
 /** Entries of one read: enough to keep up with a full ring, and few, for a read comes on top of a full window (I10). */
 export const readEntriesMax = 16
-const readWaitMs = 200
+const readWaitMs = 1000
+/** With a gap open, whose flag is raised again and again. */
+const gapReadWaitMs = 200
 const heldWaitMs = 5
 const flagIntervalMs = 200
 /** Between two looks at the tail while the reader is idle: as a rule, and for a while after the grid may have lost something. */
@@ -71,6 +73,8 @@ export class QueueReader {
   /** Segments of which some inbox still holds a part, oldest first: a part keeps the whole segment in memory. */
   #held: { readonly hi: bigint; readonly bytes: number }[] = []
   #sequence = 0n
+  /** Ends the wait of a read when there is something else to do. */
+  #over = new AbortController()
   /** Names this memory: what a flush learned of an older one is void. */
   #memory = 0
   /** Where this memory stood when it last met a gap and was forgotten: the same gap again is a true one. */
@@ -120,6 +124,7 @@ export class QueueReader {
     this.#ports.observer.count('forgets', 1)
     this.#isBlank = true
     this.#memory++
+    this.#endRead()
     this.#inboxes = new Map()
     this.#held = []
   }
@@ -160,6 +165,8 @@ export class QueueReader {
     const { clock, grid, observer } = this.#ports
     const backoff = new Backoff()
     const unsubscribe = grid.onDisturbance(() => (this.#doubtedUntilMs = clock.now() + doubtMs))
+    const stop = () => this.#endRead()
+    signal.addEventListener('abort', stop)
     try {
       while (!signal.aborted) {
         try {
@@ -175,7 +182,13 @@ export class QueueReader {
       }
     } finally {
       unsubscribe()
+      signal.removeEventListener('abort', stop)
     }
+  }
+
+  #endRead(): void {
+    this.#over.abort()
+    this.#over = new AbortController()
   }
 
   async #remember(): Promise<void> {
@@ -211,7 +224,9 @@ export class QueueReader {
 
   async #pass(signal: AbortSignal): Promise<void> {
     const memory = this.#memory
-    const read = await this.#ports.grid.read(this.#ring, this.#sequence, { countMax: readEntriesMax, waitMs: readWaitMs })
+    const waitMs = this.#gapStamp === undefined ? readWaitMs : gapReadWaitMs
+    const { signal: over } = this.#over
+    const read = await this.#ports.grid.read(this.#ring, this.#sequence, { countMax: readEntriesMax, waitMs, signal: over })
     if (signal.aborted || memory !== this.#memory) return
     // The cursor always moves on: waiting at a gap for a repair that queues behind it would never end.
     this.#sequence = read.nextSequence

@@ -180,7 +180,8 @@ export class TaskRunner {
     }
     const now = this.#ports.clock.now()
     this.#emptySinceMs ??= now
-    const isDue = now - this.#emptySinceMs >= emptyAdvanceMs || taken.some(({ reader }) => this.#isHalfFull(reader))
+    const hasWaited = this.#options.everyMs >= emptyAdvanceMs || now - this.#emptySinceMs >= emptyAdvanceMs
+    const isDue = hasWaited || taken.some(({ reader }) => this.#isHalfFull(reader))
     return isDue ? taken : []
   }
 

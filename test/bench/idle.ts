@@ -118,6 +118,7 @@ async function start(name: string, { port, memberPorts, cluster, queues }: NodeC
         // So that the rings of many queues fit the members.
         segmentBytesMax: '96KiB',
         capacity: 48,
+        memberHeap: '1GiB',
         clusterName: cluster,
         members: memberPorts.map((member) => `127.0.0.1:${member}`),
         member: { port, dir: join(dir, `${cluster}-${name}`), classPath: hazelcastJars },

@@ -32,6 +32,9 @@ export interface NodeGate {
   readonly cutPorts: Set<PortName>
 }
 
+/** So far may time run ahead of what is ready: a part that rests for a minute holds nobody else up for it. */
+const hasteMsMax = 5000
+
 export class Scheduler {
   readonly random: Random
   nowMs = 0
@@ -127,7 +130,7 @@ export class Scheduler {
         next = i
       }
     }
-    if (ready.length === 0 || (next >= 0 && nextMs < Infinity && this.random.chance(this.haste))) {
+    if (ready.length === 0 || (next >= 0 && nextMs - this.nowMs <= hasteMsMax && this.random.chance(this.haste))) {
       if (next >= 0 && nextMs > this.nowMs && nextMs < Infinity) this.nowMs = nextMs
       return nextMs < Infinity ? next : -1
     }

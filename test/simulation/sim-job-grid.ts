@@ -2,7 +2,7 @@
  * The grid of a simulation: rings with a capacity that overwrite their oldest entries, and maps. It may lose, duplicate or
  * recreate anything at any time; the world decides when.
  */
-import type { JobGrid, RingEntries, RingTail, UnusedNames } from '../../src/grid/job-grid.ts'
+import type { JobGrid, ReadOptions, RingEntries, RingTail, UnusedNames } from '../../src/grid/job-grid.ts'
 import type { Wire } from './wire.ts'
 
 export interface Ring {
@@ -105,7 +105,7 @@ export class SimJobGrid implements JobGrid {
     return this.#wire.call('grid', `append ${shortName(name)}`, effect, { canLinger: true })
   }
 
-  read(name: string, fromSequence: bigint, { countMax, waitMs }: { countMax: number; waitMs: number }): Promise<RingEntries> {
+  read(name: string, fromSequence: bigint, { countMax, waitMs, signal }: ReadOptions): Promise<RingEntries> {
     const { scheduler, faults } = this.#wire
     let from = Number(fromSequence)
     const look = () => {
@@ -127,7 +127,7 @@ export class SimJobGrid implements JobGrid {
       const entries = ring.entries.slice(first - ring.head, first - ring.head + Math.min(count, countMax))
       return { entries, nextSequence: BigInt(first + entries.length) }
     }
-    const isReady = look
+    const isReady = () => signal?.aborted === true || look()
     return this.#wire.call('grid', `read ${shortName(name)} ${fromSequence}`, effect, {
       dueMs: scheduler.nowMs + Math.max(1, waitMs),
       isReady,
