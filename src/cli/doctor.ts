@@ -61,7 +61,7 @@ async function examine(target: InspectTarget): Promise<Finding[]> {
     checkDatabase(target),
     look(() => readLedgerFacts(ports.database, of.pipeline.name)),
   ])
-  const answers = await askNodes(of.urls)
+  const answers = await askNodes(of.urls, of.settings.node)
   const nowMs = Date.now()
   const { nodes, scope } = await gatherNodes(ports.grid, of, foundOf(ledger), answers)
   const partitions = foundOf(ledger)?.partitions.size ?? 0

@@ -2,6 +2,8 @@
 import { hostname, userInfo } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Database } from '../inspect/database.ts'
+import { askPage } from '../inspect/node-client.ts'
+import type { NodeKeys } from '../inspect/node-client.ts'
 import type { NodeStatus } from '../node/status.ts'
 import { freshNodes } from '../offsets/presence.ts'
 import type { PresentNode } from '../offsets/presence.ts'
@@ -26,15 +28,17 @@ export function tellOnce(): (sentence: string) => void {
 }
 
 /** What nodes say keeps them from being ready. */
-export async function reasonsOf(nodes: readonly PresentNode[]): Promise<string[]> {
-  const answers = await Promise.all(nodes.map(async ({ node, http }) => ({ node, reasons: http === null ? [] : await reasonsAt(http) })))
+export async function reasonsOf(nodes: readonly PresentNode[], keys: NodeKeys): Promise<string[]> {
+  const answers = await Promise.all(
+    nodes.map(async ({ node, http }) => ({ node, reasons: http === null ? [] : await reasonsAt(http, keys) })),
+  )
   return answers.flatMap(({ node, reasons }) => reasons.map((reason) => `${node} says: ${reason}.`))
 }
 
-async function reasonsAt(url: string): Promise<readonly string[]> {
+async function reasonsAt(url: string, keys: NodeKeys): Promise<readonly string[]> {
   try {
-    const response = await fetch(new URL('/status', url), { signal: AbortSignal.timeout(answerMs) })
-    return ((await response.json()) as Pick<NodeStatus, 'reasons'>).reasons
+    const { statusCode, body } = await askPage(new URL('/status', url), keys, answerMs)
+    return statusCode === 401 ? ['it wants another token'] : (body as Pick<NodeStatus, 'reasons'>).reasons
   } catch {
     return ['it does not answer']
   }

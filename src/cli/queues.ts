@@ -6,6 +6,8 @@ import { gatherNodes } from '../inspect/gather-nodes.ts'
 import { foundOf } from '../inspect/facts.ts'
 import { segmentSecret } from '../inspect/grid-facts.ts'
 import { readLedgerFacts } from '../inspect/ledger-facts.ts'
+import { askPage } from '../inspect/node-client.ts'
+import type { NodeReply } from '../inspect/node-client.ts'
 import { askNodes } from '../inspect/node-facts.ts'
 import { copyQueue, queueText } from '../inspect/queue-view.ts'
 import type { QueueCopy } from '../inspect/queue-view.ts'
@@ -67,7 +69,7 @@ async function showQueue(name: QueueName, { jobs, json, ...options }: ShowOption
 
 async function copyFromGrid({ ports, of }: InspectTarget, { partition, queue }: QueueName, jobs: number): Promise<QueueCopy> {
   const ledger = foundOf(await look(() => readLedgerFacts(ports.database, of.pipeline.name)))
-  const { scope } = await gatherNodes(ports.grid, of, ledger, await askNodes(of.urls))
+  const { scope } = await gatherNodes(ports.grid, of, ledger, await askNodes(of.urls, of.settings.node))
   if (scope === undefined)
     throw new ForebayError(
       'FB_DATABASE_UNREACHABLE',
@@ -88,14 +90,13 @@ async function copyFromGrid({ ports, of }: InspectTarget, { partition, queue }: 
 async function askNode({ of }: InspectTarget, { partition, queue }: QueueName, jobs: number): Promise<QueueCopy> {
   const [url] = of.urls
   if (url === undefined) throw new ForebayError('FB_USAGE', 'the grid is inside the node, and its port is left to chance (node.port 0)')
-  let answer: Response
+  let answer: NodeReply
   try {
     const signal = AbortSignal.timeout(answerMs)
-    const ask = () => fetch(new URL(`/queues/${partition}/${queue}?jobs=${jobs}`, url), { signal })
+    const ask = () => askPage(new URL(`/queues/${partition}/${queue}?jobs=${jobs}`, url), of.settings.node, answerMs)
     answer = await ask()
     // It makes a copy for somebody else.
-    while (answer.status === 503) {
-      await answer.arrayBuffer()
+    while (answer.statusCode === 503) {
       await sleep(busyWaitMs, undefined, { signal })
       answer = await ask()
     }
@@ -104,7 +105,7 @@ async function askNode({ of }: InspectTarget, { partition, queue }: QueueName, j
       cause: error,
     })
   }
-  if (answer.ok) return (await answer.json()) as QueueCopy
-  const { message } = (await answer.json().catch(() => ({ message: `it answered ${answer.status}` }))) as { message: string }
-  throw new ForebayError(answer.status === 404 ? 'FB_USAGE' : 'FB_NODE_UNREACHABLE', message)
+  if (answer.statusCode === 200) return answer.body as QueueCopy
+  const { message = `it answered ${answer.statusCode}` } = (answer.body ?? {}) as { message?: string }
+  throw new ForebayError(answer.statusCode === 404 ? 'FB_USAGE' : 'FB_NODE_UNREACHABLE', message)
 }

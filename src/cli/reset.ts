@@ -195,7 +195,7 @@ async function perform({ target, database, identity, plan, found, timeoutMs }: P
     timeoutMs,
     signal: stopping.signal,
     onWaiting: tellOnce(),
-    reasons: () => reasonsOf(found.running),
+    reasons: () => reasonsOf(found.running, target.settings.node),
     attempt: (client, drainRequest) => performReset(client, { ...whole, drainRequest }),
   })
 }

@@ -188,7 +188,7 @@ async function apply(options: ApplyOptions): Promise<void> {
     timeoutMs: found.running.length > 0 ? timeout.value : Math.min(timeout.value, aloneWaitMs),
     signal: stopping.signal,
     onWaiting: tellOnce(),
-    reasons: () => reasonsAgainst(found),
+    reasons: () => reasonsAgainst(found, target),
   })
   const nodes = await joined(target, database, epoch.epoch, found.waiting.length > 0)
   print(options, { pipeline: pipeline.name, epoch: epoch.epoch, isApplied: true, nodes }, [
@@ -197,10 +197,10 @@ async function apply(options: ApplyOptions): Promise<void> {
   ])
 }
 
-async function reasonsAgainst({ running, changes }: RoutingPlan): Promise<readonly string[]> {
-  if (running.length > 0) return reasonsOf(running)
-  const settings = changes.map(({ field, was }) => `${field} ${was}`).join(', ')
-  return [`No node runs that could drain it: start one with ${settings}.`]
+async function reasonsAgainst({ running, changes }: RoutingPlan, { settings }: Target): Promise<readonly string[]> {
+  if (running.length > 0) return reasonsOf(running, settings.node)
+  const wanted = changes.map(({ field, was }) => `${field} ${was}`).join(', ')
+  return [`No node runs that could drain it: start one with ${wanted}.`]
 }
 
 function refuseWithoutNodes({ running, waiting, changes }: RoutingPlan, { withoutNodes = false }: ApplyOptions): void {

@@ -6,6 +6,9 @@ import { clusterView } from '../inspect/cluster-view.ts'
 import type { ClusterView } from '../inspect/cluster-view.ts'
 import { gatherCluster } from '../inspect/gather-cluster.ts'
 import { askNodes } from '../inspect/node-facts.ts'
+import { loadConfig } from '../node/config.ts'
+import { secretEnv } from '../node/config-secrets.ts'
+import { settingsOf } from '../node/settings-of.ts'
 import { renderStatusText } from '../node/status.ts'
 import { inspectTarget } from './inspect-target.ts'
 import { paint } from './paint.ts'
@@ -75,12 +78,15 @@ function textOf(view: ClusterView): string {
   return clusterText(view, (colour, text) => paint(process.stdout, colour, text))
 }
 
-async function showNodes(urls: readonly string[], { json }: StatusOptions): Promise<void> {
-  const answers = await askNodes(urls, 5000)
+async function showNodes(urls: readonly string[], { json, config }: StatusOptions): Promise<void> {
+  const keys = config === undefined ? { token: process.env[secretEnv.nodeToken] } : settingsOf(loadConfig(config)).node
+  const answers = await askNodes(urls, keys, 5000)
   const statuses = answers.flatMap(({ status }) => status ?? [])
   process.stdout.write(json === true ? `${JSON.stringify(statuses, null, 2)}\n` : statuses.map(renderStatusText).join('\n'))
   const failures = answers.flatMap(({ url, status, silence }) => {
     if (status !== null) return []
+    if (silence === 'locked')
+      return [`no status from ${url}: it wants its token; name its configuration with -c, or give ${secretEnv.nodeToken}`]
     return [`no status from ${url}: ${silence === 'refused' ? 'nothing listens there' : 'it does not answer'}; is the node running?`]
   })
   if (failures.length > 0) throw new ForebayError('FB_NODE_UNREACHABLE', failures.join('\n'))

@@ -71,9 +71,9 @@ function located({ config, runFile }: TargetOptions): { file: string; urls: read
 }
 
 function urlsOf({ values }: Config): readonly string[] {
-  const { host, port } = values.node
+  const { host, port, tls } = values.node
   if (port === 0) return []
   const isEverywhere = host === '0.0.0.0' || host === '::'
   const name = isEverywhere ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host
-  return [`http://${name}:${port}`]
+  return [`${tls === undefined ? 'http' : 'https'}://${name}:${port}`]
 }

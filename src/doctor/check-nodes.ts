@@ -14,6 +14,8 @@ export function judgeNodes(nodes: readonly NodeFacts[], differences: readonly st
     const name = id ?? `the node at ${url}`
     if (isSuspended === true)
       return fail('nodes', `${name} is suspended`, 'others take over; alone, nothing is processed', `kill -CONT ${pid}`)
+    if (silence === 'locked')
+      return warn('nodes', `${name} wants another token`, 'commands learn nothing from it', 'give node.tokenFile the token that it has')
     if (status === null)
       return warn(
         'nodes',

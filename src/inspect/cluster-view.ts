@@ -152,7 +152,7 @@ function nodeView({ id, url, pid, status, silence, isSuspended, epoch }: NodeFac
           : 'not ready'
       : isSuspended === true
         ? 'suspended'
-        : silence === 'silent'
+        : silence === 'silent' || silence === 'locked'
           ? 'silent'
           : 'gone'
   return {
@@ -165,7 +165,7 @@ function nodeView({ id, url, pid, status, silence, isSuspended, epoch }: NodeFac
     queues: status?.queues.length ?? 0,
     rssBytes: status?.memory.rssBytes ?? null,
     timersLateP99Ms: status?.eventLoop.delayP99Ms ?? null,
-    reasons: status?.reasons ?? [],
+    reasons: status?.reasons ?? (silence === 'locked' ? ['it wants another token than node.tokenFile holds'] : []),
   }
 }
 

@@ -52,6 +52,7 @@ function notesOf({ facts, silent, ledger, event, waiting }: Situation, verdict: 
     if (told.includes(name)) return []
     if (isSuspended === true) return [`${name} is suspended (process ${pid}); others have its partitions and queues`]
     if (silence === 'silent') return [`${name} accepts connections and says nothing`]
+    if (silence === 'locked') return [`${name} wants another token than node.tokenFile of this configuration holds`]
     return isBeating === true ? [`${name} lives, but its status is not reachable from here`] : [`${name} does not answer`]
   })
   const epoch = ledger?.epoch?.epoch

@@ -17,7 +17,7 @@ export interface NodeFacts {
   readonly pid: number | null
   readonly status: NodeStatus | null
   /** Why there is no status: nothing listens, or something listens and says nothing. */
-  readonly silence: 'refused' | 'silent' | null
+  readonly silence: 'refused' | 'silent' | 'locked' | null
   /** Whether the process is stopped (SIGSTOP); null when that cannot be seen from here. */
   readonly isSuspended: boolean | null
   /** Whether its entry in the grid still changes; null when it has none or the grid was not reached. */

@@ -14,7 +14,7 @@ export async function gatherCluster({ log, database, grid }: InspectPorts, of: I
   const [ledger, ranges, answers, gridLook] = await Promise.all([
     look(() => readLedgerFacts(database, pipeline.name)),
     look(() => rangesOf(log)),
-    askNodes(urls),
+    askNodes(urls, of.settings.node),
     grid === null ? null : look(async () => (await grid, true as const)),
   ])
   const { nodes } = await gatherNodes(grid, of, foundOf(ledger), answers)

@@ -51,7 +51,7 @@ export async function gatherExplain(ports: InspectPorts, of: InspectedPipeline, 
   const [ledger, range, answers] = await Promise.all([
     look(() => readLedgerFacts(ports.database, pipeline.name)),
     look(() => ports.log.range(partition)),
-    askNodes(of.urls),
+    askNodes(of.urls, of.settings.node),
   ])
   const found = foundOf(ledger)
   const { nodes, scope } = await gatherNodes(ports.grid, of, found, answers)

@@ -42,7 +42,10 @@ export async function gatherNodes(
   const mentioned = answers.flatMap(({ status }) => status?.members.flatMap(({ http }) => http ?? []) ?? [])
   const present = ledger?.present.flatMap(({ http }) => http ?? []) ?? []
   const asked = new Set(answers.map(({ url }) => url))
-  const more = await askNodes([...known, ...mentioned, ...present].filter((url) => !asked.has(url)))
+  const more = await askNodes(
+    [...known, ...mentioned, ...present].filter((url) => !asked.has(url)),
+    settings.node,
+  )
   const all = [...answers, ...more]
   // Entries of nodes that answer need no second look.
   const isQuiet = [...before].some(([id]) => !all.some(({ status }) => status?.node === id))

@@ -1,28 +1,32 @@
 /** Asks nodes how they are, and tells those that are gone from those that keep silent. */
 import { readFileSync } from 'node:fs'
+import { askPage } from './node-client.ts'
+import type { NodeKeys } from './node-client.ts'
 import type { NodeStatus } from '../node/status.ts'
 
 /** What one address answered. */
 export interface NodeAnswer {
   readonly url: string
   readonly status: NodeStatus | null
-  readonly silence: 'refused' | 'silent' | null
+  /** `locked`: it lives, and wants another token. */
+  readonly silence: 'refused' | 'silent' | 'locked' | null
 }
 
 const answerMs = 2000
 
-export function askNodes(urls: readonly string[], waitMs = answerMs): Promise<NodeAnswer[]> {
-  return Promise.all([...new Set(urls)].map((url) => askNode(url, waitMs)))
+export function askNodes(urls: readonly string[], keys: NodeKeys, waitMs = answerMs): Promise<NodeAnswer[]> {
+  return Promise.all([...new Set(urls)].map((url) => askNode(url, keys, waitMs)))
 }
 
 /** What a node of an earlier version does not tell. */
 const untold = { troubles: [], stalls: [], deadLetters: [], misfits: [] }
 
-async function askNode(url: string, waitMs: number): Promise<NodeAnswer> {
+async function askNode(url: string, keys: NodeKeys, waitMs: number): Promise<NodeAnswer> {
   try {
-    const response = await fetch(new URL('/status', url), { signal: AbortSignal.timeout(waitMs) })
-    if (!response.ok) return { url, status: null, silence: 'silent' }
-    return { url, status: { ...untold, ...((await response.json()) as NodeStatus) }, silence: null }
+    const { statusCode, body } = await askPage(new URL('/status', url), keys, waitMs)
+    if (statusCode === 401) return { url, status: null, silence: 'locked' }
+    if (statusCode !== 200 || body === undefined) return { url, status: null, silence: 'silent' }
+    return { url, status: { ...untold, ...(body as NodeStatus) }, silence: null }
   } catch (error) {
     return { url, status: null, silence: isTimeout(error) ? 'silent' : 'refused' }
   }

@@ -1,22 +1,33 @@
 /**
  * Rules between keys: combinations of single values that are each right and together impossible.
  */
-import { isIPv4 } from 'node:net'
 import type { ConfigProblem } from './config-issues.ts'
 import type { ConfigValues } from './config-schema.ts'
+import { isLoopbackHost } from './host-check.ts'
 import type { KeyPath } from './yaml-source.ts'
 
+/** Secrets that somebody gave. */
+export interface GivenSecrets {
+  readonly hasGridSecret: boolean
+  readonly hasNodeToken: boolean
+}
+
 /** `isGiven` tells whether someone wrote the key, as against its default. */
-export function combinationProblems(values: ConfigValues, isGiven: (path: KeyPath) => boolean): ConfigProblem[] {
-  return [...eventProblems(values, isGiven), ...databaseProblems(values), ...gridProblems(values, isGiven)]
+export function combinationProblems(values: ConfigValues, isGiven: (path: KeyPath) => boolean, given: GivenSecrets): ConfigProblem[] {
+  return [...doorProblems(values, given), ...eventProblems(values, isGiven), ...databaseProblems(values), ...gridProblems(values, isGiven)]
 }
 
 /** What runs, but deserves a word. */
-export function combinationWarnings({ node, events, grid }: ConfigValues, hasGridSecret: boolean): string[] {
+export function combinationWarnings({ node, events, grid }: ConfigValues, { hasGridSecret, hasNodeToken }: GivenSecrets): string[] {
   const warnings: string[] = []
-  if (!isLoopback(node.host)) {
+  if (!isLoopbackHost(node.host) && node.open) {
     warnings.push(
-      `node.host ${node.host} can be reached from other machines, and the pages have no authentication: keep it on a private network`,
+      `node.host ${node.host} can be reached from other machines, and node.open lets everybody look: keep it on a private network`,
+    )
+  }
+  if (!isLoopbackHost(node.host) && hasNodeToken && !node.open && node.tls === undefined) {
+    warnings.push(
+      'node.tokenFile without node.tls: the token travels unencrypted; give node.tls, or keep it behind a proxy that speaks TLS',
     )
   }
   if (events.sasl !== undefined && events.tls === undefined) warnings.push('events.sasl without events.tls: the login travels unencrypted')
@@ -25,12 +36,36 @@ export function combinationWarnings({ node, events, grid }: ConfigValues, hasGri
       'no grid secret: whoever reaches the grid can forge segments and latest values; give grid.secretFile or FOREBAY_GRID_SECRET',
     )
   }
-  if (grid.mode === 'embedded' && !isLoopback(grid.member.host)) {
+  if (grid.mode === 'embedded' && !isLoopbackHost(grid.member.host)) {
     warnings.push(
       `grid.member.host ${grid.member.host} can be reached from other machines, and a member has no authentication: keep it on a private network`,
     )
   }
   return warnings
+}
+
+/** Doors that other machines reach need a key, or a word that they need none. */
+function doorProblems({ node, grid }: ConfigValues, { hasGridSecret, hasNodeToken }: GivenSecrets): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
+  if (!isLoopbackHost(node.host) && !hasNodeToken && !node.open) {
+    problems.push({
+      path: ['node', 'host'],
+      message: `other machines reach ${node.host}, and the pages would ask nobody who they are: give node.tokenFile (or FOREBAY_NODE_TOKEN), or say node.open: true`,
+    })
+  }
+  const addresses = grid.mode === 'local' ? [] : [...grid.members.map(hostOf), ...(grid.mode === 'embedded' ? [grid.member.host] : [])]
+  const reached = addresses.find((host) => !isLoopbackHost(host))
+  if (reached !== undefined && !hasGridSecret && !grid.open) {
+    problems.push({
+      path: ['grid', 'secretFile'],
+      message: `is missing: other machines reach the member at ${reached}, and whoever does could forge jobs; give it (or FOREBAY_GRID_SECRET), or say grid.open: true`,
+    })
+  }
+  return problems
+}
+
+function hostOf(address: string): string {
+  return address.slice(0, address.lastIndexOf(':')).replace(/^\[|\]$/g, '')
 }
 
 function eventProblems({ events }: ConfigValues, isGiven: (path: KeyPath) => boolean): ConfigProblem[] {
@@ -108,8 +143,4 @@ function gridProblems({ grid }: ConfigValues, isGiven: (path: KeyPath) => boolea
 
 function hasPassword(url: string): boolean {
   return URL.canParse(url) ? new URL(url).password !== '' || new URL(url).searchParams.has('password') : /:\/\/[^/]*:[^/]*@/.test(url)
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'))
 }

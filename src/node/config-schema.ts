@@ -43,10 +43,42 @@ const node = section('The node itself.', {
   }),
   host: withDefault(z.string().min(1), '127.0.0.1', {
     description:
-      'Address the status page, metrics and WebSocket listen on. The default is reachable from this machine only; there is no authentication.',
+      'Address the status page, metrics and WebSocket listen on. The default is reachable from this machine only; any other needs tokenFile, or open.',
     env: 'FOREBAY_NODE_HOST',
   }),
   port: withDefault(portNumber, 8080, { description: 'Port of the same; 0 takes any free one.', env: 'FOREBAY_NODE_PORT' }),
+  probePort: optional(portNumber, {
+    description:
+      'Port of /healthz and /readyz alone, over plain HTTP without token: no crowd at the other port can make the node look dead. Left out: none.',
+    example: 8090,
+    env: 'FOREBAY_NODE_PROBE_PORT',
+  }),
+  tokenFile: optional(path, {
+    description:
+      'File whose first line is the token (16 characters or more) that others must send as `Authorization: Bearer`; or FOREBAY_NODE_TOKEN. Where node.host is not loopback it is asked for everywhere but at /healthz and /readyz; lines of jobs (/queues/…?jobs=) are shown to nobody without it.',
+    example: 'secrets/node-token',
+    env: 'FOREBAY_NODE_TOKEN_FILE',
+  }),
+  open: withDefault(
+    z.boolean(),
+    false,
+    'Whether anybody who reaches node.host may look without a token. For a network in which everybody is trusted.',
+  ),
+  tls: z
+    .strictObject({
+      certFile: z
+        .string()
+        .min(1, 'expected a path')
+        .meta({ description: 'Certificate of the node and those between it and its authority, in PEM.', example: 'secrets/node.crt' }),
+      keyFile: z.string().min(1, 'expected a path').meta({ description: 'Its private key, in PEM.', example: 'secrets/node.key' }),
+      caFile: optional(path, {
+        description:
+          'Authority by which commands know the nodes, in PEM. Left out: those that Node.js knows, and the certificate of certFile itself.',
+        example: 'secrets/ca.crt',
+      }),
+    })
+    .optional()
+    .meta({ description: 'Serve https and wss. Left out: plain HTTP.', example: {} }),
   advertise: optional(advertised, {
     description:
       'Host, or host:port, under which other machines reach these pages: what the node tells the other nodes and the commands. Default: node.host, or the name of this machine when node.host is 0.0.0.0.',
@@ -59,6 +91,11 @@ const node = section('The node itself.', {
     example: ['forebay.example'],
   }),
   clientsMax: withDefault(z.int().min(0).max(100_000), 1000, 'WebSocket clients over all channels; further ones are answered with 503.'),
+  clientsPerAddressMax: withDefault(
+    z.int().min(0).max(100_000),
+    250,
+    'The same of one address (of IPv6 the first 64 bits); further ones are answered with 429. X-Forwarded-For is never believed: all clients of a proxy are one address.',
+  ),
   drain: duration(
     '10s',
     { min: '0ms', max: '10m' },
@@ -204,7 +241,13 @@ const grid = section('The grid of job queues. What tunes it is said here once; h
     description:
       'File with the key that signs segments and latest values; or FOREBAY_GRID_SECRET. Left out: they are guarded against damage, not against forgery.',
     example: 'secrets/grid-secret',
+    env: 'FOREBAY_GRID_SECRET_FILE',
   }),
+  open: withDefault(
+    z.boolean(),
+    false,
+    'Whether members that other machines reach may do without secretFile. For a network in which everybody is trusted.',
+  ),
   queues: withDefault(
     z.int().min(1).max(64),
     2,

@@ -6,18 +6,23 @@ import { resolve } from 'node:path'
 import { databaseTlsFindings, withAbsoluteFiles } from '../database-url.ts'
 import type { ConfigProblem } from './config-issues.ts'
 import type { ConfigValues } from './config-schema.ts'
+import { readNodeTls } from './node-tls.ts'
+import type { NodeTls } from './node-tls.ts'
 import { Secret } from './secret.ts'
 
 export interface ConfigSecrets {
   readonly databaseUrl: Secret
   readonly gridSecret: Secret | undefined
   readonly eventsPassword: Secret | undefined
+  readonly nodeToken: Secret | undefined
+  readonly nodeTls: NodeTls | undefined
 }
 
 export const secretEnv = {
   databaseUrl: 'FOREBAY_DATABASE_URL',
   gridSecret: 'FOREBAY_GRID_SECRET',
   eventsPassword: 'FOREBAY_EVENTS_PASSWORD',
+  nodeToken: 'FOREBAY_NODE_TOKEN',
 } as const
 
 export interface SecretsRead {
@@ -26,7 +31,7 @@ export interface SecretsRead {
   readonly warnings: readonly string[]
 }
 
-const gridSecretLengthMin = 16
+const secretLengthMin = 16
 
 /** Reads them all. `folder`: what paths are relative to. */
 export function readSecrets(values: ConfigValues, folder: string, env: NodeJS.ProcessEnv): SecretsRead {
@@ -67,9 +72,17 @@ export function readSecrets(values: ConfigValues, folder: string, env: NodeJS.Pr
     warnings.push(...tls.warnings.map((message) => `database.url: ${message}`))
   }
   const gridSecret = read(secretEnv.gridSecret, values.grid.secretFile, ['grid', 'secretFile'])
-  if (gridSecret !== undefined && gridSecret !== '' && gridSecret.length < gridSecretLengthMin) {
-    problems.push({ path: ['grid', 'secretFile'], message: `the grid secret must have at least ${gridSecretLengthMin} characters` })
+  if (gridSecret !== undefined && gridSecret !== '' && gridSecret.length < secretLengthMin) {
+    problems.push({ path: ['grid', 'secretFile'], message: `the grid secret must have at least ${secretLengthMin} characters` })
   }
+  const nodeToken = read(secretEnv.nodeToken, values.node.tokenFile, ['node', 'tokenFile'])
+  if (nodeToken !== undefined && nodeToken !== '' && !/^[\w.~+/=-]{16,}$/.test(nodeToken)) {
+    problems.push({
+      path: ['node', 'tokenFile'],
+      message: `the token must have at least ${secretLengthMin} characters, letters, digits and - . _ ~ + / = alone; \`openssl rand -hex 32\` makes one`,
+    })
+  }
+  const nodeTls = readNodeTls(values.node.tls, folder, problems)
   const login = values.events.sasl
   const wantsPassword = login !== undefined && login.mechanism !== 'oauthbearer'
   const eventsPassword = wantsPassword ? read(secretEnv.eventsPassword, login.passwordFile, ['events', 'sasl', 'passwordFile']) : undefined
@@ -79,7 +92,13 @@ export function readSecrets(values: ConfigValues, folder: string, env: NodeJS.Pr
   if (wantsPassword && login.username === undefined) problems.push({ path: ['events', 'sasl'], message: 'has no username' })
   // Read again at each login; here only whether it can be.
   if (login?.mechanism === 'oauthbearer') read(undefined, login.tokenFile, ['events', 'sasl', 'tokenFile'])
-  const secrets = { databaseUrl: new Secret(url ?? ''), gridSecret: secretOf(gridSecret), eventsPassword: secretOf(eventsPassword) }
+  const secrets = {
+    databaseUrl: new Secret(url ?? ''),
+    gridSecret: secretOf(gridSecret),
+    eventsPassword: secretOf(eventsPassword),
+    nodeToken: secretOf(nodeToken),
+    nodeTls,
+  }
   return { secrets, problems, warnings }
 }
 

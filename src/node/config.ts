@@ -56,7 +56,8 @@ export function loadConfig(file: string, env: NodeJS.ProcessEnv = process.env): 
   const { secrets, problems, warnings } = readSecrets(values, folder, env)
   const isGiven = (path: KeyPath) => valueAt(written, path) !== undefined
   const tls = tlsFindings(values, folder)
-  const all = [...combinationProblems(values, isGiven), ...tls.problems, ...problems]
+  const given = { hasGridSecret: secrets.gridSecret !== undefined, hasNodeToken: secrets.nodeToken !== undefined }
+  const all = [...combinationProblems(values, isGiven, given), ...tls.problems, ...problems]
   if (all.length > 0) fail(sentences(all))
   const sources = new Map(leafKeys().map(({ path }) => [path.join('.'), isGiven(path) ? where(path) : 'default']))
   return {
@@ -66,7 +67,7 @@ export function loadConfig(file: string, env: NodeJS.ProcessEnv = process.env): 
     secrets,
     sources,
     where,
-    warnings: [...combinationWarnings(values, secrets.gridSecret !== undefined), ...tls.warnings, ...warnings],
+    warnings: [...combinationWarnings(values, given), ...tls.warnings, ...warnings],
   }
 }
 

@@ -1,6 +1,10 @@
 /**
  * The status page: one static HTML document without any outside asset. Its script and style are named by hash in the
  * content security policy; everything shown is set as text, never as markup.
+ *
+ * The page itself holds nothing of the node, so it is served without the token, which it asks for where one is wanted. The token stays
+ * in the tab (sessionStorage) and goes out in a header, which no foreign page can make a browser send; a WebSocket, which can carry
+ * none, is opened with a ticket.
  */
 import { createHash } from 'node:crypto'
 
@@ -23,6 +27,8 @@ tr:last-child td { border-bottom: 0; }
 .price { display: flex; justify-content: space-between; gap: .6rem; padding: .3rem .55rem; border: 1px solid var(--line); border-radius: .4rem; transition: background 1s; font-variant-numeric: tabular-nums; overflow: hidden; }
 .price.fresh { background: var(--up); transition: none; }
 ul { margin: 0; padding-left: 1.1rem; } a { color: var(--mark); }
+form { display: flex; flex-wrap: wrap; gap: .6rem; align-items: center; margin-bottom: .8rem; } form[hidden] { display: none; }
+input, button { font: inherit; padding: .3rem .6rem; border: 1px solid var(--line); border-radius: .4rem; background: var(--card); color: var(--ink); }
 `
 
 const script = `
@@ -48,6 +54,30 @@ function percentile(histogram, percent) {
   let seen = 0
   for (const [value, count] of histogram.buckets) { seen += count; if (seen >= histogram.count * percent / 100) return value }
   return histogram.maxMs
+}
+const tokenKey = 'forebay token'
+let wake = () => undefined
+/** The answer to a request with the token, if there is one; without a right one the page asks for it. */
+async function ask(path, method = 'GET') {
+  const token = sessionStorage.getItem(tokenKey)
+  const response = await fetch(path, { method, headers: token === null ? {} : { authorization: 'Bearer ' + token } })
+  byId('login').hidden = response.status !== 401
+  if (response.status === 401) {
+    byId('refused').textContent = token === null ? '' : 'This is not the token.'
+    sessionStorage.removeItem(tokenKey)
+    await new Promise((resolve) => { const others = wake; wake = () => { others(); resolve() } })
+    return ask(path, method)
+  }
+  if (!response.ok) throw new Error('the node answered ' + response.status)
+  return response
+}
+byId('login').onsubmit = (event) => {
+  event.preventDefault()
+  sessionStorage.setItem(tokenKey, byId('token').value.trim())
+  byId('token').value = ''
+  const waiting = wake
+  wake = () => undefined
+  waiting()
 }
 let before
 function rates(status) {
@@ -100,9 +130,18 @@ function listen(name) {
   channels.set(name, { cells: new Map(), grid, title })
   connect(name, 500)
 }
-function connect(name, waitMs) {
+async function connect(name, waitMs) {
   const channel = channels.get(name)
-  const socket = new WebSocket((location.protocol === 'https:' ? 'wss://' : 'ws://') + location.host + '/ws/' + encodeURIComponent(name))
+  let ticket = ''
+  if (sessionStorage.getItem(tokenKey) !== null) {
+    try {
+      ticket = '?ticket=' + (await (await ask('/tickets', 'POST')).json()).ticket
+    } catch (error) {
+      channel.title.textContent = 'channel ' + name + ' · ' + error.message + ', asking again'
+      return void setTimeout(() => connect(name, Math.min(waitMs * 2, 10000)), waitMs)
+    }
+  }
+  const socket = new WebSocket((location.protocol === 'https:' ? 'wss://' : 'ws://') + location.host + '/ws/' + encodeURIComponent(name) + ticket)
   let openedAt = 0
   socket.onopen = () => { openedAt = performance.now() }
   socket.onmessage = (message) => {
@@ -135,9 +174,7 @@ function put(channel, key, value, isFresh) {
 }
 async function refresh() {
   try {
-    const response = await fetch('/status')
-    if (!response.ok) throw new Error('the node answered ' + response.status)
-    show(await response.json())
+    show(await (await ask('/status')).json())
   } catch (error) {
     byId('state').textContent = 'no answer: ' + error.message
     byId('state').className = 'state bad'
@@ -161,6 +198,7 @@ export const dashboardHtml = `<!doctype html>
 </head>
 <body>
 <header><h1 id="title">forebay</h1><span id="state" class="state">connecting</span><span id="about" class="faint"></span></header>
+<form id="login" hidden><label>Token of the node <input id="token" type="password" autocomplete="off" required></label><button>Look</button><span id="refused" class="bad"></span></form>
 <ul id="reasons"></ul>
 <div class="tiles">
 ${tile('events', 'events/s')}${tile('rows', 'jobs written/s')}${tile('lag', 'events behind')}${tile('memory', 'resident')}${tile('buffers', 'buffers of at most')}${tile('repairs', 'repairs')}${tile('dead', 'dead letters')}

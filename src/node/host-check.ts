@@ -19,6 +19,11 @@ export function isOriginAllowed(origin: string | undefined, host: string | undef
   return isLoopbackName(name) || isNamed(name, allowedNames) || new URL(origin).host === host?.toLowerCase()
 }
 
+/** Whether nobody but this machine can connect to `host`, as `node.host` and the like name it. */
+export function isLoopbackHost(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
+}
+
 function hostnameOf(url: string): string | undefined {
   return URL.canParse(url) ? new URL(url).hostname || undefined : undefined
 }

@@ -1,39 +1,52 @@
 /**
- * A node's HTTP face: the status page, `/status`, `/metrics`, `/healthz`, `/readyz` and the WebSocket channels.
+ * A node's HTTP face: the status page, `/status`, `/metrics`, `/healthz`, `/readyz`, tickets and the WebSocket channels.
  *
  * Boundary: it knows the status, the metrics text and channels that take sockets, and nothing of how they come about.
- * It is read-only: no request changes the node. Every path checks the Host. Listening from `listen` until disposed; then
- * every client is closed with 1001. Bounded: connections, clients, requests a minute and address, the time a request may
- * take to arrive, and inbound messages (they are ignored, and above 64 bytes refused).
+ * It is read-only: no request changes the node. Every path checks the Host; everything but the probes counts by address and, where a token
+ * is needed, asks for it. Listening from `listen` until disposed; then every client is closed with 1001.
+ * Bounded: connections and clients, over all and by address, requests a minute and address, headers, the time a request may take to
+ * arrive and an answer to be taken, and what WebSockets send.
  */
 import fastifyHelmet from '@fastify/helmet'
-import fastifyRateLimit from '@fastify/rate-limit'
-import fastifyWebsocket from '@fastify/websocket'
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { createServer, ServerResponse, type IncomingMessage, type RequestListener, type Server } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
+import type { Socket } from 'node:net'
 import { hostname } from 'node:os'
-import type { WebSocket } from 'ws'
 import { ForebayError, sentenceOf } from '../errors.ts'
 import type { Observer } from '../observer.ts'
+import { Access } from './access.ts'
 import { dashboardHashes, dashboardHtml } from './dashboard.ts'
-import { isHostAllowed, isOriginAllowed } from './host-check.ts'
+import { isHostAllowed, isLoopbackHost } from './host-check.ts'
+import { ProbeServer, type Probes } from './probe-server.ts'
+import { SocketDoor, type PushChannel, type Refusal } from './socket-door.ts'
 import type { NodeStatus } from './status.ts'
+import { Visitors } from './visitors.ts'
 
-const inboundBytesMax = 64
 const closeWaitMs = 1000
 const clientsMaxDefault = 1000
+const clientsPerAddressMaxDefault = 250
 /** Connections besides those of the WebSocket clients: pages, probes and scrapers. */
 const otherConnectionsMax = 256
+/** The same of one address. */
+const otherPerAddressMax = 64
+const keepAliveMs = 5000
+/** How long a connection may stand still in the middle of an answer. */
+const idleMs = 30_000
+const headerBytesMax = 8192
+const headersMax = 100
 /** Jobs of a queue shown at most at once. */
 const queueJobsMax = 1000
+const probePaths: readonly string[] = ['/healthz', '/readyz']
+const tokenWanted: Refusal = {
+  statusCode: 401,
+  message: 'This node wants its token (node.tokenFile): send it as `Authorization: Bearer …`; a browser asks for it at /.',
+}
+const linesWantToken: Refusal = { statusCode: 401, message: 'Lines of jobs are shown only to those who have the token (node.tokenFile).' }
 
 interface QueueRequest {
   readonly Params: { readonly partition: string; readonly queue: string }
   readonly Querystring: { readonly jobs?: string }
-}
-
-/** Takes the sockets of clients that asked for a channel, and looks after them until they close. */
-export interface PushChannel {
-  attach(socket: WebSocket): void
 }
 
 export interface HttpServerOptions {
@@ -41,12 +54,22 @@ export interface HttpServerOptions {
   readonly host?: string
   /** 0 takes any free port. */
   readonly port: number
+  /** Port of /healthz and /readyz alone, over plain HTTP, that no crowd at the other one can reach; 0 takes any free one. Default none. */
+  readonly probePort?: number | undefined
   /** Host, or host:port, by which other machines reach the node. Default: `host`, or the machine's name when `host` is every address. */
   readonly advertise?: string | undefined
   /** Names, besides loopback names, `host` and IP addresses, under which browsers, probes and scrapers may reach the node. Default none. */
   readonly allowedHosts?: readonly string[]
+  /** What everybody must send who reaches the node from another machine. */
+  readonly token?: string | undefined
+  /** Whether everybody may look who reaches the node, though other machines do. Default false. */
+  readonly isOpen?: boolean
+  /** Certificate chain and key, in PEM; left out, the node speaks plain HTTP. */
+  readonly tls?: { readonly cert: string; readonly key: string } | undefined
   /** WebSocket clients over all channels; further ones are answered with 503. Default 1000. */
   readonly clientsMax?: number
+  /** The same of one address; further ones are answered with 429. Default 250. */
+  readonly clientsPerAddressMax?: number
   /** Requests a minute and client address; further ones are answered with 429. Default 6000. */
   readonly requestsPerMinuteMax?: number
   /** A request that takes longer to arrive is answered with 408. Default 10000. */
@@ -67,39 +90,65 @@ export interface HttpServerOptions {
 export class HttpServer implements AsyncDisposable {
   readonly #options: HttpServerOptions
   readonly #app: FastifyInstance
-  readonly #alive = new WeakSet<WebSocket>()
+  readonly #access: Access
+  readonly #visitors: Visitors
+  readonly #door: SocketDoor
+  #probe: ProbeServer | undefined
   #pinging: NodeJS.Timeout | undefined
   #isCopying = false
 
   private constructor(options: HttpServerOptions) {
+    const { token, isOpen = false, host = defaultHost, observer, channels, requestsPerMinuteMax = 6000 } = options
     this.#options = options
+    this.#access = new Access({ token, isTokenNeeded: !isOpen && !isLoopbackHost(host) })
+    const clientsPerAddressMax = options.clientsPerAddressMax ?? clientsPerAddressMaxDefault
+    const connectionsPerAddressMax = clientsPerAddressMax + otherPerAddressMax
+    this.#visitors = new Visitors({ clientsPerAddressMax, connectionsPerAddressMax, requestsPerMinuteMax })
+    this.#door = new SocketDoor({
+      channels,
+      observer,
+      visitors: this.#visitors,
+      clientsMax: this.#clientsMax,
+      allowedNames: () => this.#allowedNames(),
+      refuse: (request, ticket) => this.#refuse(request, ticket),
+      isEncrypted: options.tls !== undefined,
+    })
     this.#app = fastify({
       logger: false,
       forceCloseConnections: true,
       bodyLimit: 1024,
-      requestTimeout: options.requestTimeoutMs ?? 10_000,
-      // Node looks for late requests this often; its default is every 30 s.
-      http: { connectionsCheckingInterval: 1000 },
+      serverFactory: (listener) => this.#createServer(listener),
     })
-    this.#app.server.maxConnections = this.#clientsMax + otherConnectionsMax
   }
 
-  /** Starts to listen. Throws FB_CONFIG when the address cannot be had. */
+  /** Starts to listen. Throws FB_CONFIG when the address cannot be had, or others could look without a token. */
   static async listen(options: HttpServerOptions): Promise<HttpServer> {
+    const { host = defaultHost, port, probePort } = options
     const server = new HttpServer(options)
+    const { isTokenNeeded, hasToken } = server.#access
+    if (isTokenNeeded && !hasToken)
+      throw new ForebayError(
+        'FB_CONFIG',
+        `Other machines reach a node that listens on ${host}: give it a token (node.tokenFile), or say node.open: true.`,
+      )
     await server.#prepare()
-    const host = options.host ?? '127.0.0.1'
     try {
-      await server.#app.listen({ host, port: options.port })
+      await server.#app.listen({ host, port })
     } catch (cause) {
       await server.#app.close()
       throw new ForebayError(
         'FB_CONFIG',
-        `The HTTP server cannot listen on ${host}:${options.port}: ${sentenceOf(cause)}. Choose another port or address.`,
+        `The HTTP server cannot listen on ${host}:${port}: ${sentenceOf(cause)}. Choose another port or address.`,
         { cause },
       )
     }
-    server.#pinging = setInterval(() => server.#ping(), options.pingIntervalMs ?? 15_000)
+    try {
+      if (probePort !== undefined) server.#probe = await ProbeServer.listen(host, probePort, server.#probes)
+    } catch (error) {
+      await server.#app.close()
+      throw error
+    }
+    server.#pinging = setInterval(() => server.#door.ping(), options.pingIntervalMs ?? 15_000)
     server.#pinging.unref()
     return server
   }
@@ -107,8 +156,8 @@ export class HttpServer implements AsyncDisposable {
   /** Where a browser on this machine finds the node, such as `http://127.0.0.1:8080`. */
   get url(): string {
     const { address, family, port } = this.#address()
-    if (isEveryAddress(address)) return `http://127.0.0.1:${port}`
-    return family === 'IPv6' ? `http://[${address}]:${port}` : `http://${address}:${port}`
+    if (isEveryAddress(address)) return `${this.#scheme}://127.0.0.1:${port}`
+    return family === 'IPv6' ? `${this.#scheme}://[${address}]:${port}` : `${this.#scheme}://${address}:${port}`
   }
 
   /** Where other machines find the node: what it tells the other nodes and the commands. */
@@ -116,26 +165,64 @@ export class HttpServer implements AsyncDisposable {
     const { address, port } = this.#address()
     const name = this.#options.advertise ?? (isEveryAddress(address) ? hostname() : undefined)
     if (name === undefined) return this.url
-    return /:\d+$/.test(name.replace(/^\[.*\]/, '')) ? `http://${name}` : `http://${name}:${port}`
+    return /:\d+$/.test(name.replace(/^\[.*\]/, '')) ? `${this.#scheme}://${name}` : `${this.#scheme}://${name}:${port}`
+  }
+
+  /** Port of the probes alone; undefined when they have none. */
+  get probePort(): number | undefined {
+    return this.#probe?.port
   }
 
   /** Connected WebSocket clients. */
   get clients(): number {
-    return this.#app.websocketServer.clients.size
+    return this.#door.clients
   }
 
   /** Sends every WebSocket client away with `reason`; each may connect again at once. */
   closeClients(reason: string): void {
-    for (const socket of this.#app.websocketServer.clients) socket.close(1012, reason)
+    this.#door.close(1012, reason)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#pinging)
-    const sockets = [...this.#app.websocketServer.clients]
-    for (const socket of sockets) socket.close(1001, 'the node stops')
-    const cut = setTimeout(() => sockets.forEach((socket) => socket.terminate()), closeWaitMs)
+    this.#door.close(1001, 'the node stops')
+    const cut = setTimeout(() => this.#door.terminate(), closeWaitMs)
+    await this.#probe?.[Symbol.asyncDispose]()
     await this.#app.close()
     clearTimeout(cut)
+  }
+
+  #createServer(listener: RequestListener): Server {
+    const { tls, requestTimeoutMs = 10_000 } = this.#options
+    const options = {
+      requestTimeout: requestTimeoutMs,
+      headersTimeout: requestTimeoutMs,
+      keepAliveTimeout: keepAliveMs,
+      // Node looks for late requests this often; its default is every 30 s.
+      connectionsCheckingInterval: 1000,
+      maxHeaderSize: headerBytesMax,
+    }
+    const server =
+      tls === undefined
+        ? createServer(options, listener)
+        : createTlsServer({ ...options, ...tls, handshakeTimeout: requestTimeoutMs }, listener)
+    server.maxConnections = this.#clientsMax + otherConnectionsMax
+    server.maxHeadersCount = headersMax
+    server.setTimeout(idleMs)
+    server.on('connection', (socket: Socket) => {
+      const leave = this.#visitors.connect(socket.remoteAddress)
+      if (leave === undefined) socket.destroy()
+      else socket.once('close', leave)
+    })
+    server.on('upgrade', (request, socket, head) => {
+      if (request.headers.upgrade?.toLowerCase() === 'websocket') this.#door.receive(request, socket, head)
+      else answerPlainly(listener, request, socket as Socket)
+    })
+    return server
+  }
+
+  get #scheme(): 'http' | 'https' {
+    return this.#options.tls === undefined ? 'http' : 'https'
   }
 
   #address(): { address: string; family: string; port: number } {
@@ -145,50 +232,55 @@ export class HttpServer implements AsyncDisposable {
 
   async #prepare(): Promise<void> {
     const app = this.#app
-    await app.register(fastifyRateLimit, { max: this.#options.requestsPerMinuteMax ?? 6000, timeWindow: 60_000 })
     await app.register(fastifyHelmet, helmetOptions())
-    await app.register(fastifyWebsocket, { options: { maxPayload: inboundBytesMax, perMessageDeflate: false } })
     app.setErrorHandler((error, _request, reply) => this.#answerError(error, reply))
     app.setNotFoundHandler(async (_request, reply) =>
       answer(
         reply,
         404,
-        'There is nothing here. Known paths: /, /status, /metrics, /healthz, /readyz, /queues/<partition>/<queue>, /ws/<channel>.',
+        'There is nothing here. Known paths: /, /status, /metrics, /healthz, /readyz, /queues/<partition>/<queue>, /ws/<channel>, and POST /tickets.',
       ),
     )
-    app.addHook('onRequest', async (request, reply) => this.#checkHost(request, reply))
-    app.get('/', async (_request, reply) => reply.type('text/html; charset=utf-8').header('cache-control', 'no-store').send(dashboardHtml))
+    app.addHook('onRequest', async (request, reply) => this.#guard(request, reply))
+    app.get('/', async (_request, reply) => showPage(reply))
     app.get('/status', async (_request, reply) => reply.header('cache-control', 'no-store').send(this.#options.status()))
     app.get('/metrics', async (_request, reply) => reply.type(this.#options.metrics.contentType).send(await this.#options.metrics.text()))
-    app.get('/healthz', async (_request, reply) => {
-      const reason = this.#options.fatalReason()
-      return reason === undefined ? reply.send({ isHealthy: true }) : reply.code(503).send({ isHealthy: false, reasons: [reason] })
+    for (const path of probePaths)
+      app.get(path, async (_request, reply) => {
+        const { statusCode, body } = this.#probes(path)
+        return reply.code(statusCode).send(body)
+      })
+    app.post('/tickets', async (request, reply) => {
+      if (this.#access.hasToken && !this.#access.isBearer(request.headers.authorization)) return refuse(reply, tokenWanted)
+      return reply.header('cache-control', 'no-store').send(this.#access.drawTicket())
     })
-    app.get('/readyz', async (_request, reply) => this.#answerReady(reply))
     app.get<QueueRequest>('/queues/:partition/:queue', async (request, reply) => this.#answerQueue(request, reply))
-    app.route<{ Params: { channel: string } }>({
-      method: 'GET',
-      url: '/ws/:channel',
-      preValidation: async (request, reply) => this.#admit(request, reply),
-      handler: async (_request, reply) =>
-        answer(reply.header('upgrade', 'websocket'), 426, 'This is a WebSocket channel: connect with ws:// instead of http://.'),
-      wsHandler: (socket, request) => this.#attach(socket, request.params.channel),
+    app.get<{ Params: { channel: string } }>('/ws/:channel', async ({ params: { channel } }, reply) => {
+      const channels = this.#options.channels()
+      return channels.has(channel)
+        ? answer(reply.header('upgrade', 'websocket'), 426, 'This is a WebSocket channel: connect with ws:// instead of http://.')
+        : answer(reply, 404, `There is no channel ${channel}. Channels: ${[...channels.keys()].join(', ') || 'none'}.`)
     })
     await app.ready()
   }
 
-  async #answerReady(reply: FastifyReply): Promise<FastifyReply> {
+  readonly #probes: Probes = (path) => {
     const fatal = this.#options.fatalReason()
+    if (path === '/healthz')
+      return fatal === undefined
+        ? { statusCode: 200, body: { isHealthy: true } }
+        : { statusCode: 503, body: { isHealthy: false, reasons: [fatal] } }
     const { isReady, reasons } = this.#options.status()
-    if (isReady && fatal === undefined) return reply.send({ isReady: true })
-    return reply.code(503).send({ isReady: false, reasons: fatal === undefined ? reasons : [fatal, ...reasons] })
+    if (isReady && fatal === undefined) return { statusCode: 200, body: { isReady: true } }
+    return { statusCode: 503, body: { isReady: false, reasons: fatal === undefined ? reasons : [fatal, ...reasons] } }
   }
 
-  async #answerQueue({ params, query }: FastifyRequest<QueueRequest>, reply: FastifyReply): Promise<FastifyReply> {
+  async #answerQueue({ params, query, headers }: FastifyRequest<QueueRequest>, reply: FastifyReply): Promise<FastifyReply> {
     const [partition, queue, jobs] = [params.partition, params.queue, query.jobs ?? '0'].map((text) =>
       /^\d{1,6}$/.test(text) ? Number(text) : NaN,
     )
     const isAsked = [partition, queue, jobs].every((number) => Number.isInteger(number)) && jobs! <= queueJobsMax
+    if (isAsked && jobs! > 0 && !this.#maySeeLines(headers.authorization)) return refuse(reply, linesWantToken)
     // A copy goes through a whole ring: one at a time, whoever asks.
     if (isAsked && this.#isCopying)
       return answer(reply.header('retry-after', '1'), 503, 'This node copies a queue for somebody else; ask again.')
@@ -206,29 +298,33 @@ export class HttpServer implements AsyncDisposable {
     }
   }
 
-  async #checkHost(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> {
-    if (isHostAllowed(request.headers.host, this.#allowedNames())) return undefined
-    return answer(
-      reply,
-      421,
-      `This node does not answer to the name ${request.headers.host ?? '(none)'}. Add it to node.allowedHosts if it is meant to.`,
-    )
+  /** Data of others: with the token alone where there is one, and never to strangers where there is none. */
+  #maySeeLines(authorization: string | undefined): boolean {
+    const { hasToken } = this.#access
+    return hasToken ? this.#access.isBearer(authorization) : isLoopbackHost(this.#options.host ?? defaultHost)
   }
 
-  /** Refuses before the upgrade, so that the client sees an HTTP status and a sentence. */
-  async #admit(request: FastifyRequest<{ Params: { channel: string } }>, reply: FastifyReply): Promise<FastifyReply | undefined> {
-    const { channel } = request.params
-    const { origin, host } = request.headers
-    const channels = this.#options.channels()
-    if (!channels.has(channel))
-      return answer(reply, 404, `There is no channel ${channel}. Channels: ${[...channels.keys()].join(', ') || 'none'}.`)
-    if (!request.ws) return undefined
-    if (!isOriginAllowed(origin, host, this.#allowedNames()))
-      return answer(reply, 403, `Pages of ${origin} may not connect. Add the host to node.allowedHosts if they may.`)
-    const clientsMax = this.#clientsMax
-    if (this.clients >= clientsMax)
-      return answer(reply, 503, `This node has its ${clientsMax} WebSocket clients already. Try another node or raise node.clientsMax.`)
-    return undefined
+  #guard(request: FastifyRequest, reply: FastifyReply): FastifyReply | undefined {
+    const refusal = this.#refuse(request.raw, null, probePaths.includes(request.routeOptions.url ?? ''))
+    if (refusal === undefined) return undefined
+    if (refusal.statusCode === 401 && request.routeOptions.url === '/')
+      return showPage(reply.code(401).header('www-authenticate', 'Bearer'))
+    return refuse(reply, refusal)
+  }
+
+  /** What holds for every request, WebSockets included. */
+  #refuse({ headers, socket }: IncomingMessage, ticket: string | null, isProbe = false): Refusal | undefined {
+    const { host, authorization } = headers
+    if (!isHostAllowed(host, this.#allowedNames()))
+      return {
+        statusCode: 421,
+        message: `This node does not answer to the name ${host ?? '(none)'}. Add it to node.allowedHosts if it is meant to.`,
+      }
+    if (isProbe) return undefined
+    if (!this.#visitors.ask(socket.remoteAddress))
+      return { statusCode: 429, message: 'Too many requests of this address in this minute; ask later.' }
+    const { isTokenNeeded } = this.#access
+    return isTokenNeeded && !this.#access.isBearer(authorization) && !this.#access.redeem(ticket) ? tokenWanted : undefined
   }
 
   get #clientsMax(): number {
@@ -240,23 +336,6 @@ export class HttpServer implements AsyncDisposable {
     return [...allowedHosts, ...(host === undefined ? [] : [host]), new URL(this.announcedUrl).hostname]
   }
 
-  #attach(socket: WebSocket, channel: string): void {
-    this.#alive.add(socket)
-    socket.on('pong', () => this.#alive.add(socket))
-    // The library closes the socket itself after a protocol error; without a listener the error would end the process.
-    socket.on('error', (error) => this.#options.observer.log('debug', 'a WebSocket client failed', { channel, reason: sentenceOf(error) }))
-    const target = this.#options.channels().get(channel)
-    if (target) target.attach(socket)
-    else socket.close(1011, 'the channel is gone')
-  }
-
-  #ping(): void {
-    for (const socket of this.#app.websocketServer.clients) {
-      if (!this.#alive.delete(socket)) socket.terminate()
-      else socket.ping()
-    }
-  }
-
   #answerError(error: unknown, reply: FastifyReply): FastifyReply {
     const statusCode = (error as { statusCode?: number }).statusCode ?? 500
     if (statusCode < 500) return answer(reply, statusCode, sentenceOf(error))
@@ -265,12 +344,34 @@ export class HttpServer implements AsyncDisposable {
   }
 }
 
+const defaultHost = '127.0.0.1'
+
+/** Some clients ask in passing whether HTTP/2 is spoken here (`Upgrade: h2c`): they get their answer, and no upgrade. */
+function answerPlainly(listener: RequestListener, request: IncomingMessage, socket: Socket): void {
+  socket.on('error', () => undefined)
+  const response = new ServerResponse(request)
+  response.shouldKeepAlive = false
+  response.assignSocket(socket)
+  response.once('finish', () => socket.end())
+  listener(request, response)
+}
+
 function isEveryAddress(address: string): boolean {
   return address === '0.0.0.0' || address === '::'
 }
 
 function answer(reply: FastifyReply, statusCode: number, message: string): FastifyReply {
   return reply.code(statusCode).send({ statusCode, message })
+}
+
+function refuse(reply: FastifyReply, { statusCode, message }: Refusal): FastifyReply {
+  if (statusCode === 401) void reply.header('www-authenticate', 'Bearer')
+  return answer(reply, statusCode, message)
+}
+
+/** The page holds no data of the node: it asks for them, and for the token where one is wanted. */
+function showPage(reply: FastifyReply): FastifyReply {
+  return reply.type('text/html; charset=utf-8').header('cache-control', 'no-store').send(dashboardHtml)
 }
 
 function helmetOptions() {
@@ -288,7 +389,7 @@ function helmetOptions() {
         frameAncestors: ["'none'"],
       },
     },
-    // Served over plain HTTP: a strict-transport header would be ignored here and could lock out other ports of the host.
+    // It would hold for all ports of the host, and for plain HTTP it is ignored.
     strictTransportSecurity: false,
   }
 }

@@ -43,7 +43,7 @@ export function watchOwnProgress(ports: OwnProgressPorts, options: OwnProgressOp
     settings,
     status,
     ledger: () => readLedgerFacts(database, pipeline.name),
-    others: () => askNodes(fellows()),
+    others: () => askNodes(fellows(), settings.node),
   }
   const floors = () => new Map([...node.owners].map(([partition, { part }]) => [partition, part?.floor ?? -1n]))
   const cadencesMs = node.runners.flatMap(({ options: { isTracked, everyMs } }) => (isTracked ? [everyMs] : []))

@@ -5,6 +5,7 @@ import type { WantedTopic } from '../events/topic-settings.ts'
 import type { BrokerLogin } from '../events/broker-login.ts'
 import type { TlsFiles } from '../tls-identity.ts'
 import type { LogLevel } from './logger.ts'
+import type { NodeTls } from './node-tls.ts'
 
 export interface NodeSettings {
   readonly node: {
@@ -17,6 +18,16 @@ export interface NodeSettings {
     readonly allowedHosts?: readonly string[]
     /** Default 1000. */
     readonly clientsMax?: number
+    /** Default 250. */
+    readonly clientsPerAddressMax?: number
+    /** Undefined: the probes have no port of their own. */
+    readonly probePort?: number | undefined
+    /** What everybody must send who reaches the node from another machine; undefined: nobody can. */
+    readonly token?: string | undefined
+    /** Whether everybody may look without it. Default false. */
+    readonly isOpen?: boolean
+    /** Undefined: plain HTTP. */
+    readonly tls?: NodeTls | undefined
   }
   readonly events: EventSettings
   /** How the topic is to be set up; undefined: nothing is compared. */

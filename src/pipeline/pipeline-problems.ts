@@ -84,6 +84,8 @@ function sinkProblems(at: string, sink: SinkDefinition | undefined): string[] {
   if (typeof sink.latestBy !== 'function') problems.push(`${at}.sink: latestBy must be a function of the value`)
   if (sink.seed !== undefined && !(isFields(sink.seed) && matches(sink.seed.sql, /\S/)))
     problems.push(`${at}.sink: seed must be { sql } with a query of key and value`)
+  if (sink.authorize !== undefined && typeof sink.authorize !== 'function')
+    problems.push(`${at}.sink: authorize must be a function of the request, not ${shown(sink.authorize)}`)
   return problems
 }
 

@@ -1,4 +1,4 @@
-import type { WebSocketDefinition } from '../sinks/web-socket-definition.ts'
+import type { ChannelRequest, ChannelVerdict, WebSocketDefinition } from '../sinks/web-socket-definition.ts'
 import type { Sink } from './typed-sink.ts'
 
 export interface WebSocketOptions<Value> {
@@ -9,6 +9,12 @@ export interface WebSocketOptions<Value> {
    * than any live value. Default: the channel starts empty.
    */
   readonly seed?: { readonly sql: string }
+  /**
+   * Decides on each client as it connects, so that it sees only what is its own: the keys of which `keys` says true, everything when
+   * `keys` is left out, or nothing at all (false). A throw, an answer that takes longer than 5 s, and anything but true of `keys` are a
+   * no. `keys` is asked for every key of the snapshot and of each update, so it must be fast. Default: everybody sees everything.
+   */
+  readonly authorize?: (request: ChannelRequest) => ChannelVerdict | Promise<ChannelVerdict>
 }
 
 /**
@@ -17,5 +23,14 @@ export interface WebSocketOptions<Value> {
  */
 export function webSocket<Value>(channel: string, options: WebSocketOptions<Value>): Sink<Value> {
   const latestBy = options.latestBy as WebSocketDefinition['latestBy']
-  return { definition: { kind: 'web-socket', channel, latestBy, ...(options.seed === undefined ? {} : { seed: options.seed }) } }
+  const { seed, authorize } = options
+  return {
+    definition: {
+      kind: 'web-socket',
+      channel,
+      latestBy,
+      ...(seed === undefined ? {} : { seed }),
+      ...(authorize === undefined ? {} : { authorize }),
+    },
+  }
 }

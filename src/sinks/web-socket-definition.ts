@@ -1,3 +1,19 @@
+/** A client that asks for a channel. */
+export interface ChannelRequest {
+  readonly channel: string
+  /** Address of its connection; behind a proxy that of the proxy. */
+  readonly address: string
+  /** Headers of its request, named in lower case, cookies among them. */
+  readonly headers: Readonly<Record<string, string | undefined>>
+  /** Parameters of its URL, `key` and `ticket` left out. */
+  readonly query: URLSearchParams
+  /** Keys it asks for (`?key=a&key=b`); undefined: all. */
+  readonly keys: readonly string[] | undefined
+}
+
+/** What a client may see: the keys of which `keys` says true (left out: all), or nothing at all. */
+export type ChannelVerdict = { readonly keys?: (key: string) => boolean } | false
+
 /** A WebSocket channel as a pipeline declares it: the latest value of every `latestBy`, pushed to whoever listens. */
 export interface WebSocketDefinition {
   readonly kind: 'web-socket'
@@ -10,4 +26,6 @@ export interface WebSocketDefinition {
    * any live value.
    */
   readonly seed?: { readonly sql: string }
+  /** Decides on each client as it connects; left out: everybody sees everything. */
+  readonly authorize?: (request: ChannelRequest) => ChannelVerdict | Promise<ChannelVerdict>
 }

@@ -20,7 +20,8 @@ import { LatestValues, type LatestValue, unsentBytesMax } from './latest-values.
 import { decodeFanout, encodeFanout, newestOf, type LatestSeal } from './latest-wire.ts'
 import { PushClients, type PushSocket, type PushView } from './push-clients.ts'
 import type { DeliveringSink } from './sink.ts'
-import type { WebSocketDefinition } from './web-socket-definition.ts'
+import { decideAccess } from './channel-access.ts'
+import type { ChannelRequest, WebSocketDefinition } from './web-socket-definition.ts'
 
 const entryBytesMax = 65_536
 const readWaitMs = 500
@@ -41,7 +42,7 @@ export interface SeedValue {
 }
 
 export interface WebSocketOptions {
-  readonly definition: Pick<WebSocketDefinition, 'channel' | 'latestBy'>
+  readonly definition: Pick<WebSocketDefinition, 'channel' | 'latestBy' | 'authorize'>
   readonly grid: JobGrid
   readonly clock: Clock
   readonly observer: Observer
@@ -139,6 +140,11 @@ export class WebSocketSink implements DeliveringSink {
     }
     if (this.#unpublished.size > 0) this.#publishWake.wake()
     return Promise.resolve()
+  }
+
+  /** What the client may see, or false. Throws what the pipeline's `authorize` threw. */
+  authorize(request: ChannelRequest): ReturnType<typeof decideAccess> {
+    return decideAccess(this.#options.definition.authorize, request)
   }
 
   /** Takes a client; it gets its snapshot, or that of the keys in its view, from the next tick on. */

@@ -2,7 +2,8 @@
  * No container engine is needed: the file is parsed and held against a schema of the part of the Compose specification that it
  * uses, strict about unknown keys, and against the files it has to agree with.
  */
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
@@ -26,6 +27,7 @@ const service = z.strictObject({
   entrypoint: z.array(z.string()).optional(),
   command: z.array(z.string()).optional(),
   environment: environment.optional(),
+  secrets: z.array(z.string()).optional(),
   ports: z.array(z.string().regex(/^127\.0\.0\.1:\d+:\d+$/, 'published to this machine only')).optional(),
   networks: z.array(z.string()),
   volumes: z.array(z.string().regex(/^(\.\/[^:]+:\/[^:]+:ro|[a-z-]+:\/[^:]+)$/)).optional(),
@@ -42,13 +44,15 @@ const file = z
     services: z.record(z.string().regex(/^[a-zA-Z0-9._-]+$/), service),
     networks: z.record(z.string(), z.strictObject({ ipam: z.strictObject({ config: z.array(z.strictObject({ subnet: z.cidrv4() })) }) })),
     volumes: z.record(z.string(), z.null()),
+    secrets: z.record(z.string(), z.strictObject({ environment: z.string().regex(/^FOREBAY_[A-Z_]+$/) })),
   })
   .refine(
-    (value) => Object.keys(value).every((key) => ['name', 'services', 'networks', 'volumes'].includes(key) || key.startsWith('x-')),
+    (value) =>
+      Object.keys(value).every((key) => ['name', 'services', 'networks', 'volumes', 'secrets'].includes(key) || key.startsWith('x-')),
     'unknown top-level key',
   )
 
-const { services, networks, volumes } = file.parse(compose())
+const { services, networks, volumes, secrets } = file.parse(compose())
 const members = Object.values(services).filter(({ image }) => image.startsWith('hazelcast/'))
 const nodes = Object.values(services).filter(({ image, entrypoint }) => image === 'forebay' && entrypoint === undefined)
 
@@ -112,14 +116,37 @@ describe('docker-compose.yml', () => {
   })
 
   it('sets only variables that the configuration of a node knows, and no secret in the file', () => {
-    const known = [...knownVariables(), 'FOREBAY_DATABASE_URL', 'FOREBAY_GRID_SECRET']
+    const known = [...knownVariables(), 'FOREBAY_DATABASE_URL']
     expect(nodes.length).toBeGreaterThan(1)
     for (const { environment: given = {} } of nodes) {
       expect(known).toEqual(expect.arrayContaining(Object.keys(given)))
       expect(given['FOREBAY_GRID_MEMBERS']).toBe(propertiesOf(members[0]!).get('forebay.members'))
       expect(given['FOREBAY_DATABASE_URL']).toMatch(/:\$\{FOREBAY_POSTGRES_PASSWORD:\?[^}]+\}@postgres:5432\//)
-      expect(given['FOREBAY_GRID_SECRET']).toMatch(/^\$\{FOREBAY_GRID_SECRET:\?/)
     }
+  })
+
+  it('gives nodes that listen on every address a token and a grid secret, as files, and probes without either', () => {
+    expect(secrets).toEqual({ 'node-token': { environment: 'FOREBAY_NODE_TOKEN' }, 'grid-secret': { environment: 'FOREBAY_GRID_SECRET' } })
+    const folder = mkdtempSync(join(tmpdir(), 'forebay-compose-'))
+    for (const { environment: given = {}, secrets: mounted = [], healthcheck } of nodes) {
+      expect(given['FOREBAY_NODE_HOST']).toBe('0.0.0.0')
+      // As the containers would read it, with the files where they are mounted.
+      const env: NodeJS.ProcessEnv = { ...given, FOREBAY_DATABASE_URL: 'postgres://host/database' }
+      for (const [variable, name] of [
+        ['FOREBAY_NODE_TOKEN_FILE', 'node-token'],
+        ['FOREBAY_GRID_SECRET_FILE', 'grid-secret'],
+      ] as const) {
+        expect(mounted).toContain(name)
+        expect(given[variable]).toBe(`/run/secrets/${name}`)
+        env[variable] = join(folder, name)
+        writeFileSync(env[variable], 'a-text-of-some-length\n', { mode: 0o600 })
+      }
+      const config = loadConfig(join(packageRoot, 'config/forebay.yaml'), env)
+      expect([config.secrets.nodeToken?.reveal(), config.secrets.gridSecret?.reveal()]).toEqual(Array(2).fill('a-text-of-some-length'))
+      expect(() => loadConfig(join(packageRoot, 'config/forebay.yaml'), { ...env, FOREBAY_NODE_TOKEN_FILE: '' })).toThrow(/node\.tokenFile/)
+      expect(healthcheck!.test.join(' ')).toContain(`http://127.0.0.1:${given['FOREBAY_NODE_PROBE_PORT']}/readyz`)
+    }
+    rmSync(folder, { recursive: true })
   })
 
   it('publishes the nodes’ pages and nothing else', () => {

@@ -65,6 +65,7 @@ describe('A configuration', () => {
       FOREBAY_EVENTS_BROKERS: 'a:1, b:2',
       FOREBAY_GRID_MODE: 'client',
       FOREBAY_GRID_MEMBERS: 'c:3',
+      FOREBAY_GRID_SECRET: '0123456789abcdef',
     })
     expect([values.events.brokers, values.grid.mode, values.grid.members]).toEqual([['a:1', 'b:2'], 'client', ['c:3']])
   })
@@ -251,8 +252,37 @@ describe('Secrets', () => {
     ])
   })
 
-  it('that are missing from a shared grid are warned about, as is an address beyond this machine', () => {
-    const { warnings } = loadConfig(fileOf(`${least}node: { host: 0.0.0.0 }\ngrid: { mode: client, members: [a:1] }\n`), env)
+  it('are demanded of every door that other machines reach, unless it is open in words', () => {
+    const problems = (keys: string, more: NodeJS.ProcessEnv = {}) =>
+      problemsOf(`${least}${keys}\n`, { ...env, ...more }).map((line) => line.split(': ')[1])
+    const secret = { FOREBAY_GRID_SECRET: '0123456789abcdef' }
+    for (const host of ['0.0.0.0', '::', '10.1.2.3', 'node-1.internal', '::ffff:127.0.0.1', '127.0.0.1.example', '2130706433']) {
+      expect(problems(`node: { host: '${host}' }`)).toEqual(['node.host'])
+      expect(problems(`node: { host: '${host}', open: true }`)).toEqual([])
+      expect(problems(`node: { host: '${host}' }`, { FOREBAY_NODE_TOKEN: 'a token of sixteen'.replaceAll(' ', '-') })).toEqual([])
+    }
+    for (const host of ['127.0.0.1', '127.9.9.9', '::1', 'localhost']) expect(problems(`node: { host: '${host}' }`)).toEqual([])
+    for (const grid of ['mode: client, members: [a:1]', 'mode: client, members: ["127.0.0.1:1", "[fd00::1]:1"]']) {
+      expect(problems(`grid: { ${grid} }`)).toEqual(['grid.secretFile'])
+      expect(problems(`grid: { ${grid}, open: true }`)).toEqual([])
+      expect(problems(`grid: { ${grid} }`, secret)).toEqual([])
+    }
+    expect(problems('grid: { mode: client, members: ["127.0.0.1:1", "[::1]:1"] }')).toEqual([])
+    const embedded = 'mode: embedded, members: ["10.0.0.1:5701"], member: { host: 10.0.0.1, classPath: x }'
+    expect(problems(`grid: { ${embedded} }`)).toEqual(['grid.secretFile'])
+    expect(problems(`grid: { ${embedded} }`, secret)).toEqual([])
+  })
+
+  it('that nobody could type or guess are no tokens', () => {
+    for (const FOREBAY_NODE_TOKEN of ['short', 'with blanks between its words', 'x'.repeat(15)])
+      expect(problemsOf(least, { ...env, FOREBAY_NODE_TOKEN })).toEqual([expect.stringContaining('node.tokenFile')])
+  })
+
+  it('that are missing from a shared grid are warned about, as is an open address beyond this machine', () => {
+    const { warnings } = loadConfig(
+      fileOf(`${least}node: { host: 0.0.0.0, open: true }\ngrid: { mode: client, members: [127.0.0.1:1] }\n`),
+      env,
+    )
     expect(warnings.map((warning) => warning.split(' ').slice(0, 3).join(' '))).toEqual(['node.host 0.0.0.0 can', 'no grid secret:'])
   })
 })
@@ -332,7 +362,14 @@ describe('config/forebay.yaml', () => {
     const problems = problemsOf(text, { ...env, FOREBAY_EVENTS_PASSWORD: 'p', FOREBAY_GRID_SECRET: '0123456789abcdef' })
     // The files that it names are not there.
     const places = problems.map((problem) => problem.split(': ')[1]!).filter((place) => !/tls\..*File$/.test(place))
-    expect(places).toEqual(['events.sasl.tokenFile', 'database.urlFile', 'grid.tls', 'grid.members', 'grid.member.classPath'])
+    expect(places).toEqual([
+      'node.tokenFile',
+      'events.sasl.tokenFile',
+      'database.urlFile',
+      'grid.tls',
+      'grid.members',
+      'grid.member.classPath',
+    ])
   })
 })
 

@@ -26,7 +26,7 @@ async function listen(options: Partial<HttpServerOptions> = {}): Promise<HttpSer
     status: nodeStatus,
     fatalReason: () => undefined,
     metrics: { contentType: 'text/plain; version=0.0.4', text: () => Promise.resolve('forebay_ready 1\n') },
-    channels: () => new Map([['prices', { attach: (socket: WebSocket) => socket.send('attached') }]]),
+    channels: () => new Map([['prices', { attach: (socket) => socket.send('attached') }]]),
     observer: { log: () => undefined },
     ...options,
   })
@@ -178,7 +178,7 @@ describe('HttpServer', () => {
   })
 
   it('tells others the name of its machine when it listens on every address, and answers to it', async () => {
-    const server = await listenAs('{ port: 0, host: 0.0.0.0 }')
+    const server = await listenAs('{ port: 0, host: 0.0.0.0, open: true }')
     const { port } = new URL(server.url)
     expect(server.announcedUrl).toBe(`http://${hostname()}:${port}`)
     expect(server.url).toBe(`http://127.0.0.1:${port}`)
@@ -197,12 +197,15 @@ describe('HttpServer', () => {
   it('limits requests a minute', async () => {
     const server = await listen({ requestsPerMinuteMax: 2 })
     const statuses = []
-    for (let i = 0; i < 3; i++) statuses.push((await fetch(`${server.url}/healthz`)).status)
+    for (let i = 0; i < 3; i++) statuses.push((await fetch(`${server.url}/status`)).status)
     expect(statuses).toEqual([200, 200, 429])
+    expect((await connect(`${server.url}/ws/prices`)).refused).toBe(429)
+    // A node that is asked too often is as well as before.
+    for (const path of ['/healthz', '/readyz']) expect((await fetch(server.url + path)).status).toBe(200)
   })
 
   it('holds 256 connections besides those of its clients, and one more when one has left', async () => {
-    const server = await listen({ clientsMax: 2 })
+    const server = await listen({ clientsMax: 2, clientsPerAddressMax: 1000 })
     const { hostname: host, port } = new URL(server.url)
     const dial = async () => {
       const socket = connectSocket(Number(port), host)
