@@ -1,5 +1,5 @@
 import { errorCodes, isForebayError, sentenceOf } from '../errors.ts'
-import { redactSecrets } from '../node/logger.ts'
+import { redactSecrets } from '../node/redaction.ts'
 import { stackOf } from '../thrown.ts'
 import { paint } from './paint.ts'
 

@@ -8,6 +8,7 @@ import type { ConfigProblem } from './config-issues.ts'
 import type { ConfigValues } from './config-schema.ts'
 import { readNodeTls } from './node-tls.ts'
 import type { NodeTls } from './node-tls.ts'
+import { rememberSecret } from './redaction.ts'
 import { Secret } from './secret.ts'
 
 export interface ConfigSecrets {
@@ -71,6 +72,7 @@ export function readSecrets(values: ConfigValues, folder: string, env: NodeJS.Pr
     problems.push(...tls.problems.map((message) => ({ path, message })))
     warnings.push(...tls.warnings.map((message) => `database.url: ${message}`))
   }
+  rememberSecret(passwordOf(url))
   const gridSecret = read(secretEnv.gridSecret, values.grid.secretFile, ['grid', 'secretFile'])
   if (gridSecret !== undefined && gridSecret !== '' && gridSecret.length < secretLengthMin) {
     problems.push({ path: ['grid', 'secretFile'], message: `the grid secret must have at least ${secretLengthMin} characters` })
@@ -100,6 +102,15 @@ export function readSecrets(values: ConfigValues, folder: string, env: NodeJS.Pr
     nodeTls,
   }
   return { secrets, problems, warnings }
+}
+
+function passwordOf(url: string | undefined): string | undefined {
+  const password = url !== undefined && URL.canParse(url) ? new URL(url).password : ''
+  try {
+    return decodeURIComponent(password)
+  } catch {
+    return password
+  }
 }
 
 function secretOf(text: string | undefined): Secret | undefined {

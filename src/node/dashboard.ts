@@ -75,14 +75,15 @@ byId('login').onsubmit = (event) => {
   event.preventDefault()
   sessionStorage.setItem(tokenKey, byId('token').value.trim())
   byId('token').value = ''
+  byId('refused').textContent = ''
   const waiting = wake
   wake = () => undefined
   waiting()
 }
+const own = (record, name) => Object.hasOwn(record, name) ? record[name] : undefined
 let before
 function rates(status) {
   const now = performance.now()
-  const own = (record, name) => Object.hasOwn(record, name) ? record[name] : undefined
   const perSecond = (name) => before ? Math.max(0, (status.counters[name] - before.counters[name]) * 1000 / (now - before.at)) : null
   const both = { events: perSecond('events'), rows: perSecond('rows') }
   before = { at: now, counters: status.counters }

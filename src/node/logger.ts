@@ -4,6 +4,7 @@
  */
 import { pino, type DestinationStream, type Logger } from 'pino'
 import { sentenceOf, stackOf } from '../thrown.ts'
+import { redactSecrets } from './redaction.ts'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
 
@@ -19,8 +20,6 @@ export interface LoggerOptions {
 }
 
 const blot = '***'
-const urlPassword = /(\b[a-z][a-z0-9+.-]*:\/\/[^\s:/@"]*:)[^\s"]*@/gi
-const parameter = /\b(password|passwd|secret|token)=[^\s&"\\]+/gi
 const secretFields = ['password', 'secret', 'token', 'authorization', '*.password', '*.secret', '*.token', '*.authorization']
 
 export function createLogger(options: LoggerOptions): Logger {
@@ -38,13 +37,6 @@ export function createLogger(options: LoggerOptions): Logger {
     },
     options.destination ?? pino.destination({ fd: 2, sync: true }),
   )
-}
-
-/** `text` without passwords in URLs, secret parameters and `secrets`. */
-export function redactSecrets(text: string, secrets: readonly string[] = []): string {
-  let clean = text.replace(urlPassword, `$1${blot}@`).replace(parameter, `$1=${blot}`)
-  for (const secret of secrets) clean = clean.replaceAll(secret, blot)
-  return clean
 }
 
 /** The secrets as they look raw and inside a JSON string. */

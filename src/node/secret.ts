@@ -1,4 +1,5 @@
 import { inspect } from 'node:util'
+import { rememberSecret } from './redaction.ts'
 
 /** A text that must not be shown: printing, logging or serialising it gives `***`. */
 export class Secret {
@@ -6,6 +7,7 @@ export class Secret {
 
   constructor(text: string) {
     this.#text = text
+    rememberSecret(text)
   }
 
   /** The text itself; only for the client that needs it. */

@@ -1,6 +1,7 @@
 import { pino } from 'pino'
 import { afterEach, describe, expect, it } from 'vitest'
-import { createLogger, redactSecrets } from '../../src/node/logger.ts'
+import { createLogger } from '../../src/node/logger.ts'
+import { redactSecrets } from '../../src/node/redaction.ts'
 import { NodeMetrics } from '../../src/node/metrics.ts'
 import { renderStatusText } from '../../src/node/status.ts'
 import { SystemClock, type Clock } from '../../src/schedule/clock.ts'
