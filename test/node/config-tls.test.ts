@@ -32,7 +32,7 @@ beforeAll(() => {
 
 const env = { FOREBAY_DATABASE_URL: 'postgres://me@127.0.0.1/x' }
 const kafka = (more: string) => `pipeline: p.ts\nevents:\n  brokers: [a:1]\n${more}`
-const client = (more: string) => `pipeline: p.ts\nevents: { kind: postgres }\ngrid:\n  mode: client\n  members: [a:1]\n${more}`
+const client = (more: string) => `pipeline: p.ts\nevents: { kind: postgres }\ngrid:\n  mode: client\n  members: [127.0.0.1:1]\n${more}`
 
 function load(text: string, environment: NodeJS.ProcessEnv = env) {
   const file = join(folder, 'c.yaml')
