@@ -35,6 +35,7 @@ export type CounterName = keyof typeof counterNames
 export const valueNames = {
   tickSlipMs: 'how late a cadence tick came, in milliseconds',
   flushMs: 'duration of a flush, in milliseconds',
+  convertMs: 'how long decode, key and convert took for up to 512 events at once, in milliseconds',
 } as const
 
 export type ValueName = keyof typeof valueNames

@@ -26,6 +26,7 @@ const kind = (what: string, standsStill: boolean, lateMs = 1000): KindOfTrouble 
 export const troubleKinds = {
   fetch: kind('reading events from the log', true),
   'log-end': kind('asking the log for its ends', true),
+  'log-look': kind('looking up single events and settings of the log', false),
   commit: kind('committing floors for lag tools', false),
   append: kind('appending to the rings of the grid', true),
   'ring-read': kind('reading the rings of the grid', true),

@@ -162,7 +162,9 @@ export class PartitionOwner {
     let [jobs, tombstones] = [0, 0]
     for (let from = 0; from < batch.events.length; from += sliceEvents) {
       const slice = batch.events.slice(from, from + sliceEvents)
+      const startedMs = clock.now()
       const converted = this.#converter.convertAll(slice, this.partition)
+      observer.value('convertMs', clock.now() - startedMs)
       for (let i = 0; i < slice.length; i++) {
         const event = converted[i]!
         jobs += event.lines.length

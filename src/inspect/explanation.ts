@@ -24,6 +24,7 @@ export type Cause =
   | 'repairing'
   | 'held-behind'
   | 'floor-pending'
+  | 'slow-convert'
   | 'catching-up'
   | 'in-flight'
   | 'stalled'

@@ -19,7 +19,7 @@ export function askNodes(urls: readonly string[], keys: NodeKeys, waitMs = answe
 }
 
 /** What a node of an earlier version does not tell. */
-const untold = { troubles: [], stalls: [], deadLetters: [], misfits: [] }
+const untold = { troubles: [], stalls: [], deadLetters: [], misfits: [], converting: { share: 0, sliceP99Ms: null } }
 
 async function askNode(url: string, keys: NodeKeys, waitMs: number): Promise<NodeAnswer> {
   try {

@@ -42,3 +42,13 @@ export function unlessStalled({ owner, facts }: Situation, verdict: Verdict): Ve
     because: verdict,
   }
 }
+
+/** The functions of the pipeline take the time. */
+export function slowConvert(who: string, share: number, sliceP99Ms: number | null): Verdict {
+  return {
+    cause: 'slow-convert',
+    sentence: `${who} ${Math.round(share * 100)}% of its time goes into the pipeline's decode, key and convert, which took ${spanText(sliceP99Ms ?? 0)} for up to 512 events at p99`,
+    next: 'it reads on as fast as they let it; while they run, nothing else of the node does',
+    mend: 'make them faster, or start more nodes: each takes its share of the partitions',
+  }
+}

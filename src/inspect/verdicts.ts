@@ -9,7 +9,7 @@ import type { Situation } from './situation.ts'
 import { blockingSituation, queueSituation } from './situation.ts'
 import { lockedVerdict, taskVerdict } from './task-verdicts.ts'
 import { spanText } from './time-text.ts'
-import { toldTrouble } from './trouble-verdicts.ts'
+import { slowConvert, toldTrouble } from './trouble-verdicts.ts'
 
 type Judge = (situation: Situation) => Verdict | undefined
 
@@ -34,6 +34,8 @@ const judges: readonly Judge[] = [
 
 /** A node that committed something this recently reaches the database, whatever this machine does. */
 const committingMs = 3000
+/** Of the time of a node. */
+const slowConvertShare = 0.5
 
 /** The verdict about what `situation` is about. Total: what nothing explains is `unknown`. */
 export function judge(situation: Situation): Verdict {
@@ -276,6 +278,8 @@ function notYetRead(situation: Situation): Verdict | undefined {
   const reading = toldTrouble(owner, ['fetch', 'log-end'], isHere)
   if (reading !== undefined) return eventLogAway(`${owner.node}: ${reading}`)
   if (foundOf(facts.range) === undefined) return eventLogAway(awayOf(facts.range) ?? 'the event log does not answer')
+  const { share, sliceP99Ms } = owner.converting
+  if (share >= slowConvertShare) return slowConvert(`${owner.node} reads partition ${facts.partition}, but`, share, sliceP99Ms)
   return {
     cause: 'catching-up',
     sentence: `${owner.node} has not read it yet: it is at offset ${partition.position}, ${offset - BigInt(partition.position)} before it`,

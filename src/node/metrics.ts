@@ -13,8 +13,9 @@ import { counterNames, valueNames, type CounterName, type Observer, type ValueNa
 import type { Clock } from '../schedule/clock.ts'
 import { CronMetrics } from './cron-metrics.ts'
 import { Histogram, type HistogramJson } from './histogram.ts'
+import { RecentShare } from './recent-share.ts'
 import { registerHistogram } from './prometheus-histogram.ts'
-import type { BufferStatus, EventLoopStatus, MemoryStatus, NodeStatus } from './status.ts'
+import type { BufferStatus, ConvertingStatus, EventLoopStatus, MemoryStatus, NodeStatus } from './status.ts'
 
 const labelsMax = 1000
 
@@ -37,6 +38,7 @@ export class NodeMetrics implements Observer, AsyncDisposable {
   readonly #latency = new Map<string, Histogram>()
   readonly #loopDelay = monitorEventLoopDelay({ resolution: 20 })
   readonly #gauges: NodeGauges
+  readonly #converting = new RecentShare()
   #status: (() => NodeStatus) | undefined
   #firstEventAtMs: number | undefined
   #lastRowAtMs: number | undefined
@@ -81,6 +83,7 @@ export class NodeMetrics implements Observer, AsyncDisposable {
   }
 
   value(name: ValueName, value: number, label = ''): void {
+    if (name === 'convertMs') this.#converting.add(this.#clock.now(), value)
     histogramOf(this.#values.get(name)!, label).record(value)
   }
 
@@ -125,6 +128,11 @@ export class NodeMetrics implements Observer, AsyncDisposable {
     // The monitor measures its own 10 ms interval, so what exceeds that is the delay.
     const delayMs = (nanoseconds: number) => Math.max(0, Math.round(nanoseconds / 1e5) / 10 - 10)
     return { delayP99Ms: delayMs(this.#loopDelay.percentile(99)), delayMaxMs: delayMs(this.#loopDelay.max) }
+  }
+
+  /** Share of the last ten seconds that went into decode, key and convert, and how long they took for a slice of events. */
+  converting(): ConvertingStatus {
+    return { share: this.#converting.share(this.#clock.now()), sliceP99Ms: this.percentile('convertMs', 99) }
   }
 
   memory(): MemoryStatus {

@@ -1,6 +1,6 @@
 /** Gathers what `GET /status` answers from a running node. */
 import type { CronTaskStatus } from '../cron/cron-schedule.ts'
-import { sentenceOf } from '../errors.ts'
+import { isForebayError, sentenceOf } from '../errors.ts'
 import { nextOffsetAfter } from '../events/event-log.ts'
 import type { EventLog, PartitionRange } from '../events/event-log.ts'
 import type { LedgerTransaction } from '../offsets/ledger.ts'
@@ -81,13 +81,17 @@ export class LogEnds {
   async run({ log, clock, observer }: LogEndsPorts, owners: () => Node['owners'], signal: AbortSignal): Promise<void> {
     const retention = (this.#retention = new RetentionWatch({ log, clock, observer }))
     while (!signal.aborted) {
-      try {
-        for (const [partition, { part }] of owners()) await this.#look(log, partition, part?.floor ?? -1n)
-        await retention.look(floorsOf(owners()), this.#ranges)
-        this.#trouble = undefined
-      } catch (error) {
-        this.#trouble = { sinceMs: this.#trouble?.sinceMs ?? clock.wallMs(), sentence: sentenceOf(error) }
+      let failure: unknown
+      for (const [partition, { part }] of owners()) {
+        // One partition without a leader says nothing about the others.
+        await this.#look(log, partition, part?.floor ?? -1n).catch((error: unknown) => (failure ??= error))
       }
+      if (failure === undefined) this.#trouble = undefined
+      else this.#trouble = { sinceMs: this.#trouble?.sinceMs ?? clock.wallMs(), sentence: sentenceOf(failure) }
+      await retention.look(floorsOf(owners()), this.#ranges).catch((error: unknown) => {
+        if (!isForebayError(error)) throw error
+        observer.log('debug', `how long the log keeps its events was not looked up: ${error.message}`)
+      })
       await clock.sleep(lookMs, signal)
     }
   }
@@ -152,6 +156,7 @@ export function gatherStatus(from: StatusSources): NodeStatus {
     memory: metrics.memory(),
     buffers: from.buffers(),
     eventLoop: metrics.eventLoop(),
+    converting: metrics.converting(),
   }
 }
 

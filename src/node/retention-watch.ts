@@ -5,6 +5,7 @@
  * reads and tells, in logs and in `leftMs` for status and metrics, and never acts. Bounded by the partitions and by `looksMax`.
  * A partition warns when its time left falls below the warning, and again at most every `againMs`.
  */
+import { isForebayError, sentenceOf } from '../errors.ts'
 import type { EventLog, PartitionRange } from '../events/event-log.ts'
 import { nextOffsetAfter } from '../events/event-log.ts'
 import { retentionLeftMs, retentionWarningMs } from '../events/retention-clock.ts'
@@ -30,6 +31,7 @@ export class RetentionWatch {
   readonly #left = new Map<number, number>()
   readonly #warnedMs = new Map<number, number>()
   #retentionMs: number | null = null
+  #isUnknownTold = false
   #nextLookMs = 0
   #nextSettingsMs = 0
 
@@ -44,18 +46,33 @@ export class RetentionWatch {
 
   /** Looks when a look is due. Throws what the log throws. */
   async look(floors: ReadonlyMap<number, bigint>, ranges: ReadonlyMap<number, PartitionRange>): Promise<void> {
-    const { clock, log } = this.#ports
+    const { clock } = this.#ports
     const nowMs = clock.now()
     if (nowMs < this.#nextLookMs) return
     this.#nextLookMs = nowMs + lookMs
     if (nowMs >= this.#nextSettingsMs) {
-      this.#retentionMs = (await log.retentionMs?.()) ?? null
       this.#nextSettingsMs = nowMs + settingsMs
+      this.#retentionMs = await this.#askRetention()
     }
     for (const partition of this.#looks.keys()) if (!floors.has(partition)) this.#forget(partition)
     for (const [partition, floor] of floors) {
       const range = ranges.get(partition)
       if (range !== undefined) await this.#lookAt(partition, floor, range)
+    }
+  }
+
+  /** Null while it is not known: a user that may read a topic need not be allowed to see its settings. */
+  async #askRetention(): Promise<number | null> {
+    const { log, observer } = this.#ports
+    try {
+      return (await log.retentionMs?.()) ?? null
+    } catch (error) {
+      if (!isForebayError(error)) throw error
+      const level = this.#isUnknownTold ? 'debug' : 'warn'
+      this.#isUnknownTold = true
+      const what = 'the retention of the topic is not known, so nobody warns before it passes a floor'
+      observer.log(level, `${what} (to see it, the user needs DescribeConfigs on the topic): ${sentenceOf(error)}`, { code: error.code })
+      return null
     }
   }
 

@@ -167,6 +167,7 @@ export interface NodeStatus {
   /** Left out while the node owns nothing. */
   readonly buffers?: BufferStatus
   readonly eventLoop: EventLoopStatus
+  readonly converting: ConvertingStatus
 }
 
 export interface MemoryStatus {
@@ -187,6 +188,14 @@ export interface BufferStatus {
   readonly bytes: number
   /** What a node that owns everything holds at worst, computed at start. */
   readonly bytesMax: number
+}
+
+/** What the pipeline's own functions take. */
+export interface ConvertingStatus {
+  /** Of the last ten seconds, 0 to 1. */
+  readonly share: number
+  /** For up to 512 events; null before the first. */
+  readonly sliceP99Ms: number | null
 }
 
 export interface EventLoopStatus {

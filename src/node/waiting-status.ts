@@ -55,5 +55,6 @@ export function waitingStatus({
     latency: metrics.latency(),
     memory: metrics.memory(),
     eventLoop: metrics.eventLoop(),
+    converting: metrics.converting(),
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The event log as a node uses it, with every call watched: reading under `fetch`, looking up under `log-end`. It changes nothing.
+ * The event log as a node uses it, with every call watched: reading under `fetch`, the ends under `log-end`. It changes nothing.
  */
 import type { EventBatch, EventCursor, EventLog, EventRecord, LogIdentity, PartitionRange } from '../events/event-log.ts'
 import type { TroubleWatch } from '../troubles.ts'
@@ -12,7 +12,7 @@ export class WatchedEventLog implements EventLog {
   constructor(log: EventLog, troubles: TroubleWatch) {
     this.#log = log
     this.#troubles = troubles
-    if (log.retentionMs !== undefined) this.retentionMs = () => troubles.watch('log-end', 'retention', () => log.retentionMs!())
+    if (log.retentionMs !== undefined) this.retentionMs = () => troubles.watch('log-look', 'retention', () => log.retentionMs!())
   }
 
   get heldBytes(): number {
@@ -32,7 +32,7 @@ export class WatchedEventLog implements EventLog {
   }
 
   eventAt(partition: number, offset: bigint): Promise<EventRecord | undefined> {
-    return this.#troubles.watch('log-end', `${placeOf(partition)}, single events`, () => this.#log.eventAt(partition, offset))
+    return this.#troubles.watch('log-look', placeOf(partition), () => this.#log.eventAt(partition, offset))
   }
 
   async open(partition: number, nextOffset: bigint): Promise<EventCursor> {

@@ -4,6 +4,7 @@ import { explanationText } from '../../src/inspect/explanation-text.ts'
 import type { Cause } from '../../src/inspect/explanation.ts'
 import type { EventFacts, ExplainFacts, LedgerFacts, LetterFacts, NodeFacts, SessionFacts } from '../../src/inspect/facts.ts'
 import type { NodeStatus } from '../../src/node/status.ts'
+import type { TroubleKind } from '../../src/troubles.ts'
 import { nodeStatus } from '../node/node-status.ts'
 
 const nowMs = 100_000
@@ -119,6 +120,21 @@ const fullAt95 = (of: NodeStatus) =>
   ({ ...of, partitions: of.partitions.map((row) => ({ ...row, position: '95', outboxes: [outbox] })) }) satisfies NodeStatus
 const troubled = (server: 'database' | 'grid' | 'eventLog') =>
   status({ servers: { database: null, grid: null, eventLog: null, [server]: { sinceMs: nowMs - 9000, sentence: `${server} is away` } } })
+const troubledAt = (kind: TroubleKind, place: string) =>
+  status({
+    troubles: [
+      {
+        ...{ kind, form: 'hangs', sinceMs: nowMs - 9000, places: [place], placesCount: 1, code: null, reason: 'hangs', standsStill: true },
+        sentence: 'the call under way has not come back',
+      },
+    ],
+  })
+const stall = { partition: 2, sinceMs: nowMs - 12_000, floor: '88', cause: null, sentence: '', mend: null }
+const unsent = status().partitions.map((row) => ({
+  ...row,
+  position: '99',
+  outboxes: row.outboxes.map((of) => ({ ...of, sent: '95', windowSegments: 1 })),
+}))
 const unread = (of: NodeStatus): NodeStatus => ({
   ...of,
   queues: of.queues.map((row) => ({ ...row, received: '88', pendingJobs: 0, inboxes: {} })),
@@ -245,6 +261,42 @@ const situations: [string, ExplainFacts, Cause, RegExp][] = [
     /makes no jobs and is counted.*offset 90/,
   ],
   ['an offset not yet read', facts({ asked: 100n, askedEvent: event(100n) }), 'catching-up', /at offset 99, 1 before it/],
+  [
+    'a slow convert',
+    facts({ asked: 100n, askedEvent: event(100n), nodes: [node(status({ converting: { share: 0.83, sliceP99Ms: 412 } }))] }),
+    'slow-convert',
+    /83% of its time goes into the pipeline's decode, key and convert, which took 412 ms for up to 512 events/,
+  ],
+  [
+    'a read that hangs',
+    facts({ asked: 100n, askedEvent: event(100n), nodes: [node(troubledAt('fetch', 'partition 2'))] }),
+    'event-log-away',
+    /node-1\.a: reading events from the log has had no answer for 9\.0 s \(partition 2\)/,
+  ],
+  [
+    'an append that hangs',
+    facts({ asked: 99n, askedEvent: event(99n), nodes: [node({ ...fullAt95(troubledAt('append', 'p2.q0')), partitions: unsent })] }),
+    'grid-lost',
+    /appending to the rings of the grid has had no answer/,
+  ],
+  [
+    'a ring that is not read',
+    facts({ nodes: [node(unread(troubledAt('ring-read', 'p2.q0')))] }),
+    'grid-lost',
+    /reading the rings of the grid/,
+  ],
+  [
+    'a floor that cannot be raised',
+    facts({ pending: { found: null }, nodes: [node(troubledAt('settle', 'partition 2'))] }),
+    'database-away',
+    /raising the floor has had no answer/,
+  ],
+  [
+    'a floor that stands although nothing fails',
+    facts({ asked: 100n, askedEvent: event(100n), nodes: [node(status({ stalls: [stall] }))] }),
+    'stalled',
+    /nothing has moved for 12 s, although no call fails: node-1\.a has not read it yet/,
+  ],
   ['an offset not yet published', facts({ asked: 500n }), 'no-such-event', /next event gets 101/],
   ['a committed offset', facts({ asked: 12n, askedEvent: event(12n) }), 'committed', /floor of the partition is 88/],
   [

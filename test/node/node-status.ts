@@ -89,5 +89,6 @@ export function nodeStatus(): NodeStatus & { partitions: PartitionStatus[] } {
     latency: { storeTrade: new Histogram().toJSON() },
     memory: { rssBytes: 1048576, heapUsedBytes: 1048576, externalBytes: 0 },
     eventLoop: { delayP99Ms: 1, delayMaxMs: 2 },
+    converting: { share: 0, sliceP99Ms: null },
   }
 }
