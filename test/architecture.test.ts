@@ -52,7 +52,7 @@ describe('The house', () => {
   })
 
   it('names files in kebab case', () => {
-    expect(sources.filter((file) => !/^[a-z0-9/-]+\.ts$/.test(file))).toEqual([])
+    expect(sources.filter((file) => !/^[a-z0-9/-]+(\.d)?\.ts$/.test(file))).toEqual([])
   })
 })
 
