@@ -13,7 +13,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Broker, Cluster, Kafka } from 'kafkajs'
 import { assert, must } from '../assert.ts'
-import { ForebayError } from '../errors.ts'
+import { ForebayError, serverCodeOf } from '../errors.ts'
 import { type EventCursor, type EventLog, type EventRecord, type LogIdentity, nextOffsetAfter, type PartitionRange } from './event-log.ts'
 import { clusterOf, type KafkaAddress, kafkaClient, releaseCluster } from './kafka-cluster.ts'
 import { KafkaCursor } from './kafka-cursor.ts'
@@ -59,6 +59,11 @@ interface DescribingBroker {
   describeConfigs(request: {
     resources: readonly { type: number; name: string; configNames: readonly string[] }[]
   }): Promise<{ resources: readonly { configEntries: readonly { configName: string; configValue: string | null }[] }[] }>
+}
+
+/** Another one. */
+interface CoordinatedBroker {
+  findGroupCoordinator(request: { groupId: string; coordinatorType: number }): Promise<unknown>
 }
 
 type ClusterMetadata = Awaited<ReturnType<Broker['metadata']>> & { readonly clusterId?: string | null }
@@ -173,7 +178,7 @@ export class KafkaEventLog implements EventLog {
       const commit = { groupId, groupGenerationId: noGeneration, memberId: noMember, topics: [{ topic, partitions }] }
       for (let attempt = 1; ; attempt++) {
         try {
-          const coordinator = await cluster.findGroupCoordinator({ groupId })
+          const coordinator = await coordinatorOf(cluster, groupId)
           await coordinator.offsetCommit(commit)
           return
         } catch (error) {
@@ -258,6 +263,18 @@ export class KafkaEventLog implements EventLog {
 
 function isKnown(cluster: Cluster, topic: string, partition: number): boolean {
   return Object.keys(cluster.findLeaderForPartitions(topic, [partition])).length > 0
+}
+
+/** kafkajs says only that it found none; whoever is asked directly says why. */
+async function coordinatorOf(cluster: Cluster, groupId: string): Promise<Broker> {
+  try {
+    return await cluster.findGroupCoordinator({ groupId })
+  } catch (error) {
+    if (serverCodeOf(error) !== 'KafkaJSGroupCoordinatorNotFound') throw error
+    const broker = (await cluster.findControllerBroker()) as Broker & CoordinatedBroker
+    await broker.findGroupCoordinator({ groupId, coordinatorType: 0 })
+    throw error
+  }
 }
 
 function groupTaken(groupId: string, cause: unknown): ForebayError {

@@ -270,7 +270,15 @@ describe('a topic that may not be read', () => {
     const database = await createTestDatabase()
     await createItemTables(database.url)
     const login = { mechanism: 'plain' as const, username: 'reader', password: 'reader-secret' }
-    const events = { kind: 'kafka' as const, brokers: [guarded], clientId: 'acl', group: undefined, fetchBytesMax: 1 << 20, login }
+    const events = {
+      kind: 'kafka' as const,
+      brokers: [guarded],
+      clientId: 'acl',
+      group: undefined,
+      fetchBytesMax: 1 << 20,
+      inflatedBytesMax: 1 << 24,
+      login,
+    }
     const node = await startNode(itemsPipeline({ topic }), { url: database.url, events })
     await publish()
     await floorsReachEnd(database.url, published)
