@@ -25,6 +25,9 @@ import type { PortionLimits } from './kafka-portions.ts'
 
 /** How long a broker may hold a fetch that finds nothing. */
 const fetchWaitMs = 100
+/** The same after so many fetches in a row that found nothing: an event ends the wait all the same, a seek has to wait for it. */
+const idleFetchWaitMs = 500
+const idleAfterFetches = 20
 /** After a small batch the next fetch starts no sooner than this, or a trickle of events would cost a request each. */
 const smallFetchIntervalMs = 4
 const smallBatchEvents = 64
@@ -72,6 +75,8 @@ export class KafkaCursor implements EventCursor {
   /** When the fetch under way began. */
   #fetchSinceMs: number | null = null
   #generation = 0
+  /** In a row. */
+  #emptyFetches = 0
   #isClosed = false
   #cluster: Cluster | null = null
   /** The last cluster the loop used, even when it was released since. */
@@ -117,6 +122,7 @@ export class KafkaCursor implements EventCursor {
   seek(nextOffset: bigint): void {
     assert(nextOffset >= 0n, 'a seek goes to offset 0 or above')
     this.#generation++
+    this.#emptyFetches = 0
     this.#fetchOffset = nextOffset
     this.#lastOffset = floorBefore(nextOffset)
     this.#drop()
@@ -240,6 +246,7 @@ export class KafkaCursor implements EventCursor {
       return value
     }
     this.#portions = null
+    this.#emptyFetches = portions.events > 0 ? 0 : this.#emptyFetches + 1
     // By now all of it was handed out, so no poll that takes a batch ends the pause.
     const pauseMs = portions.startedAt + smallFetchIntervalMs - performance.now()
     if (portions.events < smallBatchEvents && pauseMs > 0) await this.#sleep(pauseMs)
@@ -255,7 +262,8 @@ export class KafkaCursor implements EventCursor {
     const startedAt = (this.#fetchSinceMs = performance.now())
     const cluster = await this.#connected()
     const nextOffset = this.#fetchOffset
-    const fetched = await fetchFrom(cluster, { topic, partition, nextOffset, bytesMax: fetchBytesMax, waitMs: fetchWaitMs })
+    const waitMs = this.#emptyFetches < idleAfterFetches ? fetchWaitMs : idleFetchWaitMs
+    const fetched = await fetchFrom(cluster, { topic, partition, nextOffset, bytesMax: fetchBytesMax, waitMs })
     this.#fetchSinceMs = null
     if (fetched === undefined) return null
     const batches = portionsOf(fetched, nextOffset, limits, `partition ${partition} of topic ${topic}`)
