@@ -3,7 +3,7 @@
  * in (lo, hi], for every task; the jobs of an event are never split over two segments (I6).
  *
  * Bytes: `FBS1` · 32 bytes HMAC-SHA256 of the rest · u32 header length · header (JSON) · for each section its u32 offset
- * deltas, its u32 record time deltas, then its lines. A job is one line of UTF-8 ended by a newline, exactly as its sink wants it, so that a reader
+ * deltas, its record time deltas (u32, or doubles where the times of the segment lie further apart: 49 days), then its lines. A job is one line of UTF-8 ended by a newline, exactly as its sink wants it, so that a reader
  * can hand whole sections on without looking at the jobs.
  */
 import { assert } from '../assert.ts'
@@ -46,6 +46,10 @@ export interface Segment extends SegmentHead {
 const magic = Buffer.from('FBS1')
 const signedStart = magic.length + signatureBytes
 const headerStart = signedStart + 4
+/** What 32 bits hold. */
+const deltaMax = 0xffffffff
+
+export type TimeDeltas = Uint32Array | Float64Array
 
 /** The jobs of one task in one segment, as lines; immutable. */
 export class JobLines {
@@ -58,7 +62,7 @@ export class JobLines {
   readonly #base: bigint
   readonly #baseMs: number
   readonly #deltas: Uint32Array
-  readonly #deltasMs: Uint32Array
+  readonly #deltasMs: TimeDeltas
   /** Ordinal of the first line: above 0 when a slice begins within an event. */
   readonly #firstOrdinal: number
 
@@ -67,7 +71,7 @@ export class JobLines {
     bytes: Buffer,
     base: { offset: bigint; timeMs: number },
     deltas: Uint32Array,
-    deltasMs: Uint32Array,
+    deltasMs: TimeDeltas,
     firstOrdinal = 0,
   ) {
     this.task = of.task
@@ -153,6 +157,8 @@ interface WireHead extends Omit<SegmentHead, 'lo' | 'hi'> {
   readonly hi: string
   readonly base: string
   readonly baseMs: number
+  /** Of a record time delta. Absent: 4. */
+  readonly timeBytes?: 8
   readonly sections: readonly { task: string; kind: LineKind; count: number; bytes: number }[]
 }
 
@@ -162,6 +168,7 @@ export function encodeSegment(head: SegmentHead, drafts: readonly SectionDraft[]
   const base = filled.reduce((lowest, draft) => (draft.offsets[0]! < lowest ? draft.offsets[0]! : lowest), head.hi)
   assert(head.hi >= head.lo && (filled.length === 0 || base > head.lo), 'I6: a segment holds offsets of (lo, hi] only')
   const baseMs = filled.reduce((lowest, draft) => draft.timesMs.reduce((a, b) => (b < a ? b : a), lowest), Infinity)
+  const isWide = filled.some(({ timesMs }) => timesMs.some((timeMs) => timeMs - baseMs > deltaMax))
   const sections = filled.map((draft) => ({
     task: draft.task,
     kind: draft.kind,
@@ -174,10 +181,11 @@ export function encodeSegment(head: SegmentHead, drafts: readonly SectionDraft[]
     hi: String(head.hi),
     base: String(base),
     baseMs: filled.length === 0 ? 0 : baseMs,
+    ...(isWide ? { timeBytes: 8 } : {}),
     sections,
   }
   const header = Buffer.from(JSON.stringify(wire))
-  const bodyBytes = sections.reduce((sum, section) => sum + section.count * 8 + section.bytes, 0)
+  const bodyBytes = bodyBytesOf(sections, isWide ? 8 : 4)
   const bytes = Buffer.allocUnsafe(headerStart + header.length + bodyBytes)
   magic.copy(bytes)
   bytes.writeUInt32LE(header.length, headerStart - 4)
@@ -188,7 +196,7 @@ export function encodeSegment(head: SegmentHead, drafts: readonly SectionDraft[]
       assert(offset <= head.hi, 'I6: a segment holds offsets of (lo, hi] only')
       at = bytes.writeUInt32LE(Number(offset - base), at)
     }
-    for (const timeMs of draft.timesMs) at = bytes.writeUInt32LE(Math.min(timeMs - baseMs, 0xffffffff), at)
+    for (const timeMs of draft.timesMs) at = isWide ? bytes.writeDoubleLE(timeMs - baseMs, at) : bytes.writeUInt32LE(timeMs - baseMs, at)
     at += bytes.write(draft.text, at)
   }
   signatureOf(secret, bytes.subarray(signedStart)).copy(bytes, magic.length)
@@ -210,8 +218,8 @@ export function readSegmentHead(bytes: Buffer): (SegmentHead & { readonly sectio
   if (wire === undefined) return undefined
   let at = wire.bodyStart
   const sections = wire.sections.map(({ task, kind, count, bytes: lineBytes }) => {
-    const firstMs = count === 0 ? wire.baseMs : wire.baseMs + bytes.readUInt32LE(at + count * 4)
-    at += count * 8 + lineBytes
+    const firstMs = count === 0 ? wire.baseMs : wire.baseMs + readTimes(bytes, at + count * 4, 1, wire.timeBytes)[0]!
+    at += count * (4 + wire.timeBytes) + lineBytes
     return { task, kind, count, firstMs }
   })
   return { ...wire.head, sections }
@@ -228,8 +236,8 @@ export function decodeSegment(bytes: Buffer, secret: string): Segment | undefine
   let at = wire.bodyStart
   const sections = wire.sections.map(({ task, kind, count, bytes: lineBytes }) => {
     const deltas = readDeltas(bytes, at, count)
-    const deltasMs = readDeltas(bytes, at + count * 4, count)
-    at += count * 8 + lineBytes
+    const deltasMs = readTimes(bytes, at + count * 4, count, wire.timeBytes)
+    at += count * (4 + wire.timeBytes) + lineBytes
     return new JobLines(
       { ...head, task, kind },
       bytes.subarray(at - lineBytes, at),
@@ -246,6 +254,7 @@ interface Wire {
   readonly head: SegmentHead
   readonly base: bigint
   readonly baseMs: number
+  readonly timeBytes: 4 | 8
   readonly sections: WireHead['sections']
   /** Where the first section begins; all of them end where the bytes do. */
   readonly bodyStart: number
@@ -262,15 +271,20 @@ function readWire(bytes: Buffer): Wire | undefined {
   if (bodyStart > bytes.length) return undefined
   const wire = parsedHead(bytes.toString('utf8', headerStart, bodyStart))
   if (wire === undefined) return undefined
-  const { scope, partition, queue, owner, repair, baseMs, sections } = wire
+  const { scope, partition, queue, owner, repair, baseMs, timeBytes = 4, sections } = wire
   const [lo, hi, base] = [offsetOf(wire.lo), offsetOf(wire.hi), offsetOf(wire.base)]
   if (lo === undefined || hi === undefined || base === undefined || hi < lo) return undefined
   if (typeof scope !== 'string' || typeof owner !== 'string' || !isCount(partition) || !isCount(queue) || !isCount(repair)) return undefined
+  if (timeBytes !== 4 && timeBytes !== 8) return undefined
   if (typeof baseMs !== 'number' || !Array.isArray(sections) || !sections.every(isSectionHead)) return undefined
   const isFilled = sections.some(({ count }) => count > 0)
-  const bodyBytes = sections.reduce((sum, section) => sum + section.count * 8 + section.bytes, 0)
+  const bodyBytes = bodyBytesOf(sections, timeBytes)
   if (bodyStart + bodyBytes !== bytes.length || (isFilled && base <= lo)) return undefined
-  return { head: { scope, partition, queue, owner, repair, lo, hi }, base, baseMs, sections, bodyStart }
+  return { head: { scope, partition, queue, owner, repair, lo, hi }, base, baseMs, timeBytes, sections, bodyStart }
+}
+
+function bodyBytesOf(sections: WireHead['sections'], timeBytes: number): number {
+  return sections.reduce((sum, { count, bytes }) => sum + count * (4 + timeBytes) + bytes, 0)
 }
 
 function parsedHead(text: string): Partial<WireHead> | undefined {
@@ -302,5 +316,15 @@ function isSectionHead(section: unknown): section is WireHead['sections'][number
 function readDeltas(bytes: Buffer, at: number, count: number): Uint32Array {
   const deltas = new Uint32Array(count)
   for (let i = 0; i < count; i++) deltas[i] = bytes.readUInt32LE(at + i * 4)
+  return deltas
+}
+
+function readTimes(bytes: Buffer, at: number, count: number, timeBytes: 4 | 8): TimeDeltas {
+  if (timeBytes === 4) return readDeltas(bytes, at, count)
+  const deltas = new Float64Array(count)
+  for (let i = 0; i < count; i++) {
+    const delta = bytes.readDoubleLE(at + i * 8)
+    deltas[i] = Number.isFinite(delta) ? delta : 0
+  }
   return deltas
 }

@@ -82,7 +82,7 @@ export function jobLinesOf(task: string, partition: number, { offsets, timesMs, 
   const bytes = Buffer.from(texts.length === 0 ? '' : `${texts.join('\n')}\n`)
   assert((offsets.at(-1) ?? base.offset) - base.offset < 2n ** 32n, 'offsets of one section lie within 32 bits of its first')
   const deltas = Uint32Array.from(offsets, (offset) => Number(offset - base.offset))
-  const deltasMs = Uint32Array.from(timesMs, (timeMs) => Math.min(timeMs - base.timeMs, 0xffffffff))
+  const deltasMs = Float64Array.from(timesMs, (timeMs) => timeMs - base.timeMs)
   return new JobLines({ task, kind: 'job', partition, queue: 0 }, bytes, base, deltas, deltasMs)
 }
 

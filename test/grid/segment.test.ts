@@ -16,9 +16,15 @@ const secret = 'a secret'
 const timeBase = 1_700_000_000_000
 const text = fc.string({ unit: 'grapheme', maxLength: 12 }).map((line) => line.replaceAll(/[\n\r]/g, ' '))
 
+/** Beside `timeBase`: close to it as a rule, and now and then as far as a record's time may be. */
+const times = fc.oneof(
+  { weight: 30, arbitrary: fc.integer({ min: 0, max: 1_000_000 }) },
+  fc.integer({ min: -timeBase, max: 253_402_300_799_999 - timeBase }),
+)
+
 /** Lines as (step from the last offset, text, time): several lines of one event follow a step of 0. */
 const lines = fc
-  .array(fc.tuple(fc.constantFrom(0, 0, 1, 1, 7, 100_000), text, fc.integer({ min: 0, max: 1_000_000 })), { maxLength: 25 })
+  .array(fc.tuple(fc.constantFrom(0, 0, 1, 1, 7, 100_000), text, times), { maxLength: 25 })
   .map((steps) => (base: bigint): Line[] => {
     let offset = base
     return steps.map(([step, line, timeMs], index) => {
