@@ -4,6 +4,7 @@
  */
 import { isForebayError } from '../errors.ts'
 import { nextOffsetAfter } from '../events/event-log.ts'
+import { GridDoubt } from '../grid/grid-doubt.ts'
 import { flagKey, flagMapName, ringName, stampText } from '../grid/queue-name.ts'
 import { decodeSegment, encodeSegment } from '../grid/segment.ts'
 import { highestWatermark, lowestWatermark } from '../offsets/ledger.ts'
@@ -20,9 +21,15 @@ export interface PartitionSettlerOptions extends PartitionOwnerOptions {
 }
 
 const settleMs = 200
-const heartbeatMs = 200
+/** Where nothing is to be settled: a look at the epoch, at a request to drain, and at what a failover took back. */
+const idleSettleMs = 1000
+/** Between two looks at the tails: as a rule, and while the grid may have lost something. */
+const tailLookMs = 1000
+const doubtfulTailLookMs = 200
 const repairIntervalMs = 500
 const flagsMs = 200
+/** Flags may come late: for so long after the last open queue they are looked at. */
+const lateFlagsMs = 2000
 
 export class PartitionSettler {
   readonly #ports: PartitionOwnerPorts
@@ -31,7 +38,10 @@ export class PartitionSettler {
   #view: PartitionView
   /** Of the flags, and of a repair. */
   #nextLookMs = 0
-  #nextHeartbeatMs = 0
+  #tailsSeenMs = -Infinity
+  #settledMs = -Infinity
+  /** When jobs were last known to be sent and not applied. */
+  #openMs = -Infinity
   /** Watermark of each queue at the last look at its tail. */
   readonly #stalled = new Map<QueueOutbox, bigint>()
 
@@ -57,16 +67,17 @@ export class PartitionSettler {
   async run(signal: AbortSignal): Promise<void> {
     const { clock, observer } = this.#ports
     const backoff = new Backoff()
+    const doubt = new GridDoubt(this.#ports)
     while (!signal.aborted) {
       const calmMs = clock.now() + settleMs
       // A window may fill meanwhile.
       do await clock.sleep(hastySettleMs, signal)
       while (!signal.aborted && !this.#isHasty() && clock.now() < calmMs)
-      if (signal.aborted) return
+      if (signal.aborted) break
       try {
-        await this.settle()
-        await this.#repairFlagged()
-        await this.#keepTails()
+        if (this.#isToSettle()) await this.settle()
+        if (clock.now() - this.#openMs < lateFlagsMs) await this.#repairFlagged()
+        await this.#keepTails(doubt.isRaised ? doubtfulTailLookMs : tailLookMs)
         backoff.reset()
       } catch (error) {
         if (!isForebayError(error) || error.policy !== 'retry') throw error
@@ -75,6 +86,7 @@ export class PartitionSettler {
         await clock.sleep(backoff.next(), signal)
       }
     }
+    doubt.close()
   }
 
   /** Raises the floor to what is applied now. */
@@ -82,6 +94,16 @@ export class PartitionSettler {
     const view = await this.#ports.ledger.settle(this.#outbox.capture())
     this.#outbox.release(view)
     this.#view = view
+    this.#settledMs = this.#ports.clock.now()
+  }
+
+  /** A settling can move something: the position is beyond the floor, or jobs wait to be applied. */
+  #isToSettle(): boolean {
+    const { queues, position } = this.#outbox
+    const now = this.#ports.clock.now()
+    const isOpen = queues.some((outbox) => !outbox.isIdle || outbox.sent > lowestWatermark(this.#view, outbox.queue))
+    if (isOpen) this.#openMs = now
+    return isOpen || position !== this.#view.floor || this.drainTo !== undefined || now - this.#settledMs >= idleSettleMs
   }
 
   /** Windows are to open, or a cut waits. */
@@ -115,10 +137,10 @@ export class PartitionSettler {
   }
 
   /** Rule 4: where a queue makes no progress, its tail must be this owner's latest entry, or the loss of the last segment stays unseen. */
-  async #keepTails(): Promise<void> {
+  async #keepTails(everyMs: number): Promise<void> {
     const { clock } = this.#ports
-    if (clock.now() < this.#nextHeartbeatMs) return
-    this.#nextHeartbeatMs = clock.now() + heartbeatMs
+    if (clock.now() - this.#tailsSeenMs < everyMs) return
+    this.#tailsSeenMs = clock.now()
     for (const outbox of this.#outbox.queues) {
       const watermark = lowestWatermark(this.#view, outbox.queue)
       const isStalled = outbox.sent > watermark && this.#stalled.get(outbox) === watermark

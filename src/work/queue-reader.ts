@@ -13,6 +13,7 @@
  * Holds I1 and I4 together with the compare-and-set, and I10: it reads no further than a window of segments.
  */
 import { isForebayError } from '../errors.ts'
+import { GridDoubt } from '../grid/grid-doubt.ts'
 import type { JobGrid } from '../grid/job-grid.ts'
 import { flagKey, flagMapName, ringName, stampText } from '../grid/queue-name.ts'
 import { decodeSegment } from '../grid/segment.ts'
@@ -48,16 +49,15 @@ const readWaitMs = 1000
 const gapReadWaitMs = 200
 const heldWaitMs = 5
 const flagIntervalMs = 200
-/** Between two looks at the tail while the reader is idle: as a rule, and for a while after the grid may have lost something. */
+/** Between two looks at the tail while the reader is idle: as a rule, and while the grid may have lost something. */
 const tailLookMs = 10_000
 const doubtfulTailLookMs = 1000
-const doubtMs = 15_000
 
 /** What a reader remembered before a look at the watermarks. */
 export interface Recollection {
   readonly memory: number
-  /** By tracked task. */
-  readonly rows: ReadonlyMap<string, bigint>
+  /** By tracked task: its row, and up to where all was applied. */
+  readonly watermarks: ReadonlyMap<string, { readonly row: bigint; readonly applied: bigint }>
 }
 
 export class QueueReader {
@@ -86,7 +86,6 @@ export class QueueReader {
   /** An owner waits for something that this memory holds applied. */
   #isDoubted = false
   #tailSeenMs = -Infinity
-  #doubtedUntilMs = -Infinity
 
   constructor(ports: QueueReaderPorts, options: QueueReaderOptions) {
     this.#ports = ports
@@ -137,23 +136,29 @@ export class QueueReader {
   /** What a look at the watermarks is compared with; undefined while blank. */
   recall(): Recollection | undefined {
     if (this.#isBlank) return undefined
-    return { memory: this.#memory, rows: new Map(this.#options.trackedTasks.map((task) => [task, this.#inboxes.get(task)!.row])) }
+    const watermarks = this.#options.trackedTasks.map((task) => {
+      const { row, applied } = this.#inboxes.get(task)!
+      return [task, { row, applied }] as const
+    })
+    return { memory: this.#memory, watermarks: new Map(watermarks) }
   }
 
   /**
-   * Compares this memory with `view`, read after `known` was recalled. A row behind it: the database forgot a commit, whatever
-   * other tasks still hold. Watermarks beyond all that it received: it moves on to them, unless what it dropped is needed now.
+   * Compares this memory with `view`, read after `known` was recalled. A row or a watermark behind it: the database forgot a
+   * commit, whatever other tasks still hold. Watermarks beyond all that it received: it moves on to them, unless what it dropped is needed now.
    */
   compare(known: Recollection, view: PartitionView): void {
     if (known.memory !== this.#memory) return
     const { queue } = this.#options
-    for (const [task, row] of known.rows) if (watermarkRow(view, task, queue) < row) return this.forget()
+    for (const [task, { row, applied }] of known.watermarks) {
+      if (watermarkRow(view, task, queue) < row || effectiveWatermark(view, task, queue) < applied) return this.forget()
+    }
     const lowest = lowestWatermark(view, queue)
     if (lowest <= this.#received) return
     // A flush that ended meanwhile knows more than this view.
-    for (const task of known.rows.keys()) if (watermarkRow(view, task, queue) < this.#inboxes.get(task)!.row) return
+    for (const task of known.watermarks.keys()) if (watermarkRow(view, task, queue) < this.#inboxes.get(task)!.row) return
     if (this.#droppedTo > lowest) return this.forget()
-    for (const task of known.rows.keys()) {
+    for (const task of known.watermarks.keys()) {
       this.#inboxes.get(task)!.follow(effectiveWatermark(view, task, queue), watermarkRow(view, task, queue))
     }
     this.#received = lowest
@@ -162,9 +167,9 @@ export class QueueReader {
 
   /** Throws what no waiting mends. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, grid, observer } = this.#ports
+    const { clock, observer } = this.#ports
     const backoff = new Backoff()
-    const unsubscribe = grid.onDisturbance(() => (this.#doubtedUntilMs = clock.now() + doubtMs))
+    const doubt = new GridDoubt(this.#ports)
     const stop = () => this.#endRead()
     signal.addEventListener('abort', stop)
     try {
@@ -172,7 +177,7 @@ export class QueueReader {
         try {
           if (this.#isBlank) await this.#remember()
           else if (this.#isHolding()) await clock.sleep(heldWaitMs, signal)
-          else await this.#pass(signal)
+          else await this.#pass(doubt, signal)
           backoff.reset()
         } catch (error) {
           if (!isForebayError(error) || error.policy !== 'retry') throw error
@@ -181,7 +186,7 @@ export class QueueReader {
         }
       }
     } finally {
-      unsubscribe()
+      doubt.close()
       signal.removeEventListener('abort', stop)
     }
   }
@@ -222,7 +227,7 @@ export class QueueReader {
     return true
   }
 
-  async #pass(signal: AbortSignal): Promise<void> {
+  async #pass(doubt: GridDoubt, signal: AbortSignal): Promise<void> {
     const memory = this.#memory
     const waitMs = this.#gapStamp === undefined ? readWaitMs : gapReadWaitMs
     const { signal: over } = this.#over
@@ -241,12 +246,8 @@ export class QueueReader {
     await this.#raiseFlag()
     if (!this.#isIdle() || this.#isBlank) return
     if (this.#isDoubted) await this.#look()
-    if (this.#isTailLookDue()) await this.#lookAtTail()
-  }
-
-  #isTailLookDue(): boolean {
-    const now = this.#ports.clock.now()
-    return now - this.#tailSeenMs >= (now < this.#doubtedUntilMs ? doubtfulTailLookMs : tailLookMs)
+    const lookMs = doubt.isRaised ? doubtfulTailLookMs : tailLookMs
+    if (this.#ports.clock.now() - this.#tailSeenMs >= lookMs) await this.#lookAtTail()
   }
 
   #decode(entries: readonly Buffer[]): Segment[] {

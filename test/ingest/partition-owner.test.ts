@@ -112,7 +112,7 @@ describe('the owner of a partition whose next events expired', () => {
 
   it('halts all the same when the grid takes nothing', async () => {
     const away = () => Promise.reject(new ForebayError('FB_GRID_UNREACHABLE', 'away'))
-    const grid = { append: away, entries: away, tail: away } as unknown as JobGrid
+    const grid = { append: away, entries: away, tail: away, onDisturbance: () => () => undefined } as unknown as JobGrid
     const { owner, clock } = setting(grid, async () => -1n)
     await expect(owner.run(new AbortController().signal)).rejects.toMatchObject(halted)
     expect(owner.floor).toBe(-1n)

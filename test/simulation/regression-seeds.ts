@@ -5,4 +5,10 @@
 export const regressionSeeds: readonly { readonly seed: number; readonly was: string }[] = [
   { seed: 1031, was: 'a ring made anew behind an idle reader, whose owner had no cause for a heartbeat' },
   { seed: 1_446_325_742, was: 'a queue lost and regained had two readers in one flush (mutant two-readers-of-a-queue)' },
+  {
+    seed: 699,
+    was: 'a failover took back a floor that a reader had followed: its owner waited for the reader, and the reader for nothing',
+  },
+  { seed: 100_389, was: 'of the simulation: time leapt a minute while nodes were ready to run, and their leases ended' },
+  { seed: 1228, was: 'of the simulation: a healthy task waits where a blocked one holds all that its reader may hold (rule 3)' },
 ]

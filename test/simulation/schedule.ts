@@ -161,7 +161,11 @@ class Schedule {
     const before = database.partitions.map((_, p) => database.view(p))
     // The epoch stays: a forgotten one is another matter.
     this.counts['forgottenBesideBlocked'] = database.failover(Math.min(random.int(1, 6), database.sinceOpening ?? Infinity)).lost
-    const behind = () => before.flatMap((view) => (this.#isCutOff(view.partition) ? [] : this.#notAppliedAgain(view, blocked)))
+    const behind = () =>
+      before
+        .flatMap((view) => (this.#isCutOff(view.partition) ? [] : this.#notAppliedAgain(view, blocked)))
+        .filter(({ partition, queue }) => !this.#isHeld(partition, queue, blocked))
+        .map(({ task, partition, queue }) => `${task} ${partition}/${queue}`)
     const startedMs = scheduler.nowMs
     await run(recoveryMs, () => behind().length === 0)
     demand(behind().length === 0, 'L1', () => `${behind().join(', ')} not applied again after ${recoveryMs} ms, beside ${blocked}`)
@@ -171,12 +175,21 @@ class Schedule {
   }
 
   /** Healthy tasks, with their queues, whose rows stand below those of `before`, and were not passed by the floor. */
-  #notAppliedAgain({ partition, rows }: PartitionView, blocked: string): string[] {
+  #notAppliedAgain({ partition, rows }: PartitionView, blocked: string): { task: string; partition: number; queue: number }[] {
     const now = this.#world.database.view(partition)
     return [...rows].flatMap(([task, marks]) =>
-      marks.flatMap((mark, queue) =>
-        task !== blocked && effectiveWatermark(now, task, queue) < mark ? [`${task} ${partition}/${queue}`] : [],
-      ),
+      marks.flatMap((mark, queue) => (task !== blocked && effectiveWatermark(now, task, queue) < mark ? [{ task, partition, queue }] : [])),
+    )
+  }
+
+  /** Rule 3: what the blocked task holds of this queue is all that its reader may hold, so it reads no further. */
+  #isHeld(partition: number, queue: number, blocked: string): boolean {
+    const readers = this.#nemesis.live.flatMap(({ partReaders }) => [...partReaders])
+    return readers.some(
+      (reader) =>
+        reader.id.partition === partition &&
+        reader.id.queue === queue &&
+        (reader.inbox(blocked)?.intervals ?? 0) > this.#world.sizes.windowSegmentsMax,
     )
   }
 

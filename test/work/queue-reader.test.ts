@@ -99,6 +99,18 @@ describe('a reader that looks at the watermarks', () => {
     await expect.poll(() => reader.inbox('a')?.rows).toBe(1)
   })
 
+  it('forgets when the floor that it followed was taken back', async () => {
+    await append(-1n, 5n)
+    await expect.poll(() => reader.received).toBe(5n)
+    for (const task of ['a', 'b']) reader.settle(task, 5n, reader.memory)
+    stand(5n, 5n, 90n)
+    compare()
+    stand(5n, 5n, 3n)
+    compare()
+    expect(forgets).toBe(1)
+    await expect.poll(() => reader.received).toBe(5n)
+  })
+
   it('reads its ring again when the watermarks reach a gap behind which it dropped something', async () => {
     await append(-1n, 5n)
     await append(10n, 20n)
