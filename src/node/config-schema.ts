@@ -156,15 +156,11 @@ const events = section('The event log: where events come from.', {
     description: 'Consumer group whose committed offsets show the floors to lag tools. Default: the name of the pipeline.',
     example: 'stock-ticks',
   }),
-  fetchBytesMax: size(
-    '4MiB',
-    { min: '64KiB', max: '64MiB' },
-    'Bytes of one fetch from one partition. More is faster and makes the ticks of tasks less even.',
-  ),
+  fetchBytesMax: size('4MiB', { min: '64KiB', max: '64MiB' }, 'Bytes of one fetch from a partition. More is faster, and ticks less even.'),
   inflatedBytesMax: size(
     '2MiB',
     { min: '64KiB', max: '64MiB' },
-    'Bytes of events that are made of a fetch at a time; what a compressed one holds beyond it follows when these are processed.',
+    'Bytes of events made of a fetch at a time; more follow when they are done.',
   ),
   eventBytesMax: size(
     '1MiB',
