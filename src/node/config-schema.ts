@@ -162,11 +162,7 @@ const events = section('The event log: where events come from.', {
     { min: '64KiB', max: '64MiB' },
     'Bytes of events made of a fetch at a time; more follow when they are done.',
   ),
-  eventBytesMax: size(
-    '1MiB',
-    { min: '1KiB', max: '64MiB' },
-    'A larger event becomes a dead letter, without being held; key and headers may have 64 KiB more.',
-  ),
+  eventBytesMax: size('1MiB', { min: '1KiB', max: '64MiB' }, 'A larger event becomes a dead letter; key and headers may have 64KiB more.'),
   startAt: withDefault(
     z.unknown().transform(startTime),
     'earliest',
