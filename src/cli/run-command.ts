@@ -5,6 +5,7 @@ import { addCheckConfig } from './check-config.ts'
 import { addDeadLetters } from './dead-letters.ts'
 import { addDoctor } from './doctor.ts'
 import { addExplain } from './explain.ts'
+import { addHalts } from './halts.ts'
 import { addLedger } from './ledger.ts'
 import { paint } from './paint.ts'
 import { report } from './report.ts'
@@ -39,6 +40,7 @@ export function forebayCommand(): Command {
   addTasks(program)
   addVersions(program)
   addLedger(program)
+  addHalts(program)
   addReplay(program)
   addReset(program)
   addTune(program)

@@ -50,7 +50,7 @@ export interface PartitionRange {
 export interface EventCursor {
   /**
    * The next events, strictly after everything returned before, or an empty batch after about `waitMs`.
-   * Throws FB_EVENT_LOG_UNREACHABLE or FB_EVENT_LOG_FAILED (position kept: poll again), FB_RETENTION_PASSED when the next offset is gone (it never
+   * Throws FB_EVENT_LOG_UNREACHABLE or FB_EVENT_LOG_FAILED (position kept: poll again), FB_RETENTION_PASSED or FB_LOG_TRUNCATED when the next offset is gone (it never
    * jumps over events), or what no waiting mends: FB_EVENT_LOG_REFUSED, FB_EVENT_LOG_UNREADABLE, FB_EVENT_LOG_UNSUPPORTED.
    */
   poll(waitMs: number): Promise<EventBatch>

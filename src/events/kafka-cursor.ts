@@ -300,7 +300,8 @@ export class KafkaCursor implements EventCursor {
     if (kafkaErrorType(error) !== 'OFFSET_OUT_OF_RANGE') return kafkaProblem(error, doing, brokers)
     try {
       const startOffset = await this.#startOffset()
-      return new ForebayError('FB_RETENTION_PASSED', outOfRange(topic, partition, nextOffset, startOffset), { cause: error })
+      const code = nextOffset < startOffset ? 'FB_RETENTION_PASSED' : 'FB_LOG_TRUNCATED'
+      return new ForebayError(code, outOfRange(topic, partition, nextOffset, startOffset), { cause: error })
     } catch (rangeError) {
       return kafkaProblem(rangeError, doing, brokers)
     }
@@ -321,5 +322,5 @@ function outOfRange(topic: string, partition: number, nextOffset: bigint, startO
   if (nextOffset < startOffset) {
     return `${where} begins at offset ${startOffset}, but offset ${nextOffset} was to be read next: retention deleted events that were not yet processed; lengthen the topic's retention and reset the pipeline`
   }
-  return `${where} ends before offset ${nextOffset}, which was to be read next: the topic was truncated or created anew; reset the pipeline`
+  return `${where} ends before offset ${nextOffset}, which was to be read next: the topic was truncated or created anew`
 }

@@ -177,7 +177,7 @@ export class PostgresCursor implements EventCursor {
     const endOffset = BigInt(head.next_offset)
     if (nextOffset < startOffset || nextOffset > endOffset) {
       throw new ForebayError(
-        'FB_RETENTION_PASSED',
+        nextOffset < startOffset ? 'FB_RETENTION_PASSED' : 'FB_LOG_TRUNCATED',
         outOfRange(`partition ${partition} of topic ${topic}`, nextOffset, startOffset, endOffset),
       )
     }

@@ -7,7 +7,7 @@ import type { Ledger } from '../offsets/ledger.ts'
 import type { Clock } from '../schedule/clock.ts'
 
 /** What an owner needs of the log. */
-export type ReadableLog = Pick<EventLog, 'range' | 'open'>
+export type ReadableLog = Pick<EventLog, 'range' | 'open' | 'eventAt'>
 
 export interface PartitionOwnerPorts {
   readonly log: ReadableLog

@@ -20,7 +20,9 @@ import { ForebayError, isForebayError } from '../errors.ts'
 import { nextOffsetAfter } from '../events/event-log.ts'
 import type { EventBatch, EventCursor } from '../events/event-log.ts'
 import { Backoff } from '../schedule/backoff.ts'
+import { haltRefusal, highestWatermark } from '../offsets/ledger.ts'
 import type { Converter } from './converter.ts'
+import { LogContinuity } from './log-continuity.ts'
 import { PartitionOutbox } from './partition-outbox.ts'
 import { hastySettleMs, roomWaitMs } from './partition-owner-options.ts'
 import type { PartitionOwnerOptions, PartitionOwnerPorts } from './partition-owner-options.ts'
@@ -38,6 +40,7 @@ interface Work {
   readonly sender: SegmentSender
   readonly settler: PartitionSettler
   readonly cursor: EventCursor
+  readonly continuity: LogContinuity
 }
 
 export class PartitionOwner {
@@ -68,6 +71,11 @@ export class PartitionOwner {
     return this.#work?.settler.floor ?? -1n
   }
 
+  /** The newest leader epoch that is known to continue what was read; undefined while none is. */
+  get leaderEpoch(): number | undefined {
+    return this.#work?.continuity.leaderEpoch
+  }
+
   get outboxes(): readonly QueueOutbox[] {
     return this.#work?.outbox.queues ?? []
   }
@@ -84,9 +92,32 @@ export class PartitionOwner {
     try {
       const work = await this.#start()
       await Promise.all([this.#ingest(work, stop.signal).finally(abort), work.settler.run(stop.signal).finally(abort)])
+    } catch (error) {
+      if (isForebayError(error, 'FB_LOG_TRUNCATED')) await this.#latch(error, signal)
+      throw error
     } finally {
       signal.removeEventListener('abort', abort)
       await this.#work?.cursor.close()
+    }
+  }
+
+  /** Rule 21: a log that grows again heals nothing, so the next life must know. Tried until the ledger has it, or the partition is given away. */
+  async #latch({ message: reason }: ForebayError, signal: AbortSignal): Promise<void> {
+    const { ledger, log, clock } = this.#ports
+    const { partition } = this.#options
+    const backoff = new Backoff()
+    while (!signal.aborted) {
+      try {
+        const view = await ledger.read(partition)
+        if (view.halt !== undefined) throw haltRefusal(view.halt)
+        const { endOffset: logEnd } = await log.range(partition)
+        const halt = { partition, reason, floor: view.floor, logEnd }
+        await ledger.halt(halt)
+        throw haltRefusal(halt)
+      } catch (error) {
+        if (!isForebayError(error) || error.policy !== 'retry') throw error
+        await clock.sleep(backoff.next(), signal)
+      }
     }
   }
 
@@ -99,6 +130,7 @@ export class PartitionOwner {
     const { ledger, log } = this.#ports
     const { partition } = this.#options
     const view = await ledger.read(partition)
+    if (view.halt !== undefined) throw haltRefusal(view.halt)
     const { startOffset, endOffset } = await log.range(partition)
     const nextOffset = nextOffsetAfter(view.floor)
     if (nextOffset < startOffset) {
@@ -108,28 +140,42 @@ export class PartitionOwner {
           'Nothing was skipped; raise the retention of the topic, and decide whether those events may be given up',
       )
     }
-    if (nextOffset > endOffset) {
+    // Also where only a row has passed the end: what comes at those offsets is not what was applied.
+    const applied = highestWatermark(view)
+    if (nextOffsetAfter(applied) > endOffset) {
       throw new ForebayError(
         'FB_LOG_TRUNCATED',
-        `partition ${partition}: the floor is ${view.floor}, but the log ends at ${endOffset}: the topic was truncated or made anew`,
+        `partition ${partition}: the floor is ${view.floor}${applied > view.floor ? `, and jobs up to ${applied} are applied` : ''}, but the log ends at ${endOffset}: the topic was truncated or made anew`,
       )
     }
+    const continuity = new LogContinuity(log, partition, view.floor, view.leaderEpoch)
     const outbox = new PartitionOutbox(view, this.#options)
     const sender = new SegmentSender(this.#ports, this.#options, outbox)
     const cursor = await log.open(partition, nextOffset)
     const onRewind = () => cursor.seek(nextOffsetAfter(outbox.position))
-    const settler = new PartitionSettler(this.#ports, { ...this.#options, onRewind }, outbox, view)
-    return (this.#work = { outbox, sender, settler, cursor })
+    const settler = new PartitionSettler(
+      this.#ports,
+      { ...this.#options, onRewind, leaderEpoch: () => continuity.leaderEpoch },
+      outbox,
+      view,
+    )
+    return (this.#work = { outbox, sender, settler, cursor, continuity })
   }
 
   async #ingest(work: Work, signal: AbortSignal): Promise<void> {
     const { outbox, sender } = work
     const backoff = new Backoff()
+    // The cursor has passed it: it is kept until it is known to continue what was read.
+    let polled: { readonly batch: EventBatch; readonly generation: number } | undefined
     while (!signal.aborted) {
       const { generation } = outbox
+      if (polled?.generation !== generation) polled = undefined
       try {
-        const batch = this.#isHeld(work) ? await this.#hold(work, signal) : await this.#poll(work)
+        polled ??= { batch: this.#isHeld(work) ? await this.#hold(work, signal) : await this.#poll(work), generation }
+        await work.continuity.check(polled.batch)
         backoff.reset()
+        const { batch } = polled
+        polled = undefined
         if (generation === outbox.generation) await this.#take(work, batch, generation, signal)
       } catch (error) {
         if (isForebayError(error) && error.policy === 'halt') await this.#part(work, signal)

@@ -18,6 +18,8 @@ import type { QueueOutbox } from './queue-outbox.ts'
 export interface PartitionSettlerOptions extends PartitionOwnerOptions {
   /** A repair took the position of the outbox back. */
   readonly onRewind: () => void
+  /** The newest leader epoch up to the position; undefined while none is known. */
+  readonly leaderEpoch: () => number | undefined
 }
 
 const settleMs = 200
@@ -91,7 +93,7 @@ export class PartitionSettler {
 
   /** Raises the floor to what is applied now. */
   async settle(): Promise<void> {
-    const view = await this.#ports.ledger.settle(this.#outbox.capture())
+    const view = await this.#ports.ledger.settle({ ...this.#outbox.capture(), leaderEpoch: this.#options.leaderEpoch() })
     this.#outbox.release(view)
     this.#view = view
     this.#settledMs = this.#ports.clock.now()

@@ -8,7 +8,7 @@
  */
 import { isForebayError, sentenceOf, serverCodeOf } from '../errors.ts'
 import type { ErrorCode, ForebayError } from '../errors.ts'
-import type { Flush, Ledger, LedgerTransaction, OwnerCapture, PartitionView } from '../offsets/ledger.ts'
+import type { Flush, Ledger, LedgerTransaction, OwnerCapture, PartitionHalt, PartitionView } from '../offsets/ledger.ts'
 import type { Clock } from '../schedule/clock.ts'
 import type { RunningSink } from '../sinks/sink.ts'
 import type { TroubleWatch } from '../troubles.ts'
@@ -70,6 +70,10 @@ export class LedgerWatch<Tx extends LedgerTransaction> implements Ledger<Tx> {
 
   settle(capture: OwnerCapture): Promise<PartitionView> {
     return this.#troubles.watch('settle', placeOf(capture.partition), () => this.#watched(() => this.#ledger.settle(capture)))
+  }
+
+  halt(halt: PartitionHalt): Promise<void> {
+    return this.#troubles.watch('settle', placeOf(halt.partition), () => this.#watched(() => this.#ledger.halt(halt)))
   }
 
   flush(flush: Flush<Tx>): Promise<void> {

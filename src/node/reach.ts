@@ -49,7 +49,7 @@ const relapseMs = 60_000
 
 /** A login or a right that one node lacks alone is a cut, too. */
 const logAway: readonly ErrorCode[] = ['FB_EVENT_LOG_UNREACHABLE', 'FB_EVENT_LOG_FAILED', 'FB_EVENT_LOG_LOGIN', 'FB_EVENT_LOG_REFUSED']
-const databaseAway: readonly ErrorCode[] = ['FB_DATABASE_UNREACHABLE', 'FB_DATABASE_FULL', 'FB_DATABASE_REFUSED']
+const databaseAway: readonly ErrorCode[] = ['FB_DATABASE_UNREACHABLE', 'FB_DATABASE_TLS', 'FB_DATABASE_FULL', 'FB_DATABASE_REFUSED']
 
 export class Reach {
   /** The log, heard. */
@@ -68,12 +68,14 @@ export class Reach {
     const { log, ledger } = ports
     this.log = {
       range: (partition) => this.#hearPartition(partition, () => log.range(partition), false),
+      eventAt: (partition, offset) => this.#hearPartition(partition, () => log.eventAt(partition, offset), false),
       open: async (partition, nextOffset) => this.#heard(partition, await log.open(partition, nextOffset)),
     }
     this.ledger = {
       read: (partition) => this.#hearDatabase(() => ledger.read(partition)),
       readAll: (partitions) => this.#hearDatabase(() => ledger.readAll(partitions)),
       settle: (capture) => this.#hearDatabase(() => ledger.settle(capture)),
+      halt: (halt) => this.#hearDatabase(() => ledger.halt(halt)),
       // How long a flush takes is the sink's, too.
       flush: (flush) => this.#hearDatabase(() => ledger.flush(flush), false),
     }

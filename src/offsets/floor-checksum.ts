@@ -19,6 +19,8 @@ import type { Clock } from '../schedule/clock.ts'
 export interface FloorEvent {
   readonly offset: bigint
   readonly checksum: string
+  /** Null: the log knows no such thing, or it was not kept. */
+  readonly leaderEpoch: number | null
 }
 
 /** Where marks are kept. Failures: FB_DATABASE_UNREACHABLE. */
@@ -26,6 +28,8 @@ export interface FloorEventStore {
   /** Those of all partitions whose floor is still at or above them. */
   floorEvents(): Promise<ReadonlyMap<number, FloorEvent>>
   keepFloorEvents(events: ReadonlyMap<number, FloorEvent>): Promise<void>
+  /** Keeps the partition halted until an operator decides (rule 21). */
+  halt(partition: number, reason: string): Promise<void>
 }
 
 export interface FloorChecksumPorts {
@@ -41,7 +45,13 @@ export interface FloorChecksumNames {
 }
 
 /** What a node owns at present, by partition; `part` is undefined while it does not run. */
-export type FloorOwners = ReadonlyMap<number, { readonly part: { readonly floor: bigint } | undefined }>
+export type FloorOwners = ReadonlyMap<number, { readonly part: FloorOwner | undefined }>
+
+export interface FloorOwner {
+  readonly floor: bigint
+  /** The newest leader epoch that it has found to continue what was read: no mark of a later one is to be trusted yet. */
+  readonly leaderEpoch: number | undefined
+}
 
 const keepMs = 10_000
 /** The floor may stand on what is no event (a transaction's marker, a compacted offset): so far below one is looked for. */
@@ -88,18 +98,26 @@ export class FloorChecksum {
       await watching
     }
     refused.signal.throwIfAborted()
-    await this.keep(floorsOf(owners))
+    await this.#keepOf(owners)
+  }
+
+  #keepOf(owners: FloorOwners): Promise<void> {
+    const parts = [...owners].flatMap(([partition, { part }]) =>
+      part !== undefined && part.floor >= 0n ? [[partition, part] as const] : [],
+    )
+    const epochs = new Map(parts.map(([partition, { leaderEpoch }]) => [partition, leaderEpoch ?? -1]))
+    return this.keep(new Map(parts.map(([partition, { floor }]) => [partition, floor])), epochs)
   }
 
   async #keepUntil(signal: AbortSignal, owners: FloorOwners): Promise<void> {
     while (!signal.aborted) {
-      await this.keep(floorsOf(owners))
+      await this.#keepOf(owners)
       await this.#ports.clock.sleep(keepMs, signal)
     }
   }
 
   /** Compares and moves the marks of the partitions in `floors`, once. Throws FB_IDENTITY; any other failure waits for the next time. */
-  async keep(floors: ReadonlyMap<number, bigint>): Promise<void> {
+  async keep(floors: ReadonlyMap<number, bigint>, leaderEpochs: ReadonlyMap<number, number> = new Map()): Promise<void> {
     for (const partition of this.#owned.keys()) if (!floors.has(partition)) this.#owned.delete(partition)
     const moved = new Map<number, FloorEvent>()
     try {
@@ -108,7 +126,8 @@ export class FloorChecksum {
         const kept = this.#owned.get(partition)
         if (kept !== undefined) await this.#compare(partition, kept, false)
         const event = kept !== undefined && kept.offset >= floor ? undefined : await this.#lastEvent(partition, floor)
-        if (event !== undefined && event.offset !== kept?.offset) moved.set(partition, event)
+        const isKnown = (event?.leaderEpoch ?? -1) <= (leaderEpochs.get(partition) ?? Infinity)
+        if (event !== undefined && isKnown && event.offset !== kept?.offset) moved.set(partition, event)
       }
       if (moved.size > 0) await this.#ports.store.keepFloorEvents(moved)
       for (const [partition, event] of moved) this.#owned.set(partition, event)
@@ -129,13 +148,14 @@ export class FloorChecksum {
     for (let offset = floor; offset >= 0n && offset > floor - BigInt(lookBackOffsets); offset--) {
       const event = await this.#ports.log.eventAt(partition, offset)
       // What is kept of an event beyond the limits depends on them, and they may change.
-      if (event !== undefined && event.oversizeBytes === undefined) return { offset, checksum: checksumOf(event) }
+      if (event !== undefined && event.oversizeBytes === undefined)
+        return { offset, checksum: checksumOf(event), leaderEpoch: event.leaderEpoch ?? null }
     }
     return undefined
   }
 
-  async #compare(partition: number, { offset, checksum }: FloorEvent, isStart: boolean): Promise<void> {
-    const { log, observer } = this.#ports
+  async #compare(partition: number, { offset, checksum, leaderEpoch }: FloorEvent, isStart: boolean): Promise<void> {
+    const { log, observer, store } = this.#ports
     const { pipeline, topic } = this.#names
     const event = await log.eventAt(partition, offset)
     if (event === undefined) {
@@ -150,15 +170,21 @@ export class FloorChecksum {
     }
     const found = checksumOf(event)
     if (found === checksum) return
+    // A topic made anew begins to count its leaders anew; one that goes on under a later leader has lost its tail.
+    if (leaderEpoch !== null && event.leaderEpoch !== undefined && event.leaderEpoch > leaderEpoch) {
+      const reason = `partition ${partition}: the event at offset ${offset} was processed as one of leader epoch ${leaderEpoch}, and the log now holds another one there, of epoch ${event.leaderEpoch}: a leader was elected uncleanly, and events that were processed are gone`
+      await store.halt(partition, reason)
+      observer.log('error', reason)
+      return
+    }
+    // Halted meanwhile (rule 21), or reset: it is no longer compared.
+    if (!(await store.floorEvents()).has(partition)) {
+      this.#owned.delete(partition)
+      return
+    }
     throw new ForebayError(
       'FB_IDENTITY',
       `The ledger of pipeline "${pipeline}" was built on a topic "${topic}" whose event at offset ${offset} of partition ${partition} has checksum ${checksum}, but the event log holds another event there, of checksum ${found}: the topic was deleted and made anew, or emptied and filled again; point forebay at the right log, or give the pipeline another name.`,
     )
   }
-}
-
-function floorsOf(owners: FloorOwners): ReadonlyMap<number, bigint> {
-  const floors = new Map<number, bigint>()
-  for (const [partition, { part }] of owners) if (part !== undefined && part.floor >= 0n) floors.set(partition, part.floor)
-  return floors
 }

@@ -6,6 +6,7 @@
  */
 
 import { assert } from '../assert.ts'
+import { ForebayError } from '../errors.ts'
 
 /** Names one queue of the grid: `queue` counts from 0 within its source partition. */
 export interface QueueId {
@@ -21,6 +22,30 @@ export interface PartitionView {
   readonly rows: ReadonlyMap<string, readonly bigint[]>
   /** The pipeline is asked to stop reading and drain (rule 11). Default false. */
   readonly isDraining?: boolean
+  /** Set while an operator has to decide: nothing more is read, and the floor stays (rule 21). */
+  readonly halt?: PartitionHalt
+  /** The newest leader epoch that had been read when the floor was raised; absent where none is known. */
+  readonly leaderEpoch?: number
+}
+
+/** Why a partition stands still until an operator decides. */
+export interface PartitionHalt {
+  readonly partition: number
+  /** A sentence: what was found, where. */
+  readonly reason: string
+  /** When it was found. */
+  readonly floor: bigint
+  /** Where the log ended then; null when nobody looked. */
+  readonly logEnd: bigint | null
+}
+
+/** The refusal of a partition that is halted, with what an operator can do. */
+export function haltRefusal({ partition, reason }: PartitionHalt): ForebayError {
+  return new ForebayError(
+    'FB_LOG_TRUNCATED',
+    `${reason}. Nothing was skipped, and it stays halted also when the log grows again. Decide: forebay reset --partition ${partition} --to OFFSET makes again what the log holds from there on; ` +
+      `forebay halts clear --partition ${partition} --accept-loss goes on behind the floor, and gives up what the log now holds below it`,
+  )
 }
 
 /** Every job of `task` in `queue` at or below this offset is applied or dead-lettered. */
@@ -58,6 +83,8 @@ export interface OwnerCapture {
   readonly position: bigint
   /** `isIdle`: nothing buffered and no append unacknowledged. */
   readonly queues: readonly { readonly sent: bigint; readonly isIdle: boolean }[]
+  /** The newest leader epoch up to the position; absent where none is known. Kept with the floor (rule 21). */
+  readonly leaderEpoch?: number | undefined
 }
 
 /**
@@ -134,7 +161,7 @@ export interface Ledger<Tx extends LedgerTransaction = LedgerTransaction> {
   readAll(partitions: readonly number[]): Promise<PartitionView[]>
   /**
    * In one transaction reads the partition's rows and raises its floor to what `capture` allows; resolves to the view
-   * afterwards. The floor never goes back.
+   * afterwards. The floor never goes back. Throws FB_LOG_TRUNCATED, and leaves the floor, while the partition is halted.
    */
   settle(capture: OwnerCapture): Promise<PartitionView>
   /**
@@ -143,4 +170,6 @@ export interface Ledger<Tx extends LedgerTransaction = LedgerTransaction> {
    * floor vouches that the queue holds no unapplied job between the row and `from`.
    */
   flush(flush: Flush<Tx>): Promise<void>
+  /** Keeps the partition halted, over the lives of all nodes, until an operator decides. The first halt of a partition stays. */
+  halt(halt: PartitionHalt): Promise<void>
 }

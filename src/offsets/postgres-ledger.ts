@@ -12,8 +12,10 @@ import { ForebayError } from '../errors.ts'
 import { isDrainingSql } from './drain.ts'
 import { epochLock, openEpoch } from './epochs.ts'
 import type { Epoch, Opening } from './epochs.ts'
-import { assertAdvances, floorAllowedBy } from './ledger.ts'
-import type { Advance, Flush, Ledger, OwnerCapture, PartitionView } from './ledger.ts'
+import { haltOf, insertHalt } from './halts.ts'
+import type { HaltRow } from './halts.ts'
+import { assertAdvances, floorAllowedBy, haltRefusal } from './ledger.ts'
+import type { Advance, Flush, Ledger, OwnerCapture, PartitionHalt, PartitionView } from './ledger.ts'
 import type { PostgresPool } from './postgres-pool.ts'
 import { PostgresTransaction } from './postgres-transaction.ts'
 import { createSchema } from './schema.ts'
@@ -31,6 +33,10 @@ export interface PostgresLedgerOptions extends Opening {
 
 interface Opened extends Epoch {
   readonly deployment: string
+}
+
+interface EpochRow {
+  readonly leaderEpoch: number | null
 }
 
 interface WatermarkRow {
@@ -58,8 +64,10 @@ const compareAndSet = {
 
 const readPartitions = {
   name: 'forebay-read-partitions',
-  text: `select f.partition, f.floor, w.task, w.queue, w.applied, ${isDrainingSql('$1', '$4::int')} as "isDraining" from forebay.floors f left join forebay.watermarks w
-    on w.pipeline = f.pipeline and w.partition = f.partition and w.task = any($3::text[])
+  text: `select f.partition, f.floor, w.task, w.queue, w.applied, ${isDrainingSql('$1', '$4::int')} as "isDraining",
+      h.reason, h.floor as "haltFloor", h.log_end as "logEnd", f.leader_epoch as "leaderEpoch"
+    from forebay.floors f left join forebay.watermarks w on w.pipeline = f.pipeline and w.partition = f.partition and w.task = any($3::text[])
+    left join forebay.halts h on h.pipeline = f.pipeline and h.partition = f.partition
     where f.pipeline = $1 and f.partition = any($2::int[])`,
 }
 
@@ -125,14 +133,19 @@ export class PostgresLedger implements Ledger<PostgresTransaction> {
   async #read(doing: string, partitions: readonly number[]): Promise<PartitionView[]> {
     const { pool, pipeline, fingerprint } = this.#options
     const { rows } = await pool.use(doing, (client) =>
-      client.query<{ partition: number; floor: string; isDraining: boolean } & WatermarkRow>({
+      client.query<{ partition: number; floor: string; isDraining: boolean } & WatermarkRow & HaltRow & EpochRow>({
         ...readPartitions,
         values: [pipeline, partitions, fingerprint.tasks, this.epoch],
       }),
     )
     return partitions.map((partition) => {
       const own = rows.filter((row) => row.partition === partition)
-      return { ...this.#viewOf(partition, own[0]?.floor, own), ...(own[0]?.isDraining === true ? { isDraining: true } : {}) }
+      return {
+        ...this.#viewOf(partition, own[0]?.floor, own),
+        ...(own[0]?.isDraining === true ? { isDraining: true } : {}),
+        ...haltOf(partition, own[0]),
+        ...(own[0]?.leaderEpoch == null ? {} : { leaderEpoch: own[0].leaderEpoch }),
+      }
     })
   }
 
@@ -145,16 +158,22 @@ export class PostgresLedger implements Ledger<PostgresTransaction> {
       // The rows are read by a statement of its own, after the floor's row is locked.
       const results = await this.#startTransaction(
         client,
-        `select floor, ${isDrainingSql(this.#pipelineLiteral, String(this.epoch))} as "isDraining" from forebay.floors ${where} for update; select task, queue, applied from forebay.watermarks ${where}`,
+        `select floor, ${isDrainingSql(this.#pipelineLiteral, String(this.epoch))} as "isDraining" from forebay.floors ${where} for update`,
+        `select task, queue, applied from forebay.watermarks ${where}`,
+        `select reason, floor as "haltFloor", log_end as "logEnd" from forebay.halts ${where}`,
       )
-      const [floors, watermarks] = results.slice(-2) as [
+      const [floors, watermarks, halts] = results.slice(-3) as [
         pg.QueryResult<{ floor: string; isDraining: boolean }>,
         pg.QueryResult<WatermarkRow>,
+        pg.QueryResult<HaltRow>,
       ]
+      const { halt } = haltOf(partition, halts.rows[0])
+      if (halt !== undefined) throw haltRefusal(halt)
       const view = this.#viewOf(partition, floors.rows[0]?.floor, watermarks.rows)
       const floor = floorAllowedBy(capture, view)
       assert(floor >= view.floor, 'I5: a floor never goes back')
-      const write = floor > view.floor ? `update forebay.floors set floor = ${floor} ${where};` : ''
+      const write =
+        floor > view.floor ? `update forebay.floors set floor = ${floor}, leader_epoch = ${epochLiteral(capture)} ${where};` : ''
       await client.query(`${write} commit`)
       return { ...view, floor, ...(floors.rows[0]?.isDraining === true ? { isDraining: true } : {}) }
     })
@@ -189,10 +208,15 @@ export class PostgresLedger implements Ledger<PostgresTransaction> {
     return Number(rows[0]?.count)
   }
 
-  /** BEGIN, the shared lock of the epoch and its check, then `more`; throws FB_EPOCH_CLOSED. */
-  async #startTransaction(client: pg.ClientBase, more?: string): Promise<pg.QueryResult[]> {
-    const results = (await client.query(more === undefined ? this.#begin : `${this.#begin};${more}`)) as unknown as pg.QueryResult[]
-    const checks = more === undefined ? results.length - 1 : results.length - 3
+  async halt(halt: PartitionHalt): Promise<void> {
+    const { pool, pipeline } = this.#options
+    await pool.use(`halting partition ${halt.partition}`, (client) => insertHalt(client, pipeline, halt))
+  }
+
+  /** BEGIN, the shared lock of the epoch and its check, then the statements `more`; throws FB_EPOCH_CLOSED. */
+  async #startTransaction(client: pg.ClientBase, ...more: readonly string[]): Promise<pg.QueryResult[]> {
+    const results = (await client.query([this.#begin, ...more].join(';'))) as unknown as pg.QueryResult[]
+    const checks = results.length - 1 - more.length
     const active = must(results[checks]?.rows[0] as { epoch: number; version: string; mark: string | null } | undefined, 'the active epoch')
     if (active.epoch !== this.epoch || active.mark !== this.mark) {
       const { pipeline, fingerprint } = this.#options
@@ -236,6 +260,12 @@ export class PostgresLedger implements Ledger<PostgresTransaction> {
     }
     return { partition, floor: BigInt(floor), rows }
   }
+}
+
+function epochLiteral({ leaderEpoch }: OwnerCapture): string {
+  if (leaderEpoch === undefined) return 'null'
+  assert(Number.isInteger(leaderEpoch), 'a leader epoch is a whole number')
+  return String(leaderEpoch)
 }
 
 function columnsOf(advances: readonly Advance[]): unknown[] {

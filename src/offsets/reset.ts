@@ -10,6 +10,7 @@ import { insertEpoch, insertFloors, readViews, tasksOf, writeRows } from './epoc
 import { beginExclusive, checkIdentity, checkRequested, checkVersion, differencesOf } from './epochs.ts'
 import type { EpochRow } from './epoch-store.ts'
 import type { Fingerprint } from './epochs.ts'
+import { dropHalts } from './halts.ts'
 import { changeOf, isMadeAgain } from './reset-plan.ts'
 import type { PartitionReset } from './reset-plan.ts'
 import { known, readProgress } from './routing-cut.ts'
@@ -69,6 +70,12 @@ export async function performReset(client: pg.ClientBase, reset: Reset): Promise
     client,
     pipeline,
     onwards.filter(({ change }) => change === 'ahead'),
+  )
+  // To begin elsewhere is a decision on what was halted (rule 21).
+  await dropHalts(
+    client,
+    pipeline,
+    partitions.filter(({ change }) => change !== 'kept').map(({ partition }) => partition),
   )
   const next = { epoch: active.epoch + 1, reset: active.reset + 1, partitions }
   await insertEpoch(client, reset, { active, reset: next.reset, isCut: true, begun })
@@ -155,7 +162,10 @@ async function begin(client: pg.ClientBase, pipeline: string, back: readonly Par
     away,
   ])
   const cuts = 'unnest($2::int[], $3::bigint[]) as c (partition, cut)'
-  await client.query(`update forebay.floors f set floor = c.cut from ${cuts} where f.pipeline = $1 and f.partition = c.partition`, values)
+  await client.query(
+    `update forebay.floors f set floor = c.cut, leader_epoch = null from ${cuts} where f.pipeline = $1 and f.partition = c.partition`,
+    values,
+  )
   const above = `using ${cuts} where t.pipeline = $1 and t.partition = c.partition and t."offset" > c.cut`
   await client.query(`delete from forebay.floor_events t ${above}`, values)
   await client.query(`delete from forebay.dead_letters t ${above} and (t.task is null or t.task <> all($4::text[]))`, [...values, away])
@@ -164,7 +174,7 @@ async function begin(client: pg.ClientBase, pipeline: string, back: readonly Par
 /** Rows stay: a queue that is ahead of the new floor goes on from its row. */
 async function raise(client: pg.ClientBase, pipeline: string, ahead: readonly PartitionReset[]): Promise<void> {
   await client.query(
-    `update forebay.floors f set floor = c.cut from unnest($2::int[], $3::bigint[]) as c (partition, cut)
+    `update forebay.floors f set floor = c.cut, leader_epoch = null from unnest($2::int[], $3::bigint[]) as c (partition, cut)
      where f.pipeline = $1 and f.partition = c.partition and f.floor < c.cut`,
     [pipeline, ahead.map(({ partition }) => partition), ahead.map(({ cut }) => String(cut))],
   )

@@ -31,6 +31,7 @@ beforeEach(() => {
   const batch: EventBatch = { events: [], lastOffset: 0n }
   reach = new Reach({
     log: {
+      eventAt: (partition) => answer(stateOf(partition), undefined),
       range: (partition) => answer(stateOf(partition), { startOffset: 0n, endOffset: 0n }),
       open: async (partition) => ({ poll: () => answer(stateOf(partition), batch), seek: () => undefined, close: async () => undefined }),
     },
@@ -39,6 +40,7 @@ beforeEach(() => {
       readAll: () => answer(database, [view]),
       settle: () => answer(database, view),
       flush: () => answer(database, undefined),
+      halt: () => answer(database, undefined),
     },
     clock: { now: () => nowMs, wallMs: () => nowMs, sleep: async (ms) => void (nowMs += ms) },
     observer: { count: () => undefined, value: () => undefined, committed: () => undefined, log: (_level, line) => void lines.push(line) },

@@ -10,7 +10,7 @@ function record(offset: bigint, value: string, timestampMs = 1_000): EventRecord
 
 /** One partition that holds `events` in `[startOffset, endOffset)`, and what was kept and warned. */
 function setting(events: EventRecord[], endOffset: bigint) {
-  const state = { events, endOffset, kept: new Map<number, FloorEvent>(), warnings: [] as string[], isAway: false }
+  const state = { events, endOffset, kept: new Map<number, FloorEvent>(), warnings: [] as string[], halts: [] as string[], isAway: false }
   const log = {
     eventAt: async (_: number, offset: bigint) => {
       if (state.isAway) throw new TypeError('away')
@@ -21,6 +21,7 @@ function setting(events: EventRecord[], endOffset: bigint) {
   const store = {
     floorEvents: async () => new Map(state.kept),
     keepFloorEvents: async (more: ReadonlyMap<number, FloorEvent>) => more.forEach((event, partition) => state.kept.set(partition, event)),
+    halt: async (partition: number, reason: string) => void state.halts.push(`${partition}: ${reason}`),
   }
   const observer = { log: (level: string, message: string) => level === 'warn' && state.warnings.push(message) } as unknown as Observer
   const node = () => new FloorChecksum({ log, store, clock: new SystemClock(), observer }, { pipeline: 'p', topic: 't' })
@@ -98,7 +99,7 @@ describe('the event at the floor', () => {
     expect(state.kept.get(0)?.offset).toBe(12n)
     state.events = events(0, 30, 'b')
     const body = (signal: AbortSignal) => new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
-    const watched = checksum.watch(new Map([[0, { part: { floor: 15n } }]]), new AbortController().signal, body)
+    const watched = checksum.watch(new Map([[0, { part: { floor: 15n, leaderEpoch: undefined } }]]), new AbortController().signal, body)
     await expect(watched).rejects.toMatchObject({ code: 'FB_IDENTITY' })
     expect(state.kept.get(0)?.offset).toBe(12n)
   })
@@ -134,8 +135,8 @@ describe('the event at the floor', () => {
     await checksum.keep(new Map([[0, 12n]]))
     state.events = events(0, 30, 'b')
     state.kept.clear()
-    await checksum.watch(new Map([[0, { part: { floor: 3n } }]]), new AbortController().signal, async () => {})
-    expect(state.kept.get(0)).toEqual({ offset: 3n, checksum: checksumOf(state.events[3]!) })
+    await checksum.watch(new Map([[0, { part: { floor: 3n, leaderEpoch: undefined } }]]), new AbortController().signal, async () => {})
+    expect(state.kept.get(0)).toEqual({ offset: 3n, checksum: checksumOf(state.events[3]!), leaderEpoch: null })
   })
 
   it('is looked for at four offsets at most, however far the next event lies below', async () => {
@@ -148,7 +149,7 @@ describe('the event at the floor', () => {
 
   it('is kept once more after a clean end', async () => {
     const { state, node } = setting(events(0, 20, 'a'), 20n)
-    const part = { floor: 3n }
+    const part = { floor: 3n, leaderEpoch: undefined }
     await node().watch(new Map([[0, { part }]]), new AbortController().signal, async () => {
       await new Promise((resolve) => setTimeout(resolve, 20))
       part.floor = 9n

@@ -74,6 +74,32 @@ export function describeLedger<Tx extends LedgerTransaction>(name: string, makeW
       expect(await ledger.readAll([])).toEqual([])
     })
 
+    it('keeps a halt over the lives of nodes, with the first reason, and raises no floor meanwhile (rule 21)', async () => {
+      const capture = { partition: 1, position: 30n, queues: [0, 1].map(() => ({ sent: 9n, isIdle: true })) }
+      const halt = { partition: 1, reason: 'it was truncated', floor: 9n, logEnd: 5n }
+      await ledger.halt(halt)
+      await ledger.halt({ ...halt, reason: 'another', logEnd: null })
+      const next = await world.node('1')
+      expect((await next.read(1)).halt).toEqual(halt)
+      expect((await next.read(0)).halt).toBeUndefined()
+      expect(await codeOf(next.settle(capture))).toBe('FB_LOG_TRUNCATED')
+      expect((await next.read(1)).floor).toBe(start)
+      expect((await next.settle({ ...capture, partition: 0 })).floor).toBe(30n)
+    })
+
+    it('keeps the leader epoch with the floor', async () => {
+      const settle = (position: bigint, leaderEpoch?: number) =>
+        ledger.settle({ partition: 0, position, queues: [0, 1].map(() => ({ sent: 9n, isIdle: true })), leaderEpoch })
+      expect((await ledger.read(0)).leaderEpoch).toBeUndefined()
+      await settle(20n, 3)
+      expect((await ledger.read(0)).leaderEpoch).toBe(3)
+      // It is that of the floor, not of who looked last.
+      await settle(20n, 7)
+      expect((await ledger.read(0)).leaderEpoch).toBe(3)
+      await settle(21n)
+      expect((await ledger.read(0)).leaderEpoch).toBeUndefined()
+    })
+
     it('moves watermarks and writes rows and dead letters together (I7)', async () => {
       await ledger.flush({
         task: 'a',

@@ -26,6 +26,7 @@ const disabledWithoutLoss = [
   'cutPort',
   'duplicate',
   'retentionPast',
+  'truncation',
   'foreignEntry',
 ]
 
@@ -65,7 +66,9 @@ export function buildWorld(seed: number): BuiltWorld {
   const epochOf = (scope: string) => database.everOpened.find((epoch) => scope === scopeOf(epoch))
   const queueOfKey = (key: string, routing: number) => queueOf(keyIn(routing, key), queues)
   const oracle = new Oracle({ repairs, tasks, queueOfKey, epochOf, secret, linesBytesMax })
-  const topic = new SimTopic({ random, partitions, traffic: sizes.traffic, tasks, oracle, firstOffset })
+  const hasLeaderEpochs = random.chance(0.5)
+  const isHalted = (partition: number): boolean => database.halts.has(partition)
+  const topic = new SimTopic({ random, partitions, traffic: sizes.traffic, tasks, oracle, firstOffset, hasLeaderEpochs, isHalted })
   for (let i = 0; i < sizes.firstEvents; i++) topic.produce(random.int(0, partitions - 1), 0)
   const grid = new SimGrid(sizes.capacity, {
     appended: (ring, entry, standing) => oracle.appended(ring, entry, standing),

@@ -24,6 +24,7 @@ export const happenings = [
   'upgrade',
   'retention',
   'retentionPast',
+  'truncation',
   'foreignCommit',
   'falseDeath',
   'ringLoss',
@@ -83,6 +84,7 @@ export class Faults {
       gridLoss: 0.006,
       failover: 0.012,
       retentionPast: 0.0006,
+      truncation: 0.01,
       upgrade: 0.004,
       schemaTrouble: 0.004,
       drain: 0.006,
@@ -91,7 +93,10 @@ export class Faults {
       crash: 0.012,
     }
     for (const happening of happenings)
-      this.#chances.set(happening, rate(happening === 'retentionPast' ? 0.85 : 0.4, often[happening] ?? 0.02))
+      this.#chances.set(
+        happening,
+        rate(happening === 'retentionPast' ? 0.85 : happening === 'truncation' ? 0.5 : 0.4, often[happening] ?? 0.02),
+      )
   }
 
   of(port: PortName): CallRates {

@@ -23,6 +23,7 @@ export async function simulateMutant(mutant: Mutant, options: Pick<SummaryOption
 }
 
 const owner = 'src/ingest/partition-owner.ts'
+const continuity = 'src/ingest/log-continuity.ts'
 const partitionOutbox = 'src/ingest/partition-outbox.ts'
 const sender = 'src/ingest/segment-sender.ts'
 const settler = 'src/ingest/partition-settler.ts'
@@ -404,6 +405,18 @@ export const mutants: readonly Mutant[] = [
     breaks: 'rule 11: an owner that drains reads on to what is applied above its floor',
     caughtBy: ['L1'],
     edits: [{ file: settler, from: 'highestWatermark(view) : undefined', to: 'view.floor : undefined' }],
+  },
+  {
+    name: 'truncation-is-not-kept',
+    breaks: 'rule 21: a log that grows again heals nothing',
+    caughtBy: ['I6'],
+    edits: [{ file: owner, from: 'throw haltRefusal(view.halt)\n    const { startOffset', to: 'void 0\n    const { startOffset' }],
+  },
+  {
+    name: 'epochs-are-not-compared',
+    breaks: 'rule 21: at each rise of the leader epoch the last known event is asked for again',
+    caughtBy: ['I6'],
+    edits: [{ file: continuity, from: 'if (leaderEpoch > this.#newest) {', to: 'if (leaderEpoch < 0) {' }],
   },
   {
     name: 'lease-never-ends',

@@ -226,7 +226,8 @@ export class Nemesis {
         return true
       }
       case 'failover':
-        return this.#failover(random.int(1, 4))
+        // One that forgot a floor above what was cut off would make a right log of it.
+        return !topic.isTruncated && this.#failover(random.int(1, 4))
       case 'schemaTrouble':
         database.refusedTask = database.refusedTask === undefined ? random.pick(sizes.tasks).name : undefined
         return true
@@ -245,6 +246,14 @@ export class Nemesis {
         const partition = random.int(0, sizes.partitions - 1)
         this.#retainedPast = topic.expire(partition, database.partitions[partition]!.floor + BigInt(random.int(2, 8)))
         return this.#retainedPast
+      }
+      case 'truncation': {
+        const partition = random.int(0, sizes.partitions - 1)
+        const { floor } = database.partitions[partition]!
+        const last = topic.eventAtFloor(partition, floor)
+        const endOffset = floor - BigInt(random.int(0, 4))
+        // What nobody has processed may vanish: the pipeline goes on with what is there.
+        return last !== undefined && last.offset >= endOffset && topic.truncate(partition, endOffset)
       }
       case 'foreignCommit': {
         // An operator or another program moves the group's offsets: nothing of ours may start there.
@@ -348,6 +357,8 @@ export class Nemesis {
   #reset(): boolean {
     const { world, random } = this.#of
     const { database, topic } = world
+    // It would be a decision on what was cut off, after which the oracle would have to forget.
+    if (topic.isTruncated) return false
     const cuts = topic.partitions.map(({ startOffset }, p) => {
       const earliest = startOffset - 1n
       const cut = database.partitions[p]!.floor - BigInt(random.int(0, 12))

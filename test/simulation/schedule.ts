@@ -196,7 +196,8 @@ class Schedule {
   /** I11: events are gone that nobody had processed, so the partition halts. */
   #isCutOff(partition: number): boolean {
     const { database, topic } = this.#world
-    return database.partitions[partition]!.floor + 1n < topic.partitions[partition]!.startOffset
+    const { startOffset, truncatedAt } = topic.partitions[partition]!
+    return truncatedAt !== undefined || database.partitions[partition]!.floor + 1n < startOffset
   }
 
   get #disagreeMs(): number {
@@ -260,15 +261,21 @@ class Schedule {
   #isDone(partition: number): boolean {
     const { database, topic } = this.#world
     const { floor } = database.partitions[partition]!
-    const { endOffset } = topic.partitions[partition]!
+    const { endOffset, truncatedAt } = topic.partitions[partition]!
+    // Rule 21: however the log grew again, it stands still until an operator decides.
+    if (truncatedAt !== undefined) return database.halts.has(partition)
     return floor >= endOffset - 1n || (this.#isCutOff(partition) && this.#halted.has(partition))
   }
 
   async #peace(): Promise<void> {
-    const { scheduler, topic, database, oracle } = this.#world
+    const { scheduler, topic, database, oracle, random } = this.#world
     const until = scheduler.steps + peaceStepsMax
     await scheduler.run(() => {
       this.#look()
+      // A log that was cut off goes on growing.
+      topic.partitions.forEach(({ truncatedAt }, p) => {
+        if (truncatedAt !== undefined && !database.halts.has(p) && random.chance(0.01)) topic.produce(p, scheduler.nowMs)
+      })
       return scheduler.steps >= until || (scheduler.steps % 8 === 0 && this.#hasEnded())
     })
     this.#look()

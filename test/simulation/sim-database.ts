@@ -3,8 +3,8 @@
  * whose tail a failover forgets.
  */
 import { ForebayError } from '../../src/errors.ts'
-import type { Advance, DeadLetter, OwnerCapture, PartitionView } from '../../src/offsets/ledger.ts'
-import { assertAdvances, floorAllowedBy } from '../../src/offsets/ledger.ts'
+import type { Advance, DeadLetter, OwnerCapture, PartitionHalt, PartitionView } from '../../src/offsets/ledger.ts'
+import { assertAdvances, floorAllowedBy, haltRefusal } from '../../src/offsets/ledger.ts'
 import { rowsOfNextEpoch, unevenTask } from '../../src/offsets/task-set.ts'
 import type { JobLines } from '../../src/grid/segment.ts'
 import { demand } from '../guarantees/violation.ts'
@@ -17,6 +17,7 @@ const idleInTransactionMs = 1500
 
 interface PartitionRows {
   floor: bigint
+  leaderEpoch: number | undefined
   /** Of every task that ever ran and was not forgotten. */
   readonly rows: Map<string, bigint[]>
 }
@@ -61,6 +62,8 @@ export class SimDatabase {
   isDraining = false
   readonly open = new Set<Transaction>()
   #history: { readonly undo: () => void; readonly isOpening: boolean }[] = []
+  /** By partition. Never lost. */
+  readonly halts = new Map<number, PartitionHalt>()
   /** A whole table is missing or forbidden for this task. */
   refusedTask: string | undefined
 
@@ -82,6 +85,7 @@ export class SimDatabase {
     this.everOpened = [...this.epochs]
     this.partitions = Array.from({ length: options.partitions }, () => ({
       floor: options.floor,
+      leaderEpoch: undefined,
       rows: new Map(tasks.map((name) => [name, Array.from({ length: options.queues }, () => options.floor)])),
     }))
   }
@@ -100,22 +104,39 @@ export class SimDatabase {
   /** As a node of `epoch` reads it: with the request to drain. */
   viewFor(partition: number, epoch: SimEpoch): PartitionView {
     const isDraining = this.isDraining && epoch.number === this.epoch.number
-    return { ...this.view(partition, epoch), ...(isDraining ? { isDraining } : {}) }
+    const halt = this.halts.get(partition)
+    const { leaderEpoch } = this.partitions[partition]!
+    return {
+      ...this.view(partition, epoch),
+      ...(isDraining ? { isDraining } : {}),
+      ...(halt === undefined ? {} : { halt }),
+      ...(leaderEpoch === undefined ? {} : { leaderEpoch }),
+    }
   }
 
   settle(capture: OwnerCapture, epoch: SimEpoch): PartitionView {
     this.#checkEpoch(epoch)
-    this.raiseFloor(capture.partition, floorAllowedBy(capture, this.view(capture.partition)))
+    const halt = this.halts.get(capture.partition)
+    if (halt !== undefined) throw haltRefusal(halt)
+    this.raiseFloor(capture.partition, floorAllowedBy(capture, this.view(capture.partition)), capture.leaderEpoch)
     return this.viewFor(capture.partition, epoch)
   }
 
-  raiseFloor(partition: number, to: bigint): void {
+  halt(halt: PartitionHalt): void {
+    if (!this.halts.has(halt.partition)) this.halts.set(halt.partition, halt)
+  }
+
+  raiseFloor(partition: number, to: bigint, leaderEpoch?: number): void {
     const found = this.partitions[partition]!
-    const from = found.floor
+    const { floor: from, leaderEpoch: before } = found
     if (to <= from) return
     found.floor = to
+    found.leaderEpoch = leaderEpoch
     this.oracle.floorRaised(partition, Number(to))
-    this.#remember(() => void (found.floor = from))
+    this.#remember(() => {
+      found.floor = from
+      found.leaderEpoch = before
+    })
   }
 
   /** Whether `begin` would not have to wait for a lock. */
@@ -274,6 +295,7 @@ export class SimDatabase {
       const undos = this.partitions.map((found, partition) => {
         if (cuts[partition]! > found.floor) return () => undefined
         found.floor = cuts[partition]!
+        found.leaderEpoch = undefined
         for (const task of this.epoch.tasks) found.rows.get(task)!.fill(found.floor)
         return this.oracle.wentBack(partition, Number(found.floor))
       })
@@ -286,8 +308,9 @@ export class SimDatabase {
   #open(change: Partial<SimEpoch>, skipping: readonly string[] = [], more: () => () => void = () => () => undefined): void {
     const was = this.epoch
     const next = { ...was, ...change, number: was.number + 1, mark: this.everOpened.length }
-    const before = this.partitions.map(({ floor, rows }) => ({
+    const before = this.partitions.map(({ floor, leaderEpoch, rows }) => ({
       floor,
+      leaderEpoch,
       rows: [...rows].map(([task, marks]) => [task, [...marks]] as const),
     }))
     for (const { floor, rows } of this.partitions)
@@ -321,9 +344,10 @@ export class SimDatabase {
       this.epochs.pop()
       undoOpened()
       undoMore()
-      before.forEach(({ floor, rows }, partition) => {
+      before.forEach(({ floor, leaderEpoch, rows }, partition) => {
         const found = this.partitions[partition]!
         found.floor = floor
+        found.leaderEpoch = leaderEpoch
         found.rows.clear()
         for (const [task, marks] of rows) found.rows.set(task, [...marks])
       })

@@ -18,7 +18,14 @@ interface TopicPartition {
   endOffset: bigint
   /** The floor that lag tools see; anybody may set it. */
   committed: bigint
+  /** Rises with each election of a leader. */
+  leaderEpoch: number
+  /** Where the log was cut off by an unclean election; what comes after is of another life, and nobody may process it. */
+  truncatedAt: bigint | undefined
 }
+
+/** Beyond all that a schedule produces. */
+const strangerOffset = 1_000_000
 
 export type TopicWitness = Pick<Oracle, 'expect' | 'floorPublished'>
 
@@ -29,6 +36,8 @@ export class SimTopic {
   readonly #tasks: readonly SimTask[]
   readonly #traffic: SimTraffic
   readonly #oracle: TopicWitness
+  readonly #hasLeaderEpochs: boolean
+  readonly #isHalted: (partition: number) => boolean
 
   constructor(options: {
     random: Random
@@ -37,7 +46,13 @@ export class SimTopic {
     tasks: readonly SimTask[]
     oracle: TopicWitness
     firstOffset: number
+    /** Whether events tell under which leader they were written. */
+    hasLeaderEpochs: boolean
+    /** Whether the partition is halted until an operator decides. */
+    isHalted(partition: number): boolean
   }) {
+    this.#hasLeaderEpochs = options.hasLeaderEpochs
+    this.#isHalted = options.isHalted
     this.#random = options.random
     this.#tasks = options.tasks
     this.#traffic = options.traffic
@@ -48,6 +63,8 @@ export class SimTopic {
       startOffset: first,
       endOffset: first,
       committed: floorBefore(first),
+      leaderEpoch: 0,
+      truncatedAt: undefined,
     }))
   }
 
@@ -55,6 +72,13 @@ export class SimTopic {
   produce(partition: number, nowMs: number): void {
     const random = this.#random
     const log = this.partitions[partition]!
+    if (log.truncatedAt !== undefined) {
+      // Without epochs nothing shows a log that grew again before anybody looked.
+      if (this.#hasLeaderEpochs || this.#isHalted(partition)) this.#regrow(partition, nowMs)
+      return
+    }
+    // An election that loses nothing.
+    if (random.chance(0.05)) log.leaderEpoch++
     if (random.chance(0.25)) log.endOffset += BigInt(random.int(1, 3))
     const event = drawEvent(random, { partition, offset: Number(log.endOffset) }, this.#traffic, this.#tasks)
     this.#oracle.expect(event)
@@ -64,13 +88,43 @@ export class SimTopic {
 
   append(partition: number, event: Omit<EventRecord, 'offset'>): void {
     const log = this.partitions[partition]!
-    log.records.push({ offset: log.endOffset, ...event })
+    log.records.push({ offset: log.endOffset, ...(this.#hasLeaderEpochs ? { leaderEpoch: log.leaderEpoch } : {}), ...event })
     log.endOffset += 1n
+  }
+
+  get isTruncated(): boolean {
+    return this.partitions.some(({ truncatedAt }) => truncatedAt !== undefined)
+  }
+
+  /** An unclean election: the log ends before `endOffset` from now on. False when that would take nothing, or leave nothing. */
+  truncate(partition: number, endOffset: bigint): boolean {
+    const log = this.partitions[partition]!
+    const isLeft = log.records.some(({ offset }) => offset >= log.startOffset && offset < endOffset)
+    if (log.truncatedAt !== undefined || endOffset >= log.endOffset || !isLeft) return false
+    log.records.splice(log.records.findIndex(({ offset }) => offset >= endOffset))
+    log.endOffset = log.truncatedAt = endOffset
+    log.leaderEpoch++
+    return true
+  }
+
+  /** The last event at or below `floor`, of the life in which it was processed. */
+  eventAtFloor(partition: number, floor: bigint): EventRecord | undefined {
+    const { records, truncatedAt } = this.partitions[partition]!
+    return records.findLast(({ offset }) => offset <= floor && (truncatedAt === undefined || offset < truncatedAt))
+  }
+
+  /** An event that the oracle has never heard of: whoever processes it is found out. */
+  #regrow(partition: number, nowMs: number): void {
+    const stranger = { partition, offset: strangerOffset }
+    const event = drawEvent(this.#random, stranger, this.#traffic, this.#tasks)
+    this.append(partition, { timestampMs: 1_700_000_000_000 + nowMs, key: Buffer.from(`k${event.key}`), value: encodeEvent(event) })
   }
 
   /** Moves the start up to `startOffset`. */
   expire(partition: number, startOffset: bigint): boolean {
     const log = this.partitions[partition]!
+    // The event that shows what was cut off would be gone.
+    if (log.truncatedAt !== undefined) return false
     if (startOffset <= log.startOffset || startOffset > log.endOffset) return false
     log.startOffset = startOffset
     return true
@@ -94,7 +148,8 @@ export class SimTopic {
     // A batch may end with its last event, or pass what follows it without being an event.
     const passed = following === undefined ? log.endOffset - 1n : following.offset - 1n
     const isLate = events.length > 0 && this.#random.chance(0.4)
-    return { events, lastOffset: isLate || passed < last ? last : passed }
+    const leaderEpoch = events.at(-1)?.leaderEpoch
+    return { events, lastOffset: isLate || passed < last ? last : passed, ...(leaderEpoch === undefined ? {} : { leaderEpoch }) }
   }
 }
 
@@ -195,7 +250,7 @@ class SimCursor implements EventCursor {
     if (this.#isClosed) return { events: [], lastOffset: floorBefore(this.#next) }
     if (this.#next < log.startOffset || this.#next > log.endOffset) {
       throw new ForebayError(
-        'FB_RETENTION_PASSED',
+        this.#next < log.startOffset ? 'FB_RETENTION_PASSED' : 'FB_LOG_TRUNCATED',
         `partition ${this.#partition}: offset ${this.#next} is not in the log, which holds ${log.startOffset} to ${log.endOffset}`,
       )
     }

@@ -1,7 +1,7 @@
 /** The database as one node sees it: the ledger of its epoch, and the sink that writes into its transactions. */
 import { ForebayError, isForebayError } from '../../src/errors.ts'
 import type { JobLines } from '../../src/grid/segment.ts'
-import type { DeadLetter, Flush, Ledger, LedgerTransaction, OwnerCapture, PartitionView } from '../../src/offsets/ledger.ts'
+import type { DeadLetter, Flush, Ledger, LedgerTransaction, OwnerCapture, PartitionHalt, PartitionView } from '../../src/offsets/ledger.ts'
 import type { DeliveringSink, TransactionalSink } from '../../src/sinks/sink.ts'
 import type { SimDatabase, SimEpoch, Transaction } from './sim-database.ts'
 import type { Wire } from './wire.ts'
@@ -73,6 +73,10 @@ export class SimLedger implements Ledger<SimTransaction> {
     return this.#wire.call('ledger', `settle p${capture.partition} at ${capture.position}`, () =>
       this.#database.settle(capture, this.#epoch),
     )
+  }
+
+  halt(halt: PartitionHalt): Promise<void> {
+    return this.#wire.call('ledger', `halt p${halt.partition}`, () => this.#database.halt(halt))
   }
 
   async flush({ task, advances, write }: Flush<SimTransaction>): Promise<void> {

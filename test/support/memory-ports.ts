@@ -5,7 +5,7 @@ import { floorBefore } from '../../src/events/event-log.ts'
 import type { JobGrid } from '../../src/grid/job-grid.ts'
 import { LocalJobGrid } from '../../src/grid/local-job-grid.ts'
 import { floorAllowedBy } from '../../src/offsets/ledger.ts'
-import type { DeadLetter, Flush, Ledger, OwnerCapture, PartitionView } from '../../src/offsets/ledger.ts'
+import type { DeadLetter, Flush, Ledger, OwnerCapture, PartitionHalt, PartitionView } from '../../src/offsets/ledger.ts'
 import type { Clock } from '../../src/schedule/clock.ts'
 
 /** What a call of a port goes through; the answer it gives when it is to be `empty`. */
@@ -200,6 +200,11 @@ export class MemoryLedger implements Ledger {
       return this.view(partition)
     }
     return this.#faults.run('settle', settle, async () => this.view(partition))
+  }
+
+  halt(halt: PartitionHalt): Promise<void> {
+    const keep = async () => void this.#views.set(halt.partition, { ...this.view(halt.partition), halt })
+    return this.#faults.run('settle', keep, async () => undefined)
   }
 
   flush({ task, advances, write }: Flush): Promise<void> {
