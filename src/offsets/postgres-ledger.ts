@@ -144,7 +144,7 @@ export class PostgresLedger implements Ledger<PostgresTransaction> {
         ...this.#viewOf(partition, own[0]?.floor, own),
         ...(own[0]?.isDraining === true ? { isDraining: true } : {}),
         ...haltOf(partition, own[0]),
-        ...(own[0]?.leaderEpoch == null ? {} : { leaderEpoch: own[0].leaderEpoch }),
+        ...epochOf(own[0]),
       }
     })
   }
@@ -260,6 +260,10 @@ export class PostgresLedger implements Ledger<PostgresTransaction> {
     }
     return { partition, floor: BigInt(floor), rows }
   }
+}
+
+function epochOf(row: EpochRow | undefined): Pick<PartitionView, 'leaderEpoch'> {
+  return row === undefined || row.leaderEpoch === null ? {} : { leaderEpoch: row.leaderEpoch }
 }
 
 function epochLiteral({ leaderEpoch }: OwnerCapture): string {

@@ -80,7 +80,14 @@ it('finds by the leader epoch that a log of Kafka lost its end, also when it has
   const dir = mkdtempSync(join(tmpdir(), 'forebay-truncation-'))
   const jars = (await provisionJars(serversFolder)).kafka
   let kafka = await startKafka({ dir, jars, heapMb: 384 })
-  const events: EventSettings = { kind: 'kafka', brokers: [kafka.address], clientId: 't', group: undefined, fetchBytesMax: 1 << 20, inflatedBytesMax: 1 << 22 }
+  const events: EventSettings = {
+    kind: 'kafka',
+    brokers: [kafka.address],
+    clientId: 't',
+    group: undefined,
+    fetchBytesMax: 1 << 20,
+    inflatedBytesMax: 1 << 22,
+  }
   const publish = async (count: number) => {
     const client = new Kafka({ brokers: [kafka.address], logLevel: logLevel.NOTHING })
     const producer = client.producer()

@@ -382,6 +382,8 @@ export class Nemesis {
   #retask(): boolean {
     const { world, words } = this.#of
     const { database, sizes } = world
+    // A floor that goes back below what was cut off makes a right log of it.
+    if (world.topic.isTruncated) return false
     const before = database.epoch.tasks
     const tasks = drawTaskSet(words, sizes.tasks)
     if (database.everOpened.length >= epochsMax || tasks.join() === before.join()) return false
