@@ -162,10 +162,7 @@ async function begin(client: pg.ClientBase, pipeline: string, back: readonly Par
     away,
   ])
   const cuts = 'unnest($2::int[], $3::bigint[]) as c (partition, cut)'
-  await client.query(
-    `update forebay.floors f set floor = c.cut, leader_epoch = null from ${cuts} where f.pipeline = $1 and f.partition = c.partition`,
-    values,
-  )
+  await client.query(`update forebay.floors f set floor = c.cut from ${cuts} where f.pipeline = $1 and f.partition = c.partition`, values)
   const above = `using ${cuts} where t.pipeline = $1 and t.partition = c.partition and t."offset" > c.cut`
   await client.query(`delete from forebay.floor_events t ${above}`, values)
   await client.query(`delete from forebay.dead_letters t ${above} and (t.task is null or t.task <> all($4::text[]))`, [...values, away])

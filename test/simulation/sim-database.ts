@@ -295,7 +295,6 @@ export class SimDatabase {
       const undos = this.partitions.map((found, partition) => {
         if (cuts[partition]! > found.floor) return () => undefined
         found.floor = cuts[partition]!
-        found.leaderEpoch = undefined
         for (const task of this.epoch.tasks) found.rows.get(task)!.fill(found.floor)
         return this.oracle.wentBack(partition, Number(found.floor))
       })
