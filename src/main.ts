@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
 import { openCronSchedule, openEventLog } from './connect/servers.ts'
-import { startGrid } from './connect/grid.ts'
+import { startGrid, type MemberEnd } from './connect/grid.ts'
 import { createSink, nodeTask } from './connect/sinks.ts'
 import type { CronSchedule } from './cron/cron-schedule.ts'
 import { isForebayError, sentenceOf } from './errors.ts'
@@ -130,6 +130,8 @@ export async function runNode(options: RunOptions): Promise<void> {
     left.abort()
     await Promise.all([present, telling])
     if (signal.aborted) await base.stopMember()
+    // Refused before it served anybody.
+    else if (http === undefined) await base.dropMember()
   }
 }
 
@@ -200,7 +202,8 @@ interface Base {
   identity: LogIdentity
   readonly grid: JobGrid
   readonly cron: CronSchedule
-  readonly stopMember: () => Promise<void>
+  readonly stopMember: MemberEnd['stopMember']
+  readonly dropMember: MemberEnd['dropMember']
   /** What loops beside the work are told with. */
   readonly side: SideLoopPorts
 }
@@ -226,11 +229,11 @@ async function openBase(settings: NodeSettings, pipeline: Pipeline, parts: Parts
   const log = parts.use(new WatchedEventLog(openEventLog(settings, pipeline), troubles))
   const identity = await log.identity()
   checkMemory(settings, identity.partitions, { channels: channelsOf(chosenTasks(settings, pipeline)) })
-  const { grid, stopMember } = await startGrid(gridSettings, { clock, observer: metrics }, parts)
+  const { grid, stopMember, dropMember } = await startGrid(gridSettings, { clock, observer: metrics }, parts)
   const id = `${node.name}.${randomBytes(3).toString('hex')}`
   const cron = openCronSchedule(settings, pipeline, { id, clock, observer: metrics, tally: metrics.cron, troubles }, parts)
   const side = { clock, observer: metrics, troubles }
-  return { id, clock, lives: 0, logger, metrics, troubles, pool, log, identity, grid, cron, stopMember, side }
+  return { id, clock, lives: 0, logger, metrics, troubles, pool, log, identity, grid, cron, stopMember, dropMember, side }
 }
 
 async function openLedger(base: Base, { settings, pipeline, fileHash, signal }: RunOptions, isJoinOnly: boolean): Promise<PostgresLedger> {
