@@ -20,6 +20,7 @@ import { ForebayError, isForebayError } from '../errors.ts'
 import { nextOffsetAfter } from '../events/event-log.ts'
 import type { EventBatch, EventCursor } from '../events/event-log.ts'
 import { Backoff } from '../schedule/backoff.ts'
+import { CarefulConversion, sandboxEventsMax } from './careful-conversion.ts'
 import type { Converter } from './converter.ts'
 import { PartitionOutbox } from './partition-outbox.ts'
 import { hastySettleMs, roomWaitMs } from './partition-owner-options.ts'
@@ -38,6 +39,7 @@ interface Work {
   readonly sender: SegmentSender
   readonly settler: PartitionSettler
   readonly cursor: EventCursor
+  readonly conversion: CarefulConversion | undefined
 }
 
 export class PartitionOwner {
@@ -68,6 +70,11 @@ export class PartitionOwner {
     return this.#work?.settler.floor ?? -1n
   }
 
+  /** What it does while it looks for an event that ends its process, for people (rule 23). */
+  get careful(): string | undefined {
+    return this.#work?.conversion?.sentence
+  }
+
   get outboxes(): readonly QueueOutbox[] {
     return this.#work?.outbox.queues ?? []
   }
@@ -87,6 +94,16 @@ export class PartitionOwner {
     } finally {
       signal.removeEventListener('abort', abort)
       await this.#work?.cursor.close()
+      if (this.#work !== undefined) await this.#leave()
+    }
+  }
+
+  /** Who dies before is counted by the next owner (rule 23); a database that is away makes it so too. */
+  async #leave(): Promise<void> {
+    try {
+      await this.#ports.careful?.book.leave(this.partition, this.#options.owner)
+    } catch (error) {
+      if (!isForebayError(error)) throw error
     }
   }
 
@@ -119,7 +136,14 @@ export class PartitionOwner {
     const cursor = await log.open(partition, nextOffset)
     const onRewind = () => cursor.seek(nextOffsetAfter(outbox.position))
     const settler = new PartitionSettler(this.#ports, { ...this.#options, onRewind }, outbox, view)
-    return (this.#work = { outbox, sender, settler, cursor })
+    return (this.#work = { outbox, sender, settler, cursor, conversion: await this.#conversion() })
+  }
+
+  async #conversion(): Promise<CarefulConversion | undefined> {
+    const { careful, clock, observer } = this.#ports
+    if (careful === undefined) return undefined
+    const record = await careful.book.begin(this.partition, this.#options.owner)
+    return new CarefulConversion({ ...careful, clock, observer }, this.#converter, this.partition, record)
   }
 
   async #ingest(work: Work, signal: AbortSignal): Promise<void> {
@@ -156,15 +180,19 @@ export class PartitionOwner {
     return { events: [], lastOffset: outbox.position }
   }
 
-  async #take({ outbox, sender }: Work, batch: EventBatch, generation: number, signal: AbortSignal): Promise<void> {
+  async #take({ outbox, sender, conversion }: Work, batch: EventBatch, generation: number, signal: AbortSignal): Promise<void> {
     const { observer, clock } = this.#ports
     this.#tellOfTimes(batch)
     let [jobs, tombstones] = [0, 0]
-    for (let from = 0; from < batch.events.length; from += sliceEvents) {
-      const slice = batch.events.slice(from, from + sliceEvents)
+    for (let from = 0; from < batch.events.length;) {
+      const isCareful = conversion?.isCareful === true
+      const slice = batch.events.slice(from, from + (isCareful ? sandboxEventsMax : sliceEvents))
       const startedMs = clock.now()
-      const converted = this.#converter.convertAll(slice, this.partition)
-      observer.value('convertMs', clock.now() - startedMs)
+      const converted =
+        conversion === undefined ? this.#converter.convertAll(slice, this.partition) : await conversion.convertAll(slice, signal)
+      if (converted === undefined || generation !== outbox.generation || signal.aborted) return
+      if (!isCareful) observer.value('convertMs', clock.now() - startedMs)
+      from += slice.length
       for (let i = 0; i < slice.length; i++) {
         const event = converted[i]!
         jobs += event.lines.length
@@ -173,6 +201,8 @@ export class PartitionOwner {
         await sender.send(false, generation, signal)
         if (generation !== outbox.generation || signal.aborted) return
       }
+      // What is known good does not wait for what may take its time.
+      if (isCareful) await sender.send(true, generation, signal)
       // A turn for waiting I/O keeps cadences exact while a large batch is converted.
       await clock.sleep(0)
       if (generation !== outbox.generation || signal.aborted) return

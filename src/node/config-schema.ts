@@ -88,6 +88,11 @@ const node = section('The node itself.', {
     { min: '0ms', max: '10m' },
     'How long a clean stop may take until the process leaves anyway. Nothing is lost by leaving: others go on from the watermarks.',
   ),
+  hangTimeout: duration(
+    '30s',
+    { min: '0ms', max: '1h' },
+    'How long the process may stand still, in an endless loop of a convert say, until a thread beside it ends it, having said which event it was in. Where events are converted apart because they ended processes, one may take a third of it. 0ms: never.',
+  ),
 })
 
 const eventsTls = tlsSection(

@@ -51,6 +51,8 @@ export type FaultName =
   | 'lastingCut'
   | 'lingering'
   | 'badJob'
+  | 'killed'
+  | 'innocentDeath'
   | 'clamp'
   | 'commitUnknownApplied'
   | 'commitUnknownLost'

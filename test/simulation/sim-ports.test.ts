@@ -27,7 +27,8 @@ describeEventLog('The simulated log', async () => {
   const time = new RealTime()
   const partitions = 4
   const oracle = { expect: nothing, floorPublished: nothing }
-  const topic = new SimTopic({ random: time.random, partitions, traffic: { keys: 1, hotShare: 0 }, tasks: [], oracle, firstOffset: 0 })
+  const traffic = { keys: 1, hotShare: 0 }
+  const topic = new SimTopic({ random: time.random, partitions, traffic, tasks: [], oracle, firstOffset: 0, killing: time.random })
   const log = new SimEventLog(topic, time.wire())
   return {
     log,
