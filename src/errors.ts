@@ -8,6 +8,7 @@ export { sentenceOf } from './thrown.ts'
  */
 export const errorCodes = {
   FB_INTERNAL: { policy: 'fatal', exitCode: 70, meaning: 'a bug in forebay' },
+  FB_SANDBOX: { policy: 'retry', exitCode: 69, meaning: 'the process for events that end their process does not start' },
   FB_USER_CODE: { policy: 'fatal', exitCode: 71, meaning: 'code of the pipeline failed outside of the functions that forebay calls' },
   FB_USAGE: { policy: 'fatal', exitCode: 64, meaning: 'the command line is wrong' },
   FB_CONFIG: { policy: 'fatal', exitCode: 78, meaning: 'the configuration is wrong' },

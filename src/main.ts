@@ -5,7 +5,9 @@
 import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
 import { openCronSchedule, openEventLog } from './connect/servers.ts'
-import { startGrid } from './connect/grid.ts'
+import { carefulPorts, createSandbox } from './connect/careful.ts'
+import type { PipelineFile } from './connect/careful.ts'
+import { startGrid, type MemberEnd } from './connect/grid.ts'
 import { createSink, nodeTask } from './connect/sinks.ts'
 import type { CronSchedule } from './cron/cron-schedule.ts'
 import { isForebayError, sentenceOf } from './errors.ts'
@@ -13,6 +15,7 @@ import type { EventLog, LogIdentity } from './events/event-log.ts'
 import { startFloors } from './events/start-floors.ts'
 import { checkCapacity } from './grid/check-capacity.ts'
 import type { JobGrid } from './grid/job-grid.ts'
+import type { Sandbox } from './ingest/sandbox.ts'
 import { scopeName } from './grid/queue-name.ts'
 import type { Scope } from './grid/queue-name.ts'
 import { liveThroughEpochs } from './node/epoch-life.ts'
@@ -66,6 +69,8 @@ export interface RunOptions {
   readonly pipeline: Pipeline
   /** Hash of the pipeline's file, to warn when it changed under the same version. */
   readonly fileHash: string | null
+  /** The pipeline's file itself, for a process that converts events which end theirs; without it none are looked for. */
+  readonly file?: PipelineFile
   /** Ends the node cleanly. */
   readonly signal: AbortSignal
   /** Called once the node serves; `url` is the address of its pages, `waitsFor` what it waits for when it does not run yet. */
@@ -85,7 +90,7 @@ interface Face {
 export async function runNode(options: RunOptions): Promise<void> {
   const { settings, pipeline, signal, onRunning } = options
   await using parts = new Parts()
-  const base = await openBase(settings, pipeline, parts)
+  const base = await openBase(settings, pipeline, options.file, parts)
   const { clock, logger, pool } = base
   const face: Face = { built: undefined, waitsFor: undefined, fatalReason: undefined }
   const presence = new NodePresence(
@@ -130,6 +135,8 @@ export async function runNode(options: RunOptions): Promise<void> {
     left.abort()
     await Promise.all([present, telling])
     if (signal.aborted) await base.stopMember()
+    // Refused before it served anybody.
+    else if (http === undefined) await base.dropMember()
   }
 }
 
@@ -200,12 +207,14 @@ interface Base {
   identity: LogIdentity
   readonly grid: JobGrid
   readonly cron: CronSchedule
-  readonly stopMember: () => Promise<void>
+  readonly stopMember: MemberEnd['stopMember']
+  readonly dropMember: MemberEnd['dropMember']
   /** What loops beside the work are told with. */
   readonly side: SideLoopPorts
+  readonly sandbox: Sandbox | undefined
 }
 
-async function openBase(settings: NodeSettings, pipeline: Pipeline, parts: Parts): Promise<Base> {
+async function openBase(settings: NodeSettings, pipeline: Pipeline, file: PipelineFile | undefined, parts: Parts): Promise<Base> {
   const { node, grid: gridSettings, database, logLevel } = settings
   const clock = new SystemClock()
   const secrets = gridSettings.secret === undefined ? [] : [gridSettings.secret]
@@ -226,11 +235,12 @@ async function openBase(settings: NodeSettings, pipeline: Pipeline, parts: Parts
   const log = parts.use(new WatchedEventLog(openEventLog(settings, pipeline), troubles))
   const identity = await log.identity()
   checkMemory(settings, identity.partitions, { channels: channelsOf(chosenTasks(settings, pipeline)) })
-  const { grid, stopMember } = await startGrid(gridSettings, { clock, observer: metrics }, parts)
+  const { grid, stopMember, dropMember } = await startGrid(gridSettings, { clock, observer: metrics }, parts)
   const id = `${node.name}.${randomBytes(3).toString('hex')}`
   const cron = openCronSchedule(settings, pipeline, { id, clock, observer: metrics, tally: metrics.cron, troubles }, parts)
   const side = { clock, observer: metrics, troubles }
-  return { id, clock, lives: 0, logger, metrics, troubles, pool, log, identity, grid, cron, stopMember, side }
+  const sandbox = createSandbox(settings, pipeline, file, parts)
+  return { id, clock, lives: 0, logger, metrics, troubles, pool, log, identity, grid, cron, stopMember, dropMember, side, sandbox }
 }
 
 async function openLedger(base: Base, { settings, pipeline, fileHash, signal }: RunOptions, isJoinOnly: boolean): Promise<PostgresLedger> {
@@ -312,7 +322,7 @@ async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSetti
   const info = { epoch, http: null, pid: process.pid, cut: noCut }
   const membership = new Membership({ grid: membersGrid, clock, observer }, { id, scope, beatMs, leaseMs }, info)
   const node = new Node(
-    { log, grid, ledger: watch, clock, observer, membership },
+    { log, grid, ledger: watch, clock, observer, membership, ...carefulPorts(pool, pipeline.name, epoch, base.sandbox) },
     {
       id,
       // It may open the same epoch again, and stamps of its earlier owners there must not pass for those of the later.

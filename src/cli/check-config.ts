@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import type { Config } from '../node/config.ts'
 import { leafKeys, valueAt } from '../node/config-issues.ts'
-import { docOf } from '../node/config-schema.ts'
+import { docOf } from '../node/config-keys.ts'
 import { secretEnv } from '../node/config-secrets.ts'
 import { channelsOf, checkMemory } from '../node/memory-bound.ts'
 import type { MemoryBound } from '../node/memory-bound.ts'

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { errorCodes } from '../errors.ts'
-import { converting } from '../ingest/converting.ts'
+import { converting, placeText } from '../ingest/converting.ts'
 import { loadConfig } from '../node/config.ts'
 import { configuredTasks } from '../node/config-tasks.ts'
 import { chosenTasks } from '../node/fingerprint-of.ts'
@@ -9,7 +9,9 @@ import type { NodeSettings } from '../node/settings.ts'
 import { settingsOf } from '../node/settings-of.ts'
 import { endAtStrayFailures } from '../node/stray-failure.ts'
 import { loadPipeline } from '../pipeline/load-pipeline.ts'
+import type { Pipeline } from '../pipeline/pipeline.ts'
 import { durationText } from '../pipeline/units.ts'
+import { startHangWatch } from '../watch/hang-watch.ts'
 import { paint } from './paint.ts'
 import { report } from './report.ts'
 
@@ -39,7 +41,8 @@ export function addStart(program: Command): void {
 
 async function start({ config: file, json = false }: StartOptions): Promise<void> {
   const config = loadConfig(file)
-  const { pipeline, fileHash } = await loadPipeline(resolve(config.folder, config.values.pipeline))
+  const pipelineFile = resolve(config.folder, config.values.pipeline)
+  const { pipeline, fileHash } = await loadPipeline(pipelineFile)
   configuredTasks(config, pipeline)
   for (const warning of config.warnings) process.stderr.write(`${paint(process.stderr, 'yellow', 'warning:')} ${warning}\n`)
   const settings = settingsOf(config)
@@ -57,17 +60,32 @@ async function start({ config: file, json = false }: StartOptions): Promise<void
   const { verifyTopic } = await import('./verify-topic.ts')
   await verifyTopic(settings, pipeline, file)
   const tasks = chosenTasks(settings, pipeline).map((task) => task.name)
-  const forgetStrays = endAtStrayFailures({
-    topic: pipeline.source.topic,
-    place: () => converting.place(tasks),
-    end: (error) => process.exit(report(error, secretsOf(settings))),
-  })
+  const forgetWatches = watchUserCode(settings, pipeline, tasks)
   const stopping = stopOnSignals(config.values.node.drain)
   try {
-    await runNode({ settings, pipeline, fileHash, signal: stopping.signal, onRunning })
+    await runNode({ settings, pipeline, fileHash, file: { path: pipelineFile, hash: fileHash }, signal: stopping.signal, onRunning })
   } finally {
     stopping.forget()
+    forgetWatches()
+  }
+}
+
+/** Code of the pipeline that does not come back, fails outside of every call, or leaves the process by itself is told of by the event it had in hand. */
+function watchUserCode(settings: NodeSettings, { name, source: { topic } }: Pipeline, tasks: readonly string[]): () => void {
+  const place = () => converting.place(tasks)
+  const forgetStrays = endAtStrayFailures({ topic, place, end: (error) => process.exit(report(error, secretsOf(settings))) })
+  const onExit = (code: number) => {
+    const at = place()
+    if (at?.isRunning === true)
+      process.stderr.write(`code of the pipeline ended the process with exit code ${code}, in the event at ${placeText(topic, at)}\n`)
+  }
+  process.on('exit', onExit)
+  const { hangTimeoutMs = 0 } = settings.node
+  const forgetHangs = startHangWatch({ hangTimeoutMs, topic, tasks, book: { url: settings.database.url, pipeline: name } })
+  return () => {
     forgetStrays()
+    process.off('exit', onExit)
+    forgetHangs()
   }
 }
 

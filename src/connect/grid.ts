@@ -4,6 +4,7 @@ import { ForebayError, sentenceOf } from '../errors.ts'
 import { HazelcastJobGrid } from '../grid/hazelcast-job-grid.ts'
 import { HazelcastMember } from '../grid/hazelcast-member.ts'
 import type { JobGrid } from '../grid/job-grid.ts'
+import { ownMember } from '../grid/member-owner.ts'
 import { LocalJobGrid } from '../grid/local-job-grid.ts'
 import type { Parts } from '../node/parts.ts'
 import type { GridSettings } from '../node/settings.ts'
@@ -18,15 +19,24 @@ interface GridPorts {
   readonly observer: Observer
 }
 
-/** The grid; in mode `embedded` with a supervised member beside the node. A member outlives a node that crashed, so that the next one adopts it. */
-export async function startGrid(
-  settings: GridSettings,
-  ports: GridPorts,
-  parts: Parts,
-): Promise<{ grid: JobGrid; stopMember: () => Promise<void> }> {
+/** Ends the member beside the node. */
+export interface MemberEnd {
+  /** For the clean end of the node. */
+  readonly stopMember: () => Promise<void>
+  /** For a start that is refused: a member that this node started goes with it; one that it adopted is left to the next, or to its watchdog. */
+  readonly dropMember: () => Promise<void>
+}
+
+const nothing = () => Promise.resolve()
+
+/**
+ * The grid; in mode `embedded` with a supervised member beside the node. A member outlives a node that crashed, so that the next one adopts
+ * it, but not for long: a watchdog ends it when none comes.
+ */
+export async function startGrid(settings: GridSettings, ports: GridPorts, parts: Parts): Promise<{ grid: JobGrid } & MemberEnd> {
   const { mode, clusterName, members, tls, capacity, backups, memberHeapMb, member: own } = settings
-  if (mode === 'local') return { grid: parts.use(new LocalJobGrid({ capacity })), stopMember: () => Promise.resolve() }
-  let stopMember = () => Promise.resolve()
+  if (mode === 'local') return { grid: parts.use(new LocalJobGrid({ capacity })), stopMember: nothing, dropMember: nothing }
+  let [stopMember, dropMember] = [nothing, nothing]
   if (mode === 'embedded') {
     if (own === undefined)
       throw new ForebayError(
@@ -50,17 +60,34 @@ export async function startGrid(
       logFile,
     })
     const stop = new AbortController()
+    const owned = ownMember({ pidFile, name, address })
     const running = member.run(stop.signal)
     running.catch((error: unknown) => ports.observer.log('error', `the member ended: ${sentenceOf(error)}`))
     stopMember = async () => {
       stop.abort()
-      await running
+      try {
+        await running
+      } finally {
+        owned.release()
+      }
     }
-    await Promise.race([member.ready(stop.signal), running])
+    dropMember = async () => {
+      if (member.starts > 0) await stopMember().catch(() => undefined)
+    }
+    await orDrop(Promise.race([member.ready(stop.signal), running]), dropMember)
   }
   const log = (level: 'debug' | 'warn' | 'error', message: string) =>
     ports.observer.log(level === 'error' ? 'warn' : 'debug', `hazelcast: ${message}`)
   const onForeign = (count: number) => ports.observer.count('foreign', count)
   const connecting = HazelcastJobGrid.connect({ clusterName, members, tls, connectTimeoutMs: gridConnectMs, log, onForeign })
-  return { grid: parts.use(await connecting), stopMember }
+  return { grid: parts.use(await orDrop(connecting, dropMember)), stopMember, dropMember }
+}
+
+async function orDrop<T>(doing: Promise<T>, drop: () => Promise<void>): Promise<T> {
+  try {
+    return await doing
+  } catch (error) {
+    await drop()
+    throw error
+  }
 }

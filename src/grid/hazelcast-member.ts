@@ -18,6 +18,7 @@ import { Backoff } from '../schedule/backoff.ts'
 import type { Clock } from '../schedule/clock.ts'
 import { isAlive, readPidFile, removePidFile, startTimeOf, writePidFile } from './pid-file.ts'
 import type { PidFile } from './pid-file.ts'
+import { serverEnvironment } from './server-environment.ts'
 
 export interface HazelcastMemberOptions {
   /** Unique among the members of this machine; also in the pid file. */
@@ -141,7 +142,7 @@ export class HazelcastMember {
     for (const file of [pidFile, logFile]) mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
     if (existsSync(logFile) && statSync(logFile).size > logBytesMax) renameSync(logFile, `${logFile}.1`)
     const log = openSync(logFile, 'a', 0o600)
-    const child = spawn(java, memberArguments(this.#options), { detached: true, stdio: ['ignore', log, log] })
+    const child = spawn(java, memberArguments(this.#options), { env: serverEnvironment(), detached: true, stdio: ['ignore', log, log] })
     closeSync(log)
     const startTime = child.pid === undefined ? undefined : startTimeOf(child.pid)
     if (child.pid === undefined || startTime === undefined) {

@@ -5,6 +5,7 @@ import type { LineKind } from '../grid/segment.ts'
 import type { Observer } from '../observer.ts'
 import type { Ledger } from '../offsets/ledger.ts'
 import type { Clock } from '../schedule/clock.ts'
+import type { CarefulPorts } from './careful-conversion.ts'
 
 /** What an owner needs of the log. */
 export type ReadableLog = Pick<EventLog, 'range' | 'open' | 'eventAt'>
@@ -15,6 +16,8 @@ export interface PartitionOwnerPorts {
   readonly ledger: Ledger
   readonly clock: Clock
   readonly observer: Observer
+  /** Absent: an event that ends its process is not looked for. */
+  readonly careful?: CarefulPorts
 }
 
 export interface PartitionOwnerOptions {

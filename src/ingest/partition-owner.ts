@@ -21,6 +21,7 @@ import { nextOffsetAfter } from '../events/event-log.ts'
 import type { EventBatch, EventCursor } from '../events/event-log.ts'
 import { Backoff } from '../schedule/backoff.ts'
 import { haltRefusal, highestWatermark } from '../offsets/ledger.ts'
+import { CarefulConversion, sandboxEventsMax } from './careful-conversion.ts'
 import type { Converter } from './converter.ts'
 import { LogContinuity } from './log-continuity.ts'
 import { PartitionOutbox } from './partition-outbox.ts'
@@ -41,6 +42,7 @@ interface Work {
   readonly settler: PartitionSettler
   readonly cursor: EventCursor
   readonly continuity: LogContinuity
+  readonly conversion: CarefulConversion | undefined
 }
 
 export class PartitionOwner {
@@ -76,6 +78,11 @@ export class PartitionOwner {
     return this.#work?.continuity.leaderEpoch
   }
 
+  /** What it does while it looks for an event that ends its process, for people (rule 23). */
+  get careful(): string | undefined {
+    return this.#work?.conversion?.sentence
+  }
+
   get outboxes(): readonly QueueOutbox[] {
     return this.#work?.outbox.queues ?? []
   }
@@ -98,6 +105,16 @@ export class PartitionOwner {
     } finally {
       signal.removeEventListener('abort', abort)
       await this.#work?.cursor.close()
+      if (this.#work !== undefined) await this.#leave()
+    }
+  }
+
+  /** Who dies before is counted by the next owner (rule 23); a database that is away makes it so too. */
+  async #leave(): Promise<void> {
+    try {
+      await this.#ports.careful?.book.leave(this.partition, this.#options.owner)
+    } catch (error) {
+      if (!isForebayError(error)) throw error
     }
   }
 
@@ -159,7 +176,14 @@ export class PartitionOwner {
       outbox,
       view,
     )
-    return (this.#work = { outbox, sender, settler, cursor, continuity })
+    return (this.#work = { outbox, sender, settler, cursor, continuity, conversion: await this.#conversion() })
+  }
+
+  async #conversion(): Promise<CarefulConversion | undefined> {
+    const { careful, clock, observer } = this.#ports
+    if (careful === undefined) return undefined
+    const record = await careful.book.begin(this.partition, this.#options.owner)
+    return new CarefulConversion({ ...careful, clock, observer }, this.#converter, this.partition, record)
   }
 
   async #ingest(work: Work, signal: AbortSignal): Promise<void> {
@@ -202,15 +226,19 @@ export class PartitionOwner {
     return { events: [], lastOffset: outbox.position }
   }
 
-  async #take({ outbox, sender }: Work, batch: EventBatch, generation: number, signal: AbortSignal): Promise<void> {
+  async #take({ outbox, sender, conversion }: Work, batch: EventBatch, generation: number, signal: AbortSignal): Promise<void> {
     const { observer, clock } = this.#ports
     this.#tellOfTimes(batch)
     let [jobs, tombstones] = [0, 0]
-    for (let from = 0; from < batch.events.length; from += sliceEvents) {
-      const slice = batch.events.slice(from, from + sliceEvents)
+    for (let from = 0; from < batch.events.length;) {
+      const isCareful = conversion?.isCareful === true
+      const slice = batch.events.slice(from, from + (isCareful ? sandboxEventsMax : sliceEvents))
       const startedMs = clock.now()
-      const converted = this.#converter.convertAll(slice, this.partition)
-      observer.value('convertMs', clock.now() - startedMs)
+      const converted =
+        conversion === undefined ? this.#converter.convertAll(slice, this.partition) : await conversion.convertAll(slice, signal)
+      if (converted === undefined || generation !== outbox.generation || signal.aborted) return
+      if (!isCareful) observer.value('convertMs', clock.now() - startedMs)
+      from += slice.length
       for (let i = 0; i < slice.length; i++) {
         const event = converted[i]!
         jobs += event.lines.length
@@ -219,6 +247,8 @@ export class PartitionOwner {
         await sender.send(false, generation, signal)
         if (generation !== outbox.generation || signal.aborted) return
       }
+      // What is known good does not wait for what may take its time.
+      if (isCareful) await sender.send(true, generation, signal)
       // A turn for waiting I/O keeps cadences exact while a large batch is converted.
       await clock.sleep(0)
       if (generation !== outbox.generation || signal.aborted) return

@@ -33,6 +33,8 @@ const passing: Partial<Record<Cause, string>> = {
 export function unlessStalled({ owner, facts }: Situation, verdict: Verdict): Verdict {
   const stall = owner?.stalls.find(({ partition }) => partition === facts.partition)
   const mend = passing[verdict.cause]
+  const careful = owner?.partitions.find(({ partition }) => partition === facts.partition)?.careful
+  if (careful !== undefined && verdict.cause === 'catching-up') return { ...verdict, sentence: `${careful}; ${verdict.sentence}` }
   if (stall === undefined || owner === undefined || mend === undefined || verdict.because !== undefined) return verdict
   return {
     cause: 'stalled',

@@ -5,13 +5,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { ForebayError } from '../errors.ts'
 import type { NodeStatus } from '../node/status.ts'
 import { keptPorts } from './free-port.ts'
-import { nodeArguments } from './node-command.ts'
+import { nodeArguments } from '../grid/node-command.ts'
 import { writeNodeFile } from './node-file.ts'
 import type { LaunchOptions } from './options.ts'
 import { packageRoot } from './package-root.ts'
+import { isRunning, recordedProcesses } from './pid-folder.ts'
 import { logTail, type ServerHandle, startServer } from './server.ts'
 import { keptSecret, type StateFolder } from './state-folder.ts'
 import { SupervisedServer } from './supervised-server.ts'
+import { endProcesses } from './watchdog.ts'
 
 export interface NodesOptions {
   readonly options: LaunchOptions
@@ -28,18 +30,22 @@ export interface NodesOptions {
 }
 
 export const examplePipeline = join(packageRoot, 'examples', 'stock-ticks', 'pipeline.ts')
+/** What nodes start beside themselves. */
+const beside: readonly string[] = ['member', 'watchdog']
 const answerMs = 2000
 const readyMs = 120_000
 
 export class LaunchedNodes {
   readonly #servers: readonly SupervisedServer[]
+  readonly #pids: string
   /** Configuration file of each node. */
   readonly files: readonly string[]
   /** Addresses of the grid members; null when the grid is in the process. */
   readonly members: readonly string[] | null
 
-  private constructor(servers: readonly SupervisedServer[], files: readonly string[], members: readonly string[] | null) {
+  private constructor(servers: readonly SupervisedServer[], pids: string, files: readonly string[], members: readonly string[] | null) {
     this.#servers = servers
+    this.#pids = pids
     this.files = files
     this.members = members
   }
@@ -55,7 +61,7 @@ export class LaunchedNodes {
     const started = await Promise.allSettled(httpPorts.map((port, index) => startNode(nodes, index, port, memberAddresses)))
     const servers = started.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
     const files = httpPorts.map((_, index) => nodeFile(state, index))
-    const launched = new LaunchedNodes(servers, files, memberAddresses)
+    const launched = new LaunchedNodes(servers, state.pids, files, memberAddresses)
     try {
       for (const result of started) if (result.status === 'rejected') throw result.reason
       await Promise.all(servers.map((server) => untilReady(server, state)))
@@ -85,9 +91,11 @@ export class LaunchedNodes {
     return bodies.filter((body) => body !== undefined) as NodeStatus[]
   }
 
-  /** Ends all nodes; each drains first. */
+  /** Ends all nodes, each drains first, and then what they left: a node that was in a hurry does not wait for its member. */
   async stop(): Promise<void> {
     await Promise.all(this.#servers.map((server) => server.stop()))
+    const left = recordedProcesses(this.#pids).filter((entry) => beside.includes(entry.role) && isRunning(entry))
+    await endProcesses(left, this.#pids)
   }
 }
 
@@ -108,8 +116,10 @@ function startNode(nodes: NodesOptions, index: number, port: number, members: re
         role: 'node',
         address: `127.0.0.1:${port}`,
         command: process.execPath,
-        args: [...nodeArguments('../cli/main'), 'start', '-c', file],
+        args: [...nodeArguments('../cli/main', import.meta.url), 'start', '-c', file],
         cwd: process.cwd(),
+        // A node takes settings and secrets from the environment.
+        env: process.env,
         logFile: join(state.dir, `${name}.log`),
         pids: state.pids,
         isReady: async () => (await ask(`${url}/healthz`)) !== undefined,

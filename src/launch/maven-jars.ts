@@ -109,7 +109,8 @@ async function lock(dir: string, server: string, isDone: () => boolean): Promise
 
 async function runTool(command: string, args: readonly string[], advice: string) {
   try {
-    return await runProgram(command, args)
+    // Maven looks for its settings, its proxies and its folder where the owner has them.
+    return await runProgram(command, args, { env: process.env })
   } catch (error) {
     throw new ForebayError(
       'FB_TOOL_MISSING',

@@ -10,6 +10,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, realpathSy
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ForebayError } from '../errors.ts'
+import { strangerReason } from '../grid/own-folder.ts'
 import { startTimeOf } from '../grid/pid-file.ts'
 import { copyBinaries, type PostgresBinaries } from './postgres-binaries.ts'
 import { runProgram } from './run-program.ts'
@@ -78,7 +79,7 @@ function removeOrphans(parent: string): void {
       const isOwned = readLocation(readFileSync(join(home, 'owner'), 'utf8')) === home
       const postmasterPid = join(home, 'data', 'postmaster.pid')
       const isLive = existsSync(postmasterPid) && startTimeOf(Number.parseInt(readFileSync(postmasterPid, 'utf8'), 10)) !== undefined
-      if (!isOwned && !isLive) rmSync(home, { recursive: true, force: true })
+      if (!isOwned && !isLive && strangerReason(home) === undefined) rmSync(home, { recursive: true, force: true })
     } catch {
       // Another process is just making or removing it.
     }
@@ -96,6 +97,8 @@ function readLocation(dir: string): string | undefined {
 function makeFolder(path: string): boolean {
   try {
     mkdirSync(path, { recursive: true, mode: 0o755 })
+    // Before the mode is set: another's folder in a shared place (/tmp) may be anything.
+    if (strangerReason(path, true) !== undefined) return false
     chmodSync(path, 0o755)
     return true
   } catch {

@@ -9,6 +9,7 @@ import { createRequire } from 'node:module'
 import { dirname, join, relative, resolve } from 'node:path'
 import { randomUUID } from 'node:crypto'
 import { ForebayError } from '../errors.ts'
+import { refuseStranger } from '../grid/own-folder.ts'
 
 export interface PostgresBinaries {
   /** Holds `bin`, `lib` and `share`. */
@@ -34,6 +35,7 @@ export function postgresBinaries(fallbackFolder: string): PostgresBinaries {
 /** A copy of the binaries below `parent`, made once; complete as soon as it has its name. */
 export function copyBinaries({ folder, version }: PostgresBinaries, parent: string): string {
   const target = join(parent, `postgresql-${version}`)
+  refuseStranger(target, 'it was to hold the programs of PostgreSQL; remove it', true)
   if (existsSync(target)) return target
   const draft = join(parent, `.postgresql-${randomUUID()}`)
   try {

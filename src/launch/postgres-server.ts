@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { ForebayError, isForebayError } from '../errors.ts'
+import { serverEnvironment } from '../grid/server-environment.ts'
 import { withPorts } from './free-port.ts'
 import { type PostgresPlace, postgresPlace } from './postgres-account.ts'
 import { postgresBinaries } from './postgres-binaries.ts'
@@ -93,7 +94,7 @@ async function startOn(options: PostgresOptions, place: PostgresPlace, password:
     command: join(place.binaries, 'bin', 'postgres'),
     args: ['-D', place.data, '-p', String(port), ...flags],
     cwd: place.data,
-    env: { LC_ALL: 'C', TZ: 'UTC' },
+    env: serverEnvironment('C'),
     uid: place.uid,
     gid: place.gid,
     logFile: join(options.dir, 'postgres.log'),
@@ -144,7 +145,7 @@ async function initialise(place: PostgresPlace, dir: string, password: string): 
     ]
     const result = await runProgram(join(binaries, 'bin', 'initdb'), args, {
       cwd: draft,
-      env: { ...process.env, LC_ALL: 'C', TZ: 'UTC' },
+      env: serverEnvironment('C'),
       ...(isOther ? { uid, gid } : {}),
     })
     if (result.exitCode !== 0)

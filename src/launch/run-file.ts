@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import * as z from 'zod'
 import { ForebayError } from '../errors.ts'
+import { refuseStranger } from '../grid/own-folder.ts'
 
 export interface RunFile {
   /** Configuration file of each node, in the order of the nodes. */
@@ -27,8 +28,9 @@ const runFileSchema = z.object({
   processes: z.array(z.object({ role: z.enum(['node', 'member', 'kafka', 'postgres']), name: z.string(), pid: z.int() })),
 })
 
-/** What runs by `path`; undefined when there is no such file. Throws FB_USAGE when it is not as forebay writes it. */
+/** What runs by `path`; undefined when there is no such file. Throws FB_USAGE when it is another user's, or not as forebay writes it. */
 export function readRunFile(path: string): RunFile | undefined {
+  refuseStranger(path, 'what it names would be run; name a configuration with -c')
   let text: string
   try {
     text = readFileSync(path, 'utf8')

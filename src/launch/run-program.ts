@@ -1,4 +1,5 @@
 import { spawn, type SpawnOptions } from 'node:child_process'
+import { serverEnvironment } from '../grid/server-environment.ts'
 
 /** How a program ended that ran to its end. */
 export interface ProgramResult {
@@ -9,14 +10,14 @@ export interface ProgramResult {
 
 const outputBytesMax = 64 * 1024
 
-/** Runs a program to its end. Rejects when it cannot be started at all (`ENOENT`, `EACCES`). */
+/** Runs a program to its end, by default in the environment of servers. Rejects when it cannot be started at all (`ENOENT`, `EACCES`). */
 export function runProgram(
   command: string,
   args: readonly string[],
   options: Pick<SpawnOptions, 'cwd' | 'env' | 'uid' | 'gid' | 'signal'> = {},
 ): Promise<ProgramResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(command, args, { env: serverEnvironment(), ...options, stdio: ['ignore', 'pipe', 'pipe'] })
     let output = ''
     const keep = (chunk: Buffer) => {
       output = (output + chunk.toString()).slice(-outputBytesMax)

@@ -11,6 +11,7 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ForebayError } from '../errors.ts'
 import type { PidFile } from '../grid/pid-file.ts'
+import { serverEnvironment } from '../grid/server-environment.ts'
 import { forgetProcess, recordProcess } from './pid-folder.ts'
 
 export interface ServerExit {
@@ -41,6 +42,7 @@ export interface ServerOptions {
   readonly command: string
   readonly args: readonly string[]
   readonly cwd: string
+  /** The whole of it. Default: that of servers, with nothing of the owner's own. */
   readonly env?: NodeJS.ProcessEnv
   readonly uid?: number | undefined
   readonly gid?: number | undefined
@@ -81,10 +83,10 @@ export function describeExit({ exitCode, signal }: ServerExit): string {
 }
 
 async function spawnServer(options: ServerOptions): Promise<ServerHandle> {
-  const { name, role, address, command, args, cwd, env, uid, gid, pids } = options
+  const { name, role, address, command, args, cwd, env = serverEnvironment(), uid, gid, pids } = options
   const log = openSync(options.logFile, 'a', 0o600)
   const identity = { ...(uid === undefined ? {} : { uid }), ...(gid === undefined ? {} : { gid }) }
-  const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, detached: true, stdio: ['ignore', log, log], ...identity })
+  const child = spawn(command, args, { cwd, env, detached: true, stdio: ['ignore', log, log], ...identity })
   closeSync(log)
   const exited = new Promise<ServerExit>((resolve) => child.once('exit', (exitCode, signal) => resolve({ exitCode, signal })))
   await new Promise<void>((resolve, reject) => {

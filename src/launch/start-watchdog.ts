@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
-import { nodeArguments } from './node-command.ts'
+import { serverEnvironment } from '../grid/server-environment.ts'
+import { nodeArguments } from '../grid/node-command.ts'
 import { isRunning, recordedProcesses } from './pid-folder.ts'
 
 export interface Watchdog {
@@ -10,11 +11,16 @@ export interface Watchdog {
 
 /** Starts the watchdog of this launcher, which outlives it; it ends by itself when there is nothing left to watch. */
 export function startWatchdog(lockFolder: string, pidFolder: string): Watchdog {
-  const child = spawn(process.execPath, ['--max-old-space-size=32', ...nodeArguments('./watchdog'), lockFolder, pidFolder], {
-    detached: true,
-    stdio: 'ignore',
-    cwd: '/',
-  })
+  const child = spawn(
+    process.execPath,
+    ['--max-old-space-size=32', ...nodeArguments('./watchdog', import.meta.url), lockFolder, pidFolder],
+    {
+      env: serverEnvironment(),
+      detached: true,
+      stdio: 'ignore',
+      cwd: '/',
+    },
+  )
   child.on('error', () => undefined)
   child.unref()
   const end = async () => {

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { refuseStranger } from '../grid/own-folder.ts'
 import type { LaunchMode } from './options.ts'
 import { discardPostgres } from './postgres-account.ts'
 
@@ -21,11 +22,12 @@ export function stateFolder(workingDirectory: string, mode: LaunchMode): StateFo
 }
 
 /**
- * Makes the folders for their owner alone. Root alone leaves them passable, since the database runs as another account then;
+ * Makes the folders for their owner alone. Throws FB_USAGE when they are another user's. Root alone leaves them passable, since the database runs as another account then;
  * everything secret in them is a file of mode 0600 all the same.
  */
 export function makeState({ root, dir }: StateFolder): void {
   for (const folder of [root, dir]) {
+    refuseStranger(folder, 'whoever it belongs to could have it run what he likes; start in another folder, or take it over (chown)', true)
     mkdirSync(folder, { recursive: true })
     chmodSync(folder, process.getuid?.() === 0 ? 0o711 : 0o700)
   }

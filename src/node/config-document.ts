@@ -4,7 +4,8 @@
  */
 import { stringify } from 'yaml'
 import * as z from 'zod'
-import { configSchema, docOf, innermost } from './config-schema.ts'
+import { docOf, innermost } from './config-keys.ts'
+import { configSchema } from './config-schema.ts'
 import { secretEnv } from './config-secrets.ts'
 
 /** Keys that the preset sets although they have no default, or another one. */

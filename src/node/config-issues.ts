@@ -3,7 +3,8 @@
  */
 import * as z from 'zod'
 import { didYouMean } from '../pipeline/nearest.ts'
-import { configSchema, docOf, innermost } from './config-schema.ts'
+import { docOf, innermost } from './config-keys.ts'
+import { configSchema } from './config-schema.ts'
 import type { KeyPath } from './yaml-source.ts'
 
 export interface ConfigProblem {

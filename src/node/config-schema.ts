@@ -6,21 +6,8 @@
  */
 import * as z from 'zod'
 import { parseTime } from '../events/log-point.ts'
-import { durationText, parseDuration, parseSize, sizeText } from '../pipeline/units.ts'
-import type { Measured } from '../pipeline/units.ts'
-
-/** What people are told about a key. */
-export interface KeyDoc {
-  readonly description: string
-  /** The default as one writes it; absent: none. */
-  readonly default?: unknown
-  /** Shown in the documented preset for a key without default. */
-  readonly example?: unknown
-  /** Environment variable that overrides the key. */
-  readonly env?: string
-}
-
-type Doc = string | (Omit<KeyDoc, 'default'> & { readonly description: string })
+import { durationText, parseDuration } from '../pipeline/units.ts'
+import { duration, durationWithout, measured, optional, section, size, sizeWithout, withDefault } from './config-keys.ts'
 
 const hostPort = z.string().regex(/^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5}$/, 'expected host:port, such as 127.0.0.1:9092')
 const nodeName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'expected letters, digits, dots, dashes and underscores, at most 63')
@@ -100,6 +87,11 @@ const node = section('The node itself.', {
     '10s',
     { min: '0ms', max: '10m' },
     'How long a clean stop may take until the process leaves anyway. Nothing is lost by leaving: others go on from the watermarks.',
+  ),
+  hangTimeout: duration(
+    '30s',
+    { min: '0ms', max: '1h' },
+    'How long the process may stand still, in an endless loop of a convert say, until a thread beside it ends it, having said which event it was in. Where events are converted apart because they ended processes, one may take a third of it. 0ms: never.',
   ),
 })
 
@@ -301,22 +293,12 @@ export const configSchema = z.strictObject({
 /** The configuration file as values: durations in milliseconds, sizes in bytes, defaults filled in. */
 export type ConfigValues = z.output<typeof configSchema>
 
-/** The documentation of one key; empty for what has none. */
-export function docOf(schema: z.ZodType): KeyDoc {
-  return { description: '', ...(schema.meta() as KeyDoc | undefined) }
-}
-
-/** The schema below optional, default and transforming wrappers. */
-export function innermost(schema: z.ZodType): z.ZodType {
-  if (schema instanceof z.ZodOptional || schema instanceof z.ZodPrefault || schema instanceof z.ZodDefault)
-    return innermost(schema.unwrap() as z.ZodType)
-  return schema
-}
-
-function section<Shape extends z.ZodRawShape>(description: string, shape: Shape) {
-  // The input of a section may leave out every key: an absent section is an empty one.
-  const schema = z.strictObject(shape)
-  return schema.prefault({} as z.input<typeof schema>).meta({ description })
+function startTime(written: unknown, context: z.RefinementCtx): 'earliest' | 'latest' | number {
+  if (written === 'earliest' || written === 'latest') return written
+  const timeMs = typeof written === 'string' ? parseTime(written) : undefined
+  if (timeMs === undefined)
+    context.addIssue({ code: 'custom', message: 'expected earliest, latest or a time with its zone, such as 2026-01-31T09:30:00Z' })
+  return timeMs ?? Number.NaN
 }
 
 function tlsSection(description: string, servers: string) {
@@ -338,60 +320,4 @@ function tlsSection(description: string, servers: string) {
     })
     .optional()
     .meta({ description, example: {} })
-}
-
-function optional<S extends z.ZodType>(schema: S, doc: Doc) {
-  return schema.optional().meta({ ...docFields(doc) })
-}
-
-function withDefault<S extends z.ZodType>(schema: S, value: z.input<S> & {}, doc: Doc) {
-  return schema.prefault(value as z.input<S> & Parameters<S['prefault']>[0]).meta({ ...docFields(doc), default: value })
-}
-
-function duration(value: string, range: Range, doc: Doc) {
-  return withDefault(measured(parseDuration, durationText, range), value, doc)
-}
-
-function size(value: string, range: Range, doc: Doc) {
-  return withDefault(measured(parseSize, sizeText, range), value, doc)
-}
-
-function durationWithout(range: Range, description: string, example: string) {
-  return measured(parseDuration, durationText, range).meta({ description, example })
-}
-
-function sizeWithout(range: Range, description: string, example: string) {
-  return measured(parseSize, sizeText, range).meta({ description, example })
-}
-
-function docFields(doc: Doc): KeyDoc {
-  return typeof doc === 'string' ? { description: doc } : doc
-}
-
-interface Range {
-  readonly min: string
-  readonly max: string
-}
-
-function measured(parse: (text: unknown) => Measured, textOf: (value: number) => string, range: Range) {
-  const [min, max] = [parse(range.min), parse(range.max)].map((bound) => ('value' in bound ? bound.value : Number.NaN)) as [number, number]
-  return z.unknown().transform((written, context): number => {
-    const result = parse(written)
-    const problem =
-      'problem' in result
-        ? result.problem
-        : result.value < min || result.value > max
-          ? `must lie between ${textOf(min)} and ${textOf(max)}`
-          : undefined
-    if (problem !== undefined) context.addIssue({ code: 'custom', message: problem })
-    return 'value' in result ? result.value : z.NEVER
-  })
-}
-
-function startTime(written: unknown, context: z.RefinementCtx): 'earliest' | 'latest' | number {
-  if (written === 'earliest' || written === 'latest') return written
-  const timeMs = typeof written === 'string' ? parseTime(written) : undefined
-  if (timeMs === undefined)
-    context.addIssue({ code: 'custom', message: 'expected earliest, latest or a time with its zone, such as 2026-01-31T09:30:00Z' })
-  return timeMs ?? Number.NaN
 }

@@ -176,6 +176,7 @@ function partitionStatus(
     retentionLeftMs: ends.retentionLeftMs(partition) ?? null,
     haltedReason: trouble ?? null,
     haltedCode: troubleCode ?? null,
+    ...(part?.careful === undefined ? {} : { careful: part.careful }),
     outboxes: (part?.outboxes ?? []).map(({ queue, sent, isIdle, windowSegments, windowBytes }) => ({
       queue,
       sent: String(sent),

@@ -14,6 +14,7 @@ import type { EventLog } from '../events/event-log.ts'
 import type { JobGrid } from '../grid/job-grid.ts'
 import { flagKey } from '../grid/queue-name.ts'
 import { spanText } from '../inspect/time-text.ts'
+import type { CarefulPorts } from '../ingest/careful-conversion.ts'
 import { Converter, sectionsOf } from '../ingest/converter.ts'
 import type { ConverterOptions, ConvertingTask } from '../ingest/converter.ts'
 import { PartitionOwner } from '../ingest/partition-owner.ts'
@@ -37,6 +38,7 @@ export interface NodePorts {
   readonly clock: Clock
   readonly observer: Observer
   readonly membership: Membership
+  readonly careful?: CarefulPorts
 }
 
 export interface NodeTask extends ConvertingTask {

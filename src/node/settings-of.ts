@@ -28,6 +28,7 @@ export function settingsOf({ values, secrets, folder }: Config): NodeSettings {
       token: secrets.nodeToken?.reveal(),
       isOpen: node.open,
       tls: secrets.nodeTls,
+      hangTimeoutMs: node.hangTimeout,
     },
     events: eventSettings(events, folder, secrets.eventsPassword?.reveal()),
     topic: wantedTopic(events.topic),

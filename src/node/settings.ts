@@ -28,6 +28,8 @@ export interface NodeSettings {
     readonly isOpen?: boolean
     /** Undefined: plain HTTP. */
     readonly tls?: NodeTls | undefined
+    /** How long the process may stand still; 0, the default: as long as it likes. */
+    readonly hangTimeoutMs?: number
   }
   readonly events: EventSettings
   /** How the topic is to be set up; undefined: nothing is compared. */

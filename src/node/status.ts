@@ -75,6 +75,8 @@ export interface PartitionStatus {
   readonly haltedReason: string | null
   /** The code of that error, else null. */
   readonly haltedCode: ErrorCode | null
+  /** Set while events are looked for that end their process: what is done about them. */
+  readonly careful?: string
   /** Empty until the owner has read the watermarks. */
   readonly outboxes: readonly OutboxStatus[]
 }

@@ -2,7 +2,7 @@
  * The main job on real Kafka, Hazelcast and Postgres, launched as a user launches it, with processes killed from outside.
  * The recorded day where it is at hand, else the seeded synthetic market.
  */
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -83,9 +83,26 @@ test('a drained run applies every event exactly once and prints its summary as t
   await using again = new Launched('cluster', args, launched.dir)
   await again.running()
   await expectExact(again)
+  const pids = again.run.processes.map(({ pid }) => pid)
   expect(await again.interrupt()).toBe(0)
+  // Not later either: nothing of it is left, members and watchdogs included.
+  expect([pids.length, processesIn(again.dir)]).toEqual([8, []])
   expect(existsSync(again.runFile), 'the run file goes with the run').toBe(false)
 })
+
+/** Command lines of processes that name the folder. */
+function processesIn(folder: string): string[] {
+  if (process.platform !== 'linux') return []
+  return readdirSync('/proc').flatMap((entry) => {
+    try {
+      const command = readFileSync(`/proc/${Number(entry)}/cmdline`, 'utf8').replaceAll('\0', ' ')
+      return command.includes(folder) ? [command] : []
+    } catch {
+      // No process, or one that ended meanwhile.
+      return []
+    }
+  })
+}
 
 async function areReady(launched: Launched): Promise<boolean> {
   const answers = await Promise.allSettled(launched.run.http.map((url) => fetch(`${url}/readyz`, { signal: AbortSignal.timeout(2000) })))

@@ -2,11 +2,10 @@
  * What all live tests share: the jars of Kafka and Hazelcast, a temporary folder, and one PostgreSQL server, which is named in
  * FOREBAY_TEST_POSTGRES_URL.
  *
- * Servers are detached and outlive whoever started them. All that the tests start therefore inherits a mark in its environment,
- * and what still runs with it at the end is killed: after the teardown, after a set-up that failed, and at an interrupt, which
+ * Servers are detached and outlive whoever started them. All that the tests start therefore has the folder of this run as TMPDIR in its
+ * environment, which servers inherit too, and what still runs with it at the end is killed: after the teardown, after a set-up that failed, and at an interrupt, which
  * leaves time for no teardown. Marks are found on Linux only; elsewhere an interrupt can leave servers of test files behind.
  */
-import { randomUUID } from 'node:crypto'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,22 +14,21 @@ import { serversFolder } from '../../src/launch/package-root.ts'
 import { sharedKafkaPid } from '../support/shared-kafka.ts'
 import { discardPostgres, type PostgresHandle, startPostgres } from '../../src/launch/postgres-server.ts'
 
-const markName = 'FOREBAY_TEST_RUN'
+const setUpName = 'FOREBAY_TEST_RUN'
 const say = (line: string) => void process.stderr.write(`live tests: ${line}\n`)
 
 /** Gives the teardown. Throws FB_TOOL_MISSING without Java 17 or Maven, FB_SERVER_START when a server cannot be had. */
 export default async function setUp(): Promise<() => Promise<void>> {
   // Of several projects of one run the first sets up for all.
-  if (process.env[markName] !== undefined) return () => Promise.resolve()
+  if (process.env[setUpName] !== undefined) return () => Promise.resolve()
   await provisionJars(serversFolder, say)
-  const mark = randomUUID()
   const dir = mkdtempSync(join(tmpdir(), 'forebay-live-'))
   const postgresDir = join(dir, 'postgres')
-  process.env[markName] = mark
+  process.env[setUpName] = dir
   process.env['TMPDIR'] = dir
   let postgres: PostgresHandle | undefined
   const atExit = () => {
-    for (const { pid } of marked(mark)) killQuietly(pid)
+    for (const { pid } of marked(dir)) killQuietly(pid)
     postgres?.kill()
     discard(postgresDir, dir)
   }
@@ -45,20 +43,20 @@ export default async function setUp(): Promise<() => Promise<void>> {
     process.off('exit', atExit)
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, endNow)
     const sharedPid = sharedKafkaPid(dir)
-    for (const { pid, command } of marked(mark)) {
+    for (const { pid, command } of marked(dir)) {
       if (killQuietly(pid) && pid !== sharedPid) say(`killed a process that a test left behind: ${pid} ${command.slice(0, 200)}`)
     }
     discard(postgresDir, dir)
   }
 }
 
-/** The processes whose environment has the mark, save this one and the workers of vitest, which end with it. */
-function marked(mark: string): { pid: number; command: string }[] {
+/** The processes whose environment has the folder, save this one and the workers of vitest, which end with it. */
+function marked(dir: string): { pid: number; command: string }[] {
   if (process.platform !== 'linux') return []
   const found: { pid: number; command: string }[] = []
   for (const entry of readdirSync('/proc').filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)) {
     try {
-      if (!readFileSync(`/proc/${entry}/environ`, 'utf8').split('\0').includes(`${markName}=${mark}`)) continue
+      if (!readFileSync(`/proc/${entry}/environ`, 'utf8').split('\0').includes(`TMPDIR=${dir}`)) continue
       const command = readFileSync(`/proc/${entry}/cmdline`, 'utf8').replaceAll('\0', ' ')
       if (!command.includes('vitest')) found.push({ pid: Number(entry), command })
     } catch {

@@ -12,6 +12,8 @@ import { freePort } from '../../src/launch/free-port.ts'
 import { provisionJars } from '../../src/launch/maven-jars.ts'
 import { packageRoot, serversFolder } from '../../src/launch/package-root.ts'
 import { eventually, superviseMember } from '../support/grid-cluster.ts'
+import { createItemTables, itemsPipeline, postgresFeed, startNode } from '../support/live-node.ts'
+import { createTestDatabase } from '../support/postgres-database.ts'
 
 let dir: string
 let jars: string
@@ -36,6 +38,18 @@ async function healthOf({ address }: HazelcastMemberOptions): Promise<boolean> {
     (response) => response.ok,
     () => false,
   )
+}
+
+/** A member whose supervisor was killed. */
+async function leaveMember(options: HazelcastMemberOptions): Promise<void> {
+  const child = spawn(
+    process.execPath,
+    ['--import', 'tsx', join(packageRoot, 'test', 'support', 'supervise-member.ts'), JSON.stringify(options)],
+    { cwd: packageRoot, stdio: ['ignore', 'pipe', 'inherit'] },
+  )
+  await once(child.stdout, 'data')
+  child.kill('SIGKILL')
+  await once(child, 'exit')
 }
 
 describe('a supervised Hazelcast member', () => {
@@ -76,14 +90,7 @@ describe('a supervised Hazelcast member', () => {
 
   it('is adopted by a supervisor that comes later, and not started twice', async () => {
     const options = await optionsOf('adopted')
-    const child = spawn(
-      process.execPath,
-      ['--import', 'tsx', join(packageRoot, 'test', 'support', 'supervise-member.ts'), JSON.stringify(options)],
-      { cwd: packageRoot, stdio: ['ignore', 'pipe', 'inherit'] },
-    )
-    await once(child.stdout, 'data')
-    child.kill('SIGKILL')
-    await once(child, 'exit')
+    await leaveMember(options)
     const left = must(readPidFile(options.pidFile), 'the pid file')
     expect(isAlive(left.pid, left.startTime)).toBe(true)
     const running = superviseMember(options)
@@ -121,6 +128,46 @@ describe('a supervised Hazelcast member', () => {
     await running.stop().catch(() => undefined)
     blocker.close()
   }, 60_000)
+
+  it('goes with a start that is refused, when that start began it, and stays for the next when it was adopted', async () => {
+    const database = await createTestDatabase()
+    const topic = 'member_refused'
+    await using _feed = await postgresFeed(database.url, topic)
+    const { name, clusterName, address, members, configFile } = await optionsOf('refused')
+    const own = { name, address, dir, jars, configFile }
+    const grid = {
+      mode: 'embedded',
+      clusterName,
+      members,
+      capacity: 40,
+      memberHeapMb: 128,
+      segmentBytesMax: 98_304,
+      queues: 1,
+      member: own,
+    } as const
+    const pidFile = join(dir, 'pids', `${name}.json`)
+    const start = () => startNode(itemsPipeline({ topic }), { url: database.url, grid })
+    // Its tables are not there.
+    await expect(start()).rejects.toMatchObject({ code: 'FB_CATALOGUE' })
+    expect(await healthOf({ address } as HazelcastMemberOptions)).toBe(false)
+    expect([
+      existsSync(pidFile),
+      existsSync(join(dir, 'pids', `${name}.watchdog.json`)),
+      existsSync(join(dir, 'pids', `${name}.owner`)),
+    ]).toEqual([false, false, false])
+    await leaveMember({ ...(await optionsOf('refused')), address, members, capacity: 40, pidFile })
+    await expect(start()).rejects.toMatchObject({ code: 'FB_CATALOGUE' })
+    expect(await healthOf({ address } as HazelcastMemberOptions)).toBe(true)
+    const watchdog = must(readPidFile(join(dir, 'pids', `${name}.watchdog.json`)), 'its watchdog')
+    expect(isAlive(watchdog.pid, watchdog.startTime)).toBe(true)
+    // A node that runs and stops takes it along, and its watchdog.
+    await createItemTables(database.url)
+    await using node = await start()
+    await node.stop()
+    expect(await healthOf({ address } as HazelcastMemberOptions)).toBe(false)
+    await eventually('no watchdog is left', () => !isAlive(watchdog.pid, watchdog.startTime))
+    await database.drop()
+  }, 120_000)
 
   it('says that Java is missing', async () => {
     const running = superviseMember(await optionsOf('no-java', { java: join(dir, 'no-such-java') }))

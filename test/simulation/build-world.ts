@@ -10,6 +10,7 @@ import { SimDatabase } from './sim-database.ts'
 import { SimTopic } from './sim-event-log.ts'
 import { SimGrid } from './sim-job-grid.ts'
 import { keyIn, scopeOf, secret } from './sim-parts.ts'
+import { SimBook } from './sim-sandbox.ts'
 import { drawCalmSizes, drawHotSizes, drawSizes } from './sizes.ts'
 import type { SimSizes } from './sizes.ts'
 import { drawTaskSet } from './workload.ts'
@@ -30,6 +31,8 @@ const disabledWithoutLoss = [
   'foreignEntry',
 ]
 
+const killRate = 0.04
+
 export interface BuiltWorld {
   readonly random: Random
   /** Chance of its own for what operators say, so that other worlds stay what they were. */
@@ -44,6 +47,8 @@ export interface BuiltWorld {
   readonly database: SimDatabase
   /** Nothing is ever lost and nobody takes over: no repair may happen. */
   readonly isLossless: boolean
+  /** Of a world in which events end their process. */
+  readonly book: SimBook | undefined
   /** Nothing goes wrong at all, and little happens. */
   readonly isCalm: boolean
 }
@@ -68,7 +73,10 @@ export function buildWorld(seed: number): BuiltWorld {
   const oracle = new Oracle({ repairs, tasks, queueOfKey, epochOf, secret, linesBytesMax })
   const hasLeaderEpochs = random.chance(0.5)
   const isHalted = (partition: number): boolean => database.halts.has(partition)
-  const topic = new SimTopic({ random, partitions, traffic: sizes.traffic, tasks, oracle, firstOffset, hasLeaderEpochs, isHalted })
+  const killing = new Random(seed + 7_000_003)
+  const topic = new SimTopic({ random, partitions, traffic: sizes.traffic, tasks, oracle, firstOffset, killing, hasLeaderEpochs, isHalted })
+  const book = killing.chance(0.25) && !isLossless && !isCalm ? new SimBook() : undefined
+  if (book !== undefined) topic.killRate = killRate
   for (let i = 0; i < sizes.firstEvents; i++) topic.produce(random.int(0, partitions - 1), 0)
   const grid = new SimGrid(sizes.capacity, {
     appended: (ring, entry, standing) => oracle.appended(ring, entry, standing),
@@ -81,5 +89,5 @@ export function buildWorld(seed: number): BuiltWorld {
   const database = new SimDatabase({ oracle, scheduler, tasks, partitions, queues, floor, version: 'v1', firstTasks })
   oracle.opened(database.epoch, { floors: [], given: [], isBack: false })
   for (let p = 0; p < partitions; p++) oracle.floorRaised(p, firstOffset - 1)
-  return { random, sizes, faults, scheduler, oracle, repairs, topic, grid, database, words, isLossless, isCalm }
+  return { random, sizes, faults, scheduler, oracle, repairs, topic, grid, database, words, isLossless, isCalm, book }
 }

@@ -2,7 +2,7 @@
  * I6 in one place: which lines a segment must hold. Whatever may legally be left out of a segment, or put into it, is said
  * here and nowhere else.
  */
-import { latestKeyOf, lineOf } from './workload.ts'
+import { isLostAsAWhole, latestKeyOf, lineOf } from './workload.ts'
 import type { Outcome, SimEvent, SimTask } from './workload.ts'
 
 export interface ExpectedEvent {
@@ -43,7 +43,7 @@ export function expectedLines(
       if (outcome.isDead) lines.push(`${outcome.task} dead ${outcome.offset}`)
       else lines.push(`${outcome.task} ${lineOf(outcome.id, event.fill, version)}`)
     }
-    if (own !== queue || event.isUndecodable || event.hasBadKey) continue
+    if (own !== queue || isLostAsAWhole(event)) continue
     tasks.forEach((task, i) => {
       if (task.isTracked) return
       const isReplaced = event.jobs[i] === 1 && lastOfKey[i]!.get(latestKeyOf(event.offset))! > event.offset
@@ -60,7 +60,7 @@ export function expectedLines(
 function latestOffsets(events: readonly ExpectedEvent[], tasks: readonly SimTask[]): Map<string, number>[] {
   return tasks.map((task, i) => {
     if (task.isTracked) return new Map<string, number>()
-    const sound = events.filter(({ event }) => !event.isUndecodable && !event.hasBadKey && event.jobs[i] === 1)
+    const sound = events.filter(({ event }) => !isLostAsAWhole(event) && event.jobs[i] === 1)
     return new Map(sound.map(({ event }) => [latestKeyOf(event.offset), event.offset]))
   })
 }

@@ -52,6 +52,8 @@ export type FaultName =
   | 'lastingCut'
   | 'lingering'
   | 'badJob'
+  | 'killed'
+  | 'innocentDeath'
   | 'clamp'
   | 'commitUnknownApplied'
   | 'commitUnknownLost'

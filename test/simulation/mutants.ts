@@ -39,6 +39,18 @@ const simDatabase = 'test/simulation/sim-database.ts'
 
 export const mutants: readonly Mutant[] = [
   {
+    name: 'never-careful',
+    breaks: 'rule 23: after two deaths at one floor the next owner is careful',
+    caughtBy: ['L1'],
+    edits: [{ file: 'src/ingest/careful-conversion.ts', from: 'deaths >= carefulDeaths || suspects.size > 0 ? calmEvents : 0', to: '0' }],
+  },
+  {
+    name: 'buries-at-one-death',
+    breaks: 'rule 23: the third death at an offset buries its event, not the first',
+    caughtBy: ['I1', 'I2', 'I6', 'I9'],
+    edits: [{ file: 'src/ingest/careful-conversion.ts', from: 'buryDeaths = 3', to: 'buryDeaths = 1' }],
+  },
+  {
     name: 'newest-push-left-out',
     breaks: 'of latest values the newest travels',
     caughtBy: ['I6'],

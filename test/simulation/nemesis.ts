@@ -28,6 +28,9 @@ const retaskChance = 0.012
 /** A failover that is to forget an opening forgets at most so many commits since. */
 const forgottenMax = 20
 
+/** A supervisor's pause. */
+const restartMs = 300
+
 /** Chance that a node stays cut off from a server when all else heals. */
 const lastingCutChance = 0.3
 
@@ -41,6 +44,8 @@ export class Nemesis {
   /** Whom each partition (`p0`) and queue (`0/1`) belongs to now. */
   readonly #assigned = new Map<string, SimNode>()
   #incarnations = 0
+  /** When a supervisor last started a node again. */
+  restartedMs = -Infinity
   #retainedPast = false
   readonly #retaskChance: number
   /** A node that the end of all other faults leaves without one of the servers, for ever (rule 22). */
@@ -56,6 +61,24 @@ export class Nemesis {
   begin(): void {
     this.#nodes.forEach((_, slot) => this.#start(slot))
     this.#assignAll()
+  }
+
+  /** An event ended the node behind `wire`; its supervisor starts it again. */
+  killed(wire: Wire): void {
+    const { scheduler } = this.#of
+    const slot = this.#nodes.findIndex((node) => node?.wire === wire)
+    this.#nodes[slot]?.crash()
+    const dueMs = scheduler.nowMs + restartMs
+    const settle = () => this.#restart(slot, wire)
+    scheduler.add({ label: `n${slot} is started again`, node: -1, port: 'world', dueMs, deadlineMs: dueMs, settle })
+  }
+
+  #restart(slot: number, killed: Wire): void {
+    if (this.#nodes[slot]?.wire !== killed) return
+    this.#start(slot)
+    if (slot === this.#lasting?.slot) this.#cutForGood()
+    this.#assignAll()
+    this.restartedMs = this.#of.scheduler.nowMs
   }
 
   /** Lets each happening happen by its chance. */
@@ -87,7 +110,7 @@ export class Nemesis {
     scheduler.note('heal')
     if (this.#retaskChance > 0 && this.#of.words.chance(0.5)) this.#bringAllBack()
     this.#nodes.forEach((node, slot) => {
-      if (node !== undefined && (node.epoch !== world.database.epoch || isLeaving(node))) this.#crash(slot)
+      if (node !== undefined && (node.epoch !== world.database.epoch || isLeaving(node) || node.wire.isSevered)) this.#crash(slot)
       if (this.#nodes[slot] === undefined) this.#start(slot)
       const gate = scheduler.gates.get(this.#nodes[slot]!.wire.node)!
       gate.isPaused = false
@@ -114,7 +137,7 @@ export class Nemesis {
 
   /** Nodes that run now. */
   get live(): (SimNode | SimMember)[] {
-    return this.#nodes.filter((node) => node !== undefined && !hasEnded(node)) as (SimNode | SimMember)[]
+    return this.#nodes.filter((node) => node !== undefined && !node.wire.isSevered && !hasEnded(node)) as (SimNode | SimMember)[]
   }
 
   stop(): void {
@@ -146,7 +169,7 @@ export class Nemesis {
 
   /** Those that are told what they own. */
   #told(): SimNode[] {
-    return this.#nodes.filter((node) => node instanceof SimNode)
+    return this.#nodes.filter((node) => node instanceof SimNode && !node.wire.isSevered) as SimNode[]
   }
 
   /** Somebody else owns `partition` from now on, and the old owner knows it at once. */
@@ -205,7 +228,7 @@ export class Nemesis {
         const slot = random.int(0, this.#nodes.length - 1)
         const node = this.#nodes[slot]
         if (node === undefined) this.#start(slot)
-        else if (hasEnded(node)) this.#start(slot)
+        else if (hasEnded(node) || node.wire.isSevered) this.#start(slot)
         else this.#crash(slot)
         this.#assignAll()
         return true
@@ -227,7 +250,9 @@ export class Nemesis {
       }
       case 'failover':
         // One that forgot a floor above what was cut off would make a right log of it.
-        return !topic.isTruncated && this.#failover(random.int(1, 4))
+        if (topic.isTruncated) return false
+        world.book?.forget()
+        return this.#failover(random.int(1, 4))
       case 'schemaTrouble':
         database.refusedTask = database.refusedTask === undefined ? random.pick(sizes.tasks).name : undefined
         return true

@@ -11,6 +11,7 @@ import { MemoryWatch } from './memory-watch.ts'
 import { Nemesis } from './nemesis.ts'
 import { OwnershipWatch } from './ownership-watch.ts'
 import { scopeOf } from './sim-parts.ts'
+import type { Wire } from './wire.ts'
 
 export interface ScheduleResult {
   readonly seed: number
@@ -81,6 +82,7 @@ class Schedule {
     this.#memory = new MemoryWatch(world.sizes)
     const seen = {
       observer: countingObserver(this.counts),
+      onKill: (wire: Wire) => this.#nemesis.killed(wire),
       onHalt: (partition: number) => void this.#halted.add(partition),
       onDeath: (error: unknown) => void (this.#death ??= error),
     }
@@ -103,11 +105,13 @@ class Schedule {
       this.#look()
       if (this.#world.isCalm) this.#demandCalm()
       this.#nemesis.heal()
+      topic.killRate = 0
       this.#halted.clear()
       this.#settledByMs = scheduler.nowMs + this.#disagreeMs
       await this.#peace()
-      if (!isLossless && random.chance(0.2) && !database.hasUnevenTask) await this.#cutInPeace(produce)
-      if (!isLossless && random.chance(0.3)) await this.#recoverBesideBlocked(produce)
+      const isSafe = !isLossless && this.#world.book === undefined
+      if (isSafe && random.chance(0.2) && !database.hasUnevenTask) await this.#cutInPeace(produce)
+      if (isSafe && random.chance(0.3)) await this.#recoverBesideBlocked(produce)
       const before = repairs.repairs
       demand(!isLossless || before === 0, 'L2', () => `${before} repairs although nothing was lost`)
       // More events in peace. What was lost before may show now, once a queue; more would be a storm of repairs.
@@ -215,7 +219,7 @@ class Schedule {
     for (const node of live) this.#memory.check(node.wire.name, node)
     this.#memory.checkGrid(grid, scopeOf(database.epoch))
     this.ownership.look(live)
-    if (scheduler.nowMs > this.#settledByMs) this.#demandOwners()
+    if (scheduler.nowMs > Math.max(this.#settledByMs, this.#nemesis.restartedMs + this.#disagreeMs)) this.#demandOwners()
   }
 
   #demandOwners(): void {

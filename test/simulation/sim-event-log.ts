@@ -32,7 +32,11 @@ export type TopicWitness = Pick<Oracle, 'expect' | 'floorPublished'>
 /** The topic itself: what all nodes see. */
 export class SimTopic {
   readonly partitions: TopicPartition[]
+  /** Share of the events that end their process. */
+  killRate = 0
   readonly #random: Random
+  /** Of its own, so that a world without killers is as it was without them. */
+  readonly #killing: Random
   readonly #tasks: readonly SimTask[]
   readonly #traffic: SimTraffic
   readonly #oracle: TopicWitness
@@ -46,6 +50,7 @@ export class SimTopic {
     tasks: readonly SimTask[]
     oracle: TopicWitness
     firstOffset: number
+    killing: Random
     /** Whether events tell under which leader they were written. */
     hasLeaderEpochs: boolean
     /** Whether the partition is halted until an operator decides. */
@@ -54,6 +59,7 @@ export class SimTopic {
     this.#hasLeaderEpochs = options.hasLeaderEpochs
     this.#isHalted = options.isHalted
     this.#random = options.random
+    this.#killing = options.killing
     this.#tasks = options.tasks
     this.#traffic = options.traffic
     this.#oracle = options.oracle
@@ -80,7 +86,9 @@ export class SimTopic {
     // An election that loses nothing.
     if (random.chance(0.05)) log.leaderEpoch++
     if (random.chance(0.25)) log.endOffset += BigInt(random.int(1, 3))
-    const event = drawEvent(random, { partition, offset: Number(log.endOffset) }, this.#traffic, this.#tasks)
+    const drawn = drawEvent(random, { partition, offset: Number(log.endOffset) }, this.#traffic, this.#tasks)
+    const kills = !drawn.isUndecodable && !drawn.hasBadKey && this.killRate > 0 && this.#killing.chance(this.killRate)
+    const event = { ...drawn, kills }
     this.#oracle.expect(event)
     this.append(partition, { timestampMs: 1_700_000_000_000 + nowMs, key: Buffer.from(`k${event.key}`), value: encodeEvent(event) })
     if (random.chance(0.15)) log.endOffset += 1n

@@ -1,5 +1,6 @@
 /** One incarnation of a whole node: the real `Node` with the real `Membership`, which find their share by themselves. */
 import { isForebayError } from '../../src/errors.ts'
+import { Converter } from '../../src/ingest/converter.ts'
 import type { PartitionOwner } from '../../src/ingest/partition-owner.ts'
 import { Membership } from '../../src/node/membership.ts'
 import { noCut } from '../../src/node/reach.ts'
@@ -8,6 +9,7 @@ import type { QueueReader } from '../../src/work/queue-reader.ts'
 import type { SimEpoch } from './sim-database.ts'
 import { convertingOf, portsOf, scopeOf, secret, tasksOf } from './sim-parts.ts'
 import type { SimWorld } from './sim-parts.ts'
+import { carefulOf } from './sim-sandbox.ts'
 import type { Wire } from './wire.ts'
 
 export class SimMember {
@@ -28,8 +30,10 @@ export class SimMember {
     const ports = portsOf(world, wire, epoch)
     const info = { epoch: epoch.number, http: null, pid: 1, cut: noCut }
     const membership = new Membership(ports, { id: wire.name, scope }, info)
+    const tasks = tasksOf(world, wire, epoch)
+    const converter = new Converter({ ...convertingOf(world, epoch), tasks })
     this.#node = new Node(
-      { ...ports, membership },
+      { ...ports, membership, ...carefulOf(world, wire, epoch, converter) },
       {
         ...convertingOf(world, epoch),
         id: wire.name,
@@ -38,7 +42,7 @@ export class SimMember {
         partitions: sizes.partitions,
         windowSegmentsMax: sizes.windowSegmentsMax,
         lingerMs: sizes.lingerMs,
-        tasks: tasksOf(world, wire, epoch),
+        tasks,
       },
     )
     this.#run().catch(world.onDeath)

@@ -8,6 +8,7 @@ import { WatermarkWatch } from '../../src/work/watermark-watch.ts'
 import type { SimEpoch } from './sim-database.ts'
 import { convertingOf, portsOf, runningTasks, scopeOf, secret, tasksOf } from './sim-parts.ts'
 import type { SimWorld } from './sim-parts.ts'
+import { carefulOf } from './sim-sandbox.ts'
 import type { Wire } from './wire.ts'
 
 export class SimNode {
@@ -32,6 +33,7 @@ export class SimNode {
     this.#ports = portsOf(world, wire, epoch)
     const tasks = tasksOf(world, wire, epoch)
     this.#converter = new Converter({ ...convertingOf(world, epoch), tasks })
+    Object.assign(this.#ports, carefulOf(world, wire, epoch, this.#converter))
     const intervalsMax = Math.max(1, Math.floor(world.sizes.windowSegmentsMax / 2))
     for (const { name: task, ...rest } of tasks) {
       const runner = new TaskRunner(this.#ports, { ...rest, task, intervalsMax })

@@ -12,6 +12,7 @@ import type { SimTopic } from './sim-event-log.ts'
 import { SimJobGrid } from './sim-job-grid.ts'
 import type { SimGrid } from './sim-job-grid.ts'
 import { SimLedger, encodeJob, simEphemeralSink, simSink } from './sim-ledger.ts'
+import type { SimBook } from './sim-sandbox.ts'
 import type { SimSizes } from './sizes.ts'
 import { latestKeyOf, lineOf } from './workload.ts'
 import type { SimTask } from './workload.ts'
@@ -24,6 +25,10 @@ export interface SimWorld {
   readonly sizes: SimSizes
   readonly observer: Observer
   readonly repairs: RepairWatch
+  /** Undefined in a world without events that end their process. */
+  readonly book: SimBook | undefined
+  /** Such an event is at hand: the node is gone. */
+  readonly onKill: (wire: Wire) => void
   readonly onHalt: (partition: number) => void
   readonly onDeath: (error: unknown) => void
 }
@@ -34,7 +39,7 @@ export const scopeOf = ({ number, mark }: SimEpoch): string => `sim.s.t.e${numbe
 /** Another routing sends most keys to other queues, as another hash does. */
 export const keyIn = (routing: number, key: string): string => (routing === 0 ? key : `${routing} ${key}`)
 
-type SimEventValue = [number | null, number[], number]
+type SimEventValue = [number | null, number[], number, 'kills'?]
 
 /** The servers as one incarnation of a node sees them. */
 export function portsOf(world: SimWorld, wire: Wire, epoch: SimEpoch) {
@@ -62,7 +67,8 @@ export function tasksOf(world: SimWorld, wire: Wire, epoch: SimEpoch): NodeTask[
     isTracked: task.isTracked,
     sink: (task.isTracked ? simSink(database, wire, task.name) : simEphemeralSink(database, wire, task.name)) as RunningSink,
     convert: (event, at) => {
-      const [, jobs, fill] = event as SimEventValue
+      const [, jobs, fill, kills] = event as SimEventValue
+      if (kills !== undefined) world.onKill(wire)
       const count = jobs[sizes.tasks.indexOf(task)]!
       if (count === -1) throw new Error('this event cannot be converted')
       if (count === -2) return ['unencodable']

@@ -27,13 +27,15 @@ describeEventLog('The simulated log', async () => {
   const time = new RealTime()
   const partitions = 4
   const oracle = { expect: nothing, floorPublished: nothing }
+  const traffic = { keys: 1, hotShare: 0 }
   const topic = new SimTopic({
     random: time.random,
     partitions,
-    traffic: { keys: 1, hotShare: 0 },
+    traffic,
     tasks: [],
     oracle,
     firstOffset: 0,
+    killing: time.random,
     hasLeaderEpochs: true,
     isHalted: () => false,
   })

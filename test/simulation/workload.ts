@@ -24,6 +24,8 @@ export interface SimEvent {
   readonly fill: number
   readonly isUndecodable: boolean
   readonly hasBadKey: boolean
+  /** Ends the process that converts it. */
+  readonly kills: boolean
   /** Jobs of this event that the database refuses: `task/ordinal`. */
   readonly refused: readonly string[]
 }
@@ -94,13 +96,14 @@ export function drawEvent(
     fill: isHot || random.chance(0.1) ? random.int(20, 60) : random.int(0, 8),
     isUndecodable: isPoor && random.chance(0.3),
     hasBadKey: isPoor && random.chance(0.15),
+    kills: false,
     refused,
   }
 }
 
 export function encodeEvent(event: SimEvent): Buffer {
   if (event.isUndecodable) return Buffer.from(`?${event.offset}`)
-  return Buffer.from(JSON.stringify([event.hasBadKey ? null : event.key, event.jobs, event.fill]))
+  return Buffer.from(JSON.stringify([event.hasBadKey ? null : event.key, event.jobs, event.fill, ...(event.kills ? ['kills'] : [])]))
 }
 
 /** Which of its latest values the single job of an event is. */
@@ -111,6 +114,11 @@ export function latestKeyOf(offset: number): string {
 /** The line that must reach the sink. */
 export function lineOf(id: string, fill: number, version: string): string {
   return `${id} ${version} ${'x'.repeat(fill)}`
+}
+
+/** Nothing of it reaches a task. */
+export function isLostAsAWhole({ isUndecodable, hasBadKey, kills }: SimEvent): boolean {
+  return isUndecodable || hasBadKey || kills
 }
 
 /** The independent converter: all outcomes of `event` in the order of tasks and ordinals, where of the tracked tasks `tracked` run. */
@@ -132,7 +140,7 @@ export function outcomesOf(
     isDead: of.isDead,
     isRefused: of.isRefused ?? false,
   })
-  if (event.isUndecodable || event.hasBadKey) return [outcome({ task: carrier, ordinal: 0, named: 'null', isDead: true }, 0)]
+  if (isLostAsAWhole(event)) return [outcome({ task: carrier, ordinal: 0, named: 'null', isDead: true }, 0)]
   const queue = queueOfKey(`k${key}`)
   return tasks.flatMap((task, i) => {
     const count = event.jobs[i]!
