@@ -19,6 +19,6 @@ it(
     expect(keys).toBeGreaterThan(10_000)
     expect(dropped).toBeGreaterThan(20)
     // Start refuses a bound above 80% of the memory there is: the rest is for the runtime and for what it has not collected yet.
-  expect((rssMax - empty) / mebibyte).toBeLessThan((boundOf(1) - boundOf(0)) / mebibyte / 0.8)
+    expect((rssMax - empty) / mebibyte).toBeLessThan((boundOf(1) - boundOf(0)) / mebibyte / 0.8)
   },
 )
