@@ -4,6 +4,7 @@ import { eventOf, keyOf } from '../dead-letters/dead-event.ts'
 import type { DeadLetterFilter, DeadLetterRow } from '../dead-letters/dead-letters.ts'
 import { redriveLetter } from '../dead-letters/redrive.ts'
 import type { Redriven, RedriveOptions } from '../dead-letters/redrive.ts'
+import { traceparentOf } from '../events/event-headers.ts'
 import { ForebayError } from '../errors.ts'
 import { parseTime } from '../events/log-point.ts'
 import { letterJson, letterText, listText, mergeNotes } from './dead-letters-text.ts'
@@ -130,9 +131,11 @@ async function list(options: ListOptions): Promise<void> {
 
 async function show(id: string, options: FilterOptions): Promise<void> {
   await using session = await open(options)
-  const [letter] = await session.parts.letters.read([id])
-  if (letter === undefined) throw new ForebayError('FB_USAGE', `pipeline ${session.target.pipeline.name} has no dead letter ${id}`)
-  const event = await eventOf(letter, session.parts.log, session.target.pipeline.source.topic)
+  const [found] = await session.parts.letters.read([id])
+  if (found === undefined) throw new ForebayError('FB_USAGE', `pipeline ${session.target.pipeline.name} has no dead letter ${id}`)
+  const event = await eventOf(found, session.parts.log, session.target.pipeline.source.topic)
+  // A refused job does not know the trace of its event.
+  const letter = { ...found, traceparent: found.traceparent ?? (event.from === 'log' ? traceparentOf(event.record) : null) }
   let now: Redriven | undefined
   if (letter.resolvedAt === null) now = await redriveLetter(letter, await session.parts.forRedrive(), session.redriving(true, false))
   print(

@@ -8,6 +8,10 @@ import { spanText } from './time-text.ts'
 
 /** A flush that lasts longer is named. */
 const slowFlushMs = 1000
+/** SQLSTATEs. */
+const undefinedTable = '42P01'
+const noRight = '42501'
+const lockTimeout = '55P03'
 const commandMark = 'forebay command'
 
 export function taskVerdict(situation: Situation): Verdict {
@@ -33,9 +37,12 @@ export function taskVerdict(situation: Situation): Verdict {
   )
 }
 
-function refused({ task, blockedReason, attempts, failingSinceMs }: TaskStatus, { node, nowMs }: NodeStatus): Verdict | undefined {
+function refused(
+  { task, blockedReason, attempts, failingSinceMs, lastErrorState }: TaskStatus,
+  { node, nowMs }: NodeStatus,
+): Verdict | undefined {
   if (blockedReason === null) return undefined
-  const isMissing = /SQLSTATE 42P01/.test(blockedReason)
+  const isMissing = lastErrorState === undefinedTable
   const since = failingSinceMs === null ? '' : ` for ${spanText(nowMs - failingSinceMs)}, ${attempts} attempts`
   return {
     cause: isMissing ? 'missing-table' : 'task-refused',
@@ -43,7 +50,7 @@ function refused({ task, blockedReason, attempts, failingSinceMs }: TaskStatus, 
     next: 'the task tries again every second and goes on by itself once mended; meanwhile its queues fill, and nothing is dead-lettered',
     mend: isMissing
       ? `create the table, or rename it back; if rows were lost with it: forebay replay --from earliest --task ${task} --verify tells which, --repair writes them`
-      : /SQLSTATE 42501/.test(blockedReason)
+      : lastErrorState === noRight
         ? 'grant the rights the sentence names'
         : 'mend what the sentence names',
   }
@@ -79,7 +86,7 @@ export function lockedVerdict({ ledger, reader, owner, facts, taskStatus }: Situ
 
 /** Nobody waits at this moment, but the last attempt ended with the wait for a lock. */
 function timedOut(taskStatus: TaskStatus | undefined, reader: NodeStatus | undefined): Verdict | undefined {
-  if (taskStatus === undefined || !/SQLSTATE 55P03/.test(taskStatus.lastError ?? '')) return undefined
+  if (taskStatus === undefined || taskStatus.lastErrorState !== lockTimeout) return undefined
   return {
     cause: 'row-locked',
     sentence: `task ${taskStatus.task} of ${reader?.node} waits for a lock in vain, ${taskStatus.attempts} times so far: ${taskStatus.lastError}`,

@@ -23,6 +23,8 @@ export interface Failing {
   readonly sinceMs: number
   readonly lastMs: number
   readonly code: ErrorCode
+  /** What the server calls it, such as a SQLSTATE. */
+  readonly state: string | null
   readonly sentence: string
 }
 
@@ -97,17 +99,18 @@ export class LedgerWatch<Tx extends LedgerTransaction> implements Ledger<Tx> {
       await this.#troubles.watch(kind, `task ${task}`, exchange)
       this.#failing.delete(task)
     } catch (error) {
-      if (isForebayError(error) && error.code !== 'FB_FENCED') this.#note(task, error.code, sentenceOf(error))
+      if (isForebayError(error) && error.code !== 'FB_FENCED') this.#note(task, error)
       throw error
     } finally {
       this.#flushing.delete(task)
     }
   }
 
-  #note(task: string, code: ErrorCode, sentence: string): void {
+  #note(task: string, error: ForebayError): void {
     const nowMs = this.#clock.wallMs()
     const before = this.#failing.get(task)
-    this.#failing.set(task, { attempts: (before?.attempts ?? 0) + 1, sinceMs: before?.sinceMs ?? nowMs, lastMs: nowMs, code, sentence })
+    const times = { attempts: (before?.attempts ?? 0) + 1, sinceMs: before?.sinceMs ?? nowMs, lastMs: nowMs }
+    this.#failing.set(task, { ...times, code: error.code, state: serverCodeOf(error) ?? null, sentence: sentenceOf(error) })
   }
 
   async #watched<T>(exchange: () => Promise<T>): Promise<T> {

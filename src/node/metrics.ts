@@ -9,6 +9,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Logger } from 'pino'
 import { Counter, Gauge, Registry } from 'prom-client'
 import type { CronRun } from '../cron/cron-runs.ts'
+import { recordTimeMsMax } from '../events/record-time.ts'
 import { counterNames, valueNames, type CounterName, type Observer, type ValueName } from '../observer.ts'
 import type { Clock } from '../schedule/clock.ts'
 import { CronMetrics } from './cron-metrics.ts'
@@ -88,6 +89,8 @@ export class NodeMetrics implements Observer, AsyncDisposable {
   }
 
   committed(task: string, recordTimeMs: number, count: number): void {
+    // A time that was moved to one of the ends tells no latency.
+    if (recordTimeMs <= 0 || recordTimeMs >= recordTimeMsMax) return
     histogramOf(this.#latency, task).record(this.#clock.wallMs() - recordTimeMs, count)
   }
 

@@ -230,6 +230,7 @@ function taskStatus(runner: Node['runners'][number], metrics: NodeMetrics, ledge
     flushP99Ms: metrics.percentile('flushMs', 99, task),
     lastError: runner.lastError ?? failing?.sentence ?? null,
     lastErrorCode: failing?.code ?? null,
+    lastErrorState: failing?.state ?? null,
     attempts: failing?.attempts ?? 0,
     failingSinceMs: failing?.sinceMs ?? null,
     flushingSinceMs: flushingSinceMs ?? null,

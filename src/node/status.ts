@@ -106,6 +106,8 @@ export interface TaskStatus {
   readonly flushP99Ms: number | null
   readonly lastError: string | null
   readonly lastErrorCode: ErrorCode | null
+  /** What the server calls it, such as the SQLSTATE `42P01`. */
+  readonly lastErrorState: string | null
   /** Failures in a row, and since when (wall clock); 0 and null while flushes succeed. */
   readonly attempts: number
   readonly failingSinceMs: number | null

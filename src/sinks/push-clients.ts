@@ -81,8 +81,8 @@ const heldMax = 256
 const workMax = 16 * 1024 * 1024
 /** To make a frame costs more than to send one. */
 const makingFactor = 4
-/** To look at a key costs as much as to send this. */
-const lookChars = 32
+/** To look at a key, which asks the pipeline's own code, costs as much as to send this. */
+const lookChars = 256
 /** How long a client may make no progress while memory is scarce. */
 const stalledMs = 1000
 /** How long a client that is dropped may still take the reason. */
@@ -266,7 +266,8 @@ export class PushClients {
         if (chars >= pieceChars || this.#workLeft <= 0) return keys
         const key = source[sweep.key++]!
         this.#workLeft -= lookChars
-        if (!this.#copy.isNewer(key, sweep.since) || !this.#allows(client, key)) continue
+        if ((sweep.since > 0 || asked !== undefined) && !this.#copy.isNewer(key, sweep.since)) continue
+        if (!this.#allows(client, key)) continue
         keys.push(key)
         chars += this.#copy.charsOf(key)
       }

@@ -139,7 +139,7 @@ const unread = (of: NodeStatus): NodeStatus => ({
   ...of,
   queues: of.queues.map((row) => ({ ...row, received: '88', pendingJobs: 0, inboxes: {} })),
 })
-const relation = 'relation "trades" does not exist (SQLSTATE 42P01)'
+const relation = 'relation "trades" does not exist'
 
 const situations: [string, ExplainFacts, Cause, RegExp][] = [
   [
@@ -163,19 +163,19 @@ const situations: [string, ExplainFacts, Cause, RegExp][] = [
   ],
   [
     'a lock nobody waits for just now',
-    facts({ nodes: [node(task({ attempts: 3, lastError: 'x (SQLSTATE 55P03)' }))] }),
+    facts({ nodes: [node(task({ attempts: 3, lastError: 'x', lastErrorState: '55P03' }))] }),
     'row-locked',
     /3 times so far/,
   ],
   [
     'a missing table',
-    facts({ nodes: [node(task({ attempts: 4, failingSinceMs: nowMs - 4000, blockedReason: relation }))] }),
+    facts({ nodes: [node(task({ attempts: 4, failingSinceMs: nowMs - 4000, blockedReason: relation, lastErrorState: '42P01' }))] }),
     'missing-table',
     /storeTrade.*4 attempts.*trades/,
   ],
   [
     'no permission',
-    facts({ nodes: [node(task({ blockedReason: 'permission denied (SQLSTATE 42501)' }))] }),
+    facts({ nodes: [node(task({ blockedReason: 'permission denied', lastErrorState: '42501' }))] }),
     'task-refused',
     /permission denied/,
   ],
@@ -224,7 +224,7 @@ const situations: [string, ExplainFacts, Cause, RegExp][] = [
   ],
   [
     'a full queue',
-    facts({ asked: 99n, askedEvent: event(99n), nodes: [node(fullAt95(task({ blockedReason: relation })))] }),
+    facts({ asked: 99n, askedEvent: event(99n), nodes: [node(fullAt95(task({ blockedReason: relation, lastErrorState: '42P01' })))] }),
     'queue-full',
     /queue 2\/0 is full \(64 segments/,
   ],
@@ -339,9 +339,13 @@ describe('explain', () => {
   })
 
   it('says what is behind a full queue and behind an offset that waits for another', () => {
-    const blocked = fullAt95(task({ blockedReason: relation }))
+    const blocked = fullAt95(task({ blockedReason: relation, lastErrorState: '42P01' }))
     expect(explain(facts({ asked: 99n, askedEvent: event(99n), nodes: [node(blocked)] })).because?.cause).toBe('missing-table')
-    const behind = facts({ asked: 99n, askedEvent: { ...event(99n), jobs: [] }, nodes: [node(task({ blockedReason: relation }))] })
+    const behind = facts({
+      asked: 99n,
+      askedEvent: { ...event(99n), jobs: [] },
+      nodes: [node(task({ blockedReason: relation, lastErrorState: '42P01' }))],
+    })
     expect(explain(behind).because?.cause).toBe('missing-table')
   })
 

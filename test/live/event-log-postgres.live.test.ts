@@ -1,6 +1,8 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import * as fc from 'fast-check'
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { PostgresEventLog } from '../../src/events/postgres-event-log.ts'
 import { PostgresEventPublisher } from '../../src/events/postgres-event-publisher.ts'
@@ -48,6 +50,64 @@ describe('the event log in Postgres', () => {
     expect(await publisher.lastRecord('kept', 0)).toMatchObject({ offset: 2n, headers: { line: '3' } })
     await using log = new PostgresEventLog({ url: postgres.url, topic: 'kept', pipelineGroup: 'g' })
     expect(await log.range(0)).toEqual({ startOffset: 2n, endOffset: 3n })
+  })
+
+  it('cuts a batch at any number of events and bytes, and loses none, whatever their sizes and gaps', { timeout: 60_000 }, async () => {
+    await using publisher = new PostgresEventPublisher({ url: postgres.url })
+    const pool = new pg.Pool({ connectionString: postgres.url })
+    let runs = 0
+    const sizes = fc.array(fc.record({ key: fc.nat(50), value: fc.oneof(fc.nat(40), fc.nat(3000)), isGone: fc.boolean() }), {
+      minLength: 1,
+      maxLength: 60,
+    })
+    await fc.assert(
+      fc.asyncProperty(
+        sizes,
+        fc.integer({ min: 1, max: 5000 }),
+        fc.integer({ min: 1, max: 40 }),
+        async (events, fetchBytesMax, fetchEventsMax) => {
+          const topic = `cut-${runs++}`
+          await publisher.createTopic(topic, { partitions: 1 })
+          const made = events.map(({ key, value }) => ({ timestampMs: 5, key: Buffer.alloc(key, 'k'), value: Buffer.alloc(value, 'v') }))
+          await publisher.publish(topic, 0, made)
+          const gone = events.flatMap(({ isGone }, i) => (isGone ? [i] : []))
+          const where = 'topic = (select topic from forebay.log_topics where name = $1) and event_offset = any($2::bigint[])'
+          await pool.query(`delete from forebay.log_events where ${where}`, [topic, gone])
+          await using log = new PostgresEventLog({ url: postgres.url, topic, pipelineGroup: 'g', fetchBytesMax, fetchEventsMax })
+          const cursor = await log.open(0, 0n)
+          const found: [number, number][] = []
+          for (let last = -1n; last < BigInt(events.length - 1);) {
+            const batch = await cursor.poll(1000)
+            expect(batch.lastOffset).toBeGreaterThan(last)
+            expect(batch.events.length).toBeLessThanOrEqual(fetchEventsMax)
+            const bytes = batch.events.map(({ key, value }) => key!.length + value!.length)
+            // Without its last event a batch stays below the limit.
+            expect(bytes.slice(0, -1).reduce((a, b) => a + b, 0)).toBeLessThan(fetchBytesMax)
+            expect(batch.bytes).toBe(bytes.reduce((a, b) => a + b, 0))
+            for (const { offset, value } of batch.events) found.push([Number(offset), value!.length])
+            last = batch.lastOffset
+          }
+          expect(found).toEqual(events.flatMap(({ value, isGone }, i) => (isGone ? [] : [[i, value]])))
+          await cursor.close()
+        },
+      ),
+      { numRuns: 25 },
+    )
+    await pool.end()
+  })
+
+  it('gives times that a record may have, and counts those it moved', async () => {
+    await using publisher = new PostgresEventPublisher({ url: postgres.url })
+    await publisher.createTopic('times', { partitions: 1 })
+    const now = 1_700_000_000_123
+    await publisher.publish('times', 0, [event('a', -1), event('b', now), event('c', now * 1_000_000)])
+    await using log = new PostgresEventLog({ url: postgres.url, topic: 'times', pipelineGroup: 'g' })
+    const cursor = await log.open(0, 0n)
+    const { events, clampedTimes } = await cursor.poll(1000)
+    expect([events.map(({ timestampMs }) => timestampMs), clampedTimes]).toEqual([[0, now, 253_402_300_799_999], 2])
+    expect((await log.eventAt(0, 2n))?.timestampMs).toBe(253_402_300_799_999)
+    expect(await log.offsetAt(0, now)).toBe(1n)
+    await cursor.close()
   })
 
   it('trims by age and leaves the young', async () => {

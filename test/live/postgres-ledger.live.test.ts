@@ -210,14 +210,15 @@ describe('a flush into Postgres', () => {
       error: 'a\0"b\\',
       payload,
       isPayloadCut: true,
+      traceparent: i === 99 ? '00-1' : undefined,
     }))
     await ledger.flush({ task: 'a', advances, write: (tx) => tx.bury([...letters, letters[0]!]) })
     expect(await ledger.deadLetterCount()).toBe(100)
     const [row] = await database.query(
-      'select topic, task, error, payload, is_payload_cut from forebay.dead_letters where pipeline = $1 and "offset" = 99',
+      'select topic, task, error, payload, is_payload_cut, traceparent from forebay.dead_letters where pipeline = $1 and "offset" = 99',
       [pipeline],
     )
-    expect(row).toEqual({ topic: 'trades', task: null, error: 'a\ufffd"b\\', payload, is_payload_cut: true })
+    expect(row).toEqual({ topic: 'trades', task: null, error: 'a\ufffd"b\\', payload, is_payload_cut: true, traceparent: '00-1' })
   })
 })
 

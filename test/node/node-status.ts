@@ -56,6 +56,7 @@ export function nodeStatus(): NodeStatus & { partitions: PartitionStatus[] } {
         flushP99Ms: 4,
         lastError: null,
         lastErrorCode: null,
+        lastErrorState: null,
         attempts: 0,
         failingSinceMs: null,
         flushingSinceMs: null,

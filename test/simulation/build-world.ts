@@ -28,6 +28,7 @@ const disabledWithoutLoss = [
   'duplicate',
   'retentionPast',
   'truncation',
+  'logRefusal',
   'foreignEntry',
 ]
 

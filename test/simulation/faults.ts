@@ -25,6 +25,7 @@ export const happenings = [
   'retention',
   'retentionPast',
   'truncation',
+  'logRefusal',
   'foreignCommit',
   'falseDeath',
   'ringLoss',
@@ -54,6 +55,8 @@ export type FaultName =
   | 'badJob'
   | 'killed'
   | 'innocentDeath'
+  | 'databaseFull'
+  | 'deadlock'
   | 'clamp'
   | 'commitUnknownApplied'
   | 'commitUnknownLost'

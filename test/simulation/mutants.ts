@@ -65,7 +65,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'heartbeat-behind-own-entry',
     breaks: 'rule 4 †: no heartbeat behind the own latest entry',
-    caughtBy: ['I10'],
+    caughtBy: ['I10', 'L3'],
     edits: [{ file: settler, from: 'if (isOwn || generation', to: 'if (generation' }],
   },
   {
@@ -157,7 +157,10 @@ export const mutants: readonly Mutant[] = [
         if (!(isIdle && mark >= sent) && mark < floor) floor = mark
       }
     })
-    await this.#wire.call('ledger', 'write', () => this.#database.raiseFloor(capture.partition, floor))
+    await this.#wire.call('ledger', 'write', () => {
+      this.#database.settle({ ...capture, position: -1n }, this.#epoch)
+      this.#database.raiseFloor(capture.partition, floor)
+    })
 `,
       },
     ],

@@ -106,6 +106,7 @@ export class Nemesis {
       this.#lasting ??= { slot: random.int(0, this.#nodes.length - 1), ports: random.pick([['log'], ['ledger', 'sink']]) }
     }
     world.database.refusedTask = undefined
+    world.topic.refused.clear()
     world.database.isDraining = false
     scheduler.note('heal')
     if (this.#retaskChance > 0 && this.#of.words.chance(0.5)) this.#bringAllBack()
@@ -256,6 +257,12 @@ export class Nemesis {
       case 'schemaTrouble':
         database.refusedTask = database.refusedTask === undefined ? random.pick(sizes.tasks).name : undefined
         return true
+      case 'logRefusal': {
+        // A right taken away, or a damaged batch: no waiting mends it, until somebody does.
+        const partition = random.int(0, sizes.partitions - 1)
+        if (!topic.refused.delete(partition)) topic.refused.add(partition)
+        return true
+      }
       case 'drain':
         return !database.isDraining && (database.isDraining = true)
       case 'routingCut':

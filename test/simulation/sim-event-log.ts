@@ -34,6 +34,8 @@ export class SimTopic {
   readonly partitions: TopicPartition[]
   /** Share of the events that end their process. */
   killRate = 0
+  /** Partitions that nobody may read. */
+  readonly refused = new Set<number>()
   readonly #random: Random
   /** Of its own, so that a world without killers is as it was without them. */
   readonly #killing: Random
@@ -256,6 +258,9 @@ class SimCursor implements EventCursor {
     const log = this.#topic.partitions[this.#partition]!
     if (generation !== this.#generation) return { events: [], lastOffset: floorBefore(this.#next) }
     if (this.#isClosed) return { events: [], lastOffset: floorBefore(this.#next) }
+    if (this.#topic.refused.has(this.#partition)) {
+      throw new ForebayError('FB_EVENT_LOG_REFUSED', `partition ${this.#partition} may not be read`)
+    }
     if (this.#next < log.startOffset || this.#next > log.endOffset) {
       throw new ForebayError(
         this.#next < log.startOffset ? 'FB_RETENTION_PASSED' : 'FB_LOG_TRUNCATED',

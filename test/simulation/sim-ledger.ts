@@ -6,6 +6,9 @@ import type { DeliveringSink, TransactionalSink } from '../../src/sinks/sink.ts'
 import type { SimDatabase, SimEpoch, Transaction } from './sim-database.ts'
 import type { Wire } from './wire.ts'
 
+/** Of a flush that met no other fault: the server ends one of two transactions that wait for each other. */
+const deadlockChance = 0.01
+
 export class SimTransaction implements LedgerTransaction {
   readonly transaction: Transaction
   readonly database: SimDatabase
@@ -90,6 +93,9 @@ export class SimLedger implements Ledger<SimTransaction> {
         isReady: () => database.canBegin(transaction),
       })
       await write(open)
+      if (this.#wire.faults.hits('deadlock', deadlockChance)) {
+        throw new ForebayError('FB_DATABASE_UNREACHABLE', `flushing task ${task}: deadlock detected (SQLSTATE 40P01)`)
+      }
     } catch (error) {
       // Whatever was told about it, nothing of it stays.
       database.rollback(transaction)

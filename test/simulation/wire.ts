@@ -11,6 +11,8 @@ import type { PortName, Scheduler } from './scheduler.ts'
 /** Every port promises that a call ends within a few seconds. */
 const callMs = 4000
 
+const databaseFullChance = 0.3
+
 const unreachableCodes: Partial<Record<PortName, ErrorCode>> = {
   log: 'FB_EVENT_LOG_UNREACHABLE',
   grid: 'FB_GRID_UNREACHABLE',
@@ -61,6 +63,10 @@ export class Wire {
   }
 
   unreachable(port: PortName, label: string): ForebayError {
+    // Postgres answers that it has no connection left: as good as none, and it passes.
+    if (port === 'ledger' && this.faults.hits('databaseFull', databaseFullChance)) {
+      return new ForebayError('FB_DATABASE_FULL', `${this.name} ${label}: no connection is left`)
+    }
     return new ForebayError(unreachableCodes[port]!, `${this.name} ${label}: no answer`)
   }
 

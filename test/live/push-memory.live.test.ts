@@ -11,13 +11,14 @@ const boundOf = (channels: number) => bufferBytesWorstCase(settings as unknown a
 
 it(
   '24 clients a second that never read, on a full channel that moves, leave the memory of a node within its bound',
-  { timeout: 60_000 },
+  { timeout: 180_000 },
   async () => {
-    const program = fileURLToPath(new URL('./push-memory.ts', import.meta.url))
+    const program = fileURLToPath(new URL('../support/push-memory.ts', import.meta.url))
     const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', program, '12'])
     const { empty, rssMax, keys, dropped } = JSON.parse(stdout) as Record<'empty' | 'rssMax' | 'keys' | 'clients' | 'dropped', number>
     expect(keys).toBeGreaterThan(10_000)
     expect(dropped).toBeGreaterThan(20)
-    expect((rssMax - empty) / mebibyte).toBeLessThan((boundOf(1) - boundOf(0)) / mebibyte)
+    // Start refuses a bound above 80% of the memory there is: the rest is for the runtime and for what it has not collected yet.
+    expect((rssMax - empty) / mebibyte).toBeLessThan((boundOf(1) - boundOf(0)) / mebibyte / 0.8)
   },
 )
