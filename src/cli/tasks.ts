@@ -18,14 +18,14 @@ Examples:
   forebay tasks list -c config/forebay.yaml --json`
 const dropExamples = `
 Examples:
-  forebay tasks drop updateCandles -c config/forebay.yaml       then start nodes without it (tasksOnly, or a new pipeline file)
-  forebay tasks drop updateCandles --withdraw
+  forebay tasks drop minuteCandle -c config/forebay.yaml       then start nodes without it (tasksOnly, or a new pipeline file)
+  forebay tasks drop minuteCandle --withdraw
 
 The next epoch may leave the task out, once. The task keeps its place: when a node brings it back, it goes on there, and events are read again from
 there on, while the log has them. Nothing is applied twice.`
 const skipExamples = `
 Examples:
-  forebay tasks skip updateCandles -c config/forebay.yaml
+  forebay tasks skip minuteCandle -c config/forebay.yaml
 
 For a task that is left out: the events it has missed so far are given up, its place moves up to the floors. When it comes back, it goes on there.`
 
@@ -34,7 +34,7 @@ export function addTasks(program: Command): void {
   const tasks = program
     .command('tasks')
     .description('the tasks of a pipeline in the ledger: leaving one out, and what becomes of it')
-    .addHelpText('after', `${listExamples}\n  forebay tasks drop updateCandles -c config/forebay.yaml`)
+    .addHelpText('after', `${listExamples}\n  forebay tasks drop minuteCandle -c config/forebay.yaml`)
   withTarget(tasks.command('list'))
     .description('show the tasks that run, those that are away and where they stand')
     .option('--json', 'print JSON')

@@ -3,12 +3,15 @@ import { openDatabase, openEventLog } from './servers.ts'
 import type { RedrivePorts } from '../dead-letters/redrive.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { Database } from '../inspect/database.ts'
-import { chosenTasks } from '../node/fingerprint-of.ts'
+import { ForebayError } from '../errors.ts'
+import { chosenTasks, trackedTasks } from '../node/fingerprint-of.ts'
 import type { NodeSettings } from '../node/settings.ts'
+import type { EpochRow } from '../offsets/epoch-store.ts'
 import { PostgresDeadLetters } from '../offsets/postgres-dead-letters.ts'
 import type { PostgresTransaction } from '../offsets/postgres-transaction.ts'
 import { known } from '../offsets/routing-cut.ts'
 import { checkSameLog } from '../offsets/same-log.ts'
+import { namesOf, taskDifferences } from '../offsets/task-set.ts'
 import type { Pipeline, TaskDefinition } from '../pipeline/pipeline.ts'
 import { createPostgresTable } from '../sinks/postgres-table.ts'
 import type { PostgresTable } from '../sinks/postgres-table.ts'
@@ -31,27 +34,39 @@ export async function openDeadLetters(
   const { name, source } = pipeline
   const database = openDatabase(settings)
   const log = openEventLog(settings, pipeline)
-  const letters = new PostgresDeadLetters(database, name)
   const close = async () => {
     await Promise.allSettled([log[Symbol.asyncDispose](), database[Symbol.asyncDispose]()])
   }
   const checkLog = () => checkSameLog({ log, database, warn }, { pipeline: name, topic: source.topic })
+  let active: EpochRow
   try {
-    await database.use(`looking for the ledger of pipeline "${name}"`, (client) => known(client, name))
+    active = (await database.use(`looking for the ledger of pipeline "${name}"`, (client) => known(client, name))).active
   } catch (error) {
     await close()
     throw error
   }
+  const letters = new PostgresDeadLetters(database, name, active)
   return {
     letters,
     log,
     checkLog,
     forRedrive: async () => {
+      checkTasks(active, name, trackedTasks(chosenTasks(settings, pipeline)))
       await checkLog()
       return { letters, log, sinks: await openTables(database, chosenTasks(settings, pipeline)) }
     },
     [Symbol.asyncDispose]: close,
   }
+}
+
+/** Throws FB_TASKS: the letter of a whole event is written for all tasks, and with others some rows would come twice or never. */
+function checkTasks({ epoch, fingerprint }: EpochRow, pipeline: string, tasks: readonly string[]): void {
+  const difference = taskDifferences({ tasks: fingerprint.tasks }, { tasks })
+  if (difference === '') return
+  throw new ForebayError(
+    'FB_TASKS',
+    `Epoch ${epoch} of pipeline "${pipeline}" runs ${namesOf(fingerprint.tasks)}; this configuration ${difference}. Redrive with the tasks of the epoch.`,
+  )
 }
 
 async function openTables(database: Database, tasks: readonly TaskDefinition[]): Promise<Map<string, PostgresTable>> {

@@ -168,6 +168,7 @@ export async function openCheck(
     if (isRepair) await checkOtherTasks(client, base, table)
     return rows[0]?.name ?? definition.table
   })
+  demandActive(state, pipeline.name, table.task)
   const lock = {
     key: isRepair ? sessionLock(`repair ${name}`) : sessionLock(`comparison ${randomBytes(16).toString('hex')}`),
     busy: `another repair of table ${definition.table} is under way; wait for its end, or look for "forebay repair" in pg_stat_activity`,
@@ -200,6 +201,15 @@ async function checkOtherTasks(client: Client, { pipeline }: ReplayBase, table: 
 function sessionOptions({ database }: NodeSettings, applicationName: string): Omit<PostgresSessionOptions, 'lock' | 'isLazy'> {
   const { url, statementTimeoutMs, lockTimeoutMs } = database
   return { url, applicationName, statementTimeoutMs, lockTimeoutMs }
+}
+
+/** Throws FB_TASKS: what a task that is away missed is no fault of its table, and would come twice when it is back. */
+function demandActive({ epoch, fingerprint }: LedgerState, pipeline: string, task: string): void {
+  if (fingerprint.tasks.includes(task)) return
+  throw new ForebayError(
+    'FB_TASKS',
+    `Task ${task} is not part of epoch ${epoch} of pipeline "${pipeline}": its table is compared and mended once it runs again.`,
+  )
 }
 
 /** The floors above which `table` holds its rows, by partition, where they are known. */

@@ -153,6 +153,7 @@ export class Converter {
   convertAll(records: readonly EventRecord[], partition: number): ConvertedEvent[] {
     const later = this.#options.tasks.map(() => new Set<string>())
     const events = new Array<ConvertedEvent>(records.length)
+    if (records.length > 0) converting.among(records[0]!.offset, records.at(-1)!.offset)
     // From the end: the first job met of a key is the latest.
     for (let i = records.length - 1; i >= 0; i--) events[i] = this.convert(records[i]!, partition, later)
     return events

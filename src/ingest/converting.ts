@@ -8,8 +8,10 @@ export interface ConvertingPlace {
   readonly partition: number
   readonly offset: bigint
   readonly task: string | null
-  /** False: the event is the last one, and its conversion is over. */
+  /** False: its conversion is over. */
   readonly isRunning: boolean
+  /** The offsets that were converted together with it, where they are known: code that goes on by itself fails after all of them. */
+  readonly among?: readonly [first: bigint, last: bigint] | undefined
 }
 
 const words = { running: 0, partition: 1, task: 2, beat: 3 } as const
@@ -22,6 +24,7 @@ export class Converting {
   readonly memory: SharedArrayBuffer
   readonly #words: Int32Array
   readonly #offset: BigInt64Array
+  #among: ConvertingPlace['among']
 
   constructor(memory: SharedArrayBuffer = new SharedArrayBuffer(memoryBytes)) {
     this.memory = memory
@@ -34,6 +37,11 @@ export class Converting {
     this.#words[words.partition] = partition + 1
     this.#words[words.task] = noTask
     this.#words[words.running] = 1
+  }
+
+  /** Events from `first` to `last` are converted in one go. */
+  among(first: bigint, last: bigint): void {
+    this.#among = [first, last]
   }
 
   /** The event is at the task of this index. */
@@ -59,7 +67,13 @@ export class Converting {
     const partition = Atomics.load(this.#words, words.partition) - 1
     if (partition < 0) return undefined
     const task = tasks[Atomics.load(this.#words, words.task)] ?? null
-    return { partition, offset: Atomics.load(this.#offset, 0), task, isRunning: Atomics.load(this.#words, words.running) === 1 }
+    return {
+      partition,
+      offset: Atomics.load(this.#offset, 0),
+      task,
+      isRunning: Atomics.load(this.#words, words.running) === 1,
+      among: this.#among,
+    }
   }
 }
 

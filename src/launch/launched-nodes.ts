@@ -34,6 +34,8 @@ export const examplePipeline = join(packageRoot, 'examples', 'stock-ticks', 'pip
 const beside: readonly string[] = ['member', 'watchdog']
 const answerMs = 2000
 const readyMs = 120_000
+/** How long a node may wait for an epoch: nodes that were killed a moment ago are forgotten sooner. */
+const waitMs = 15_000
 
 export class LaunchedNodes {
   readonly #servers: readonly SupervisedServer[]
@@ -174,9 +176,17 @@ function nodeValues(
 
 async function untilReady(server: SupervisedServer, { dir }: StateFolder): Promise<void> {
   const deadline = Date.now() + readyMs
+  let waitsSinceMs: number | undefined
   for (;;) {
     const { name, address } = server.current
     if ((await ask(`http://${address}/readyz`))?.ok) return
+    const reason = await waitsFor(`http://${address}/status`)
+    waitsSinceMs = reason === undefined ? undefined : (waitsSinceMs ?? Date.now())
+    if (waitsSinceMs !== undefined && Date.now() - waitsSinceMs > waitMs)
+      throw new ForebayError(
+        'FB_SERVER_START',
+        `${name} cannot go on with the state of earlier runs: ${reason} The commands it names work in a second terminal while a run lives: start as before, say the word there, stop, and start like this again. Or discard the state of earlier runs with --fresh.`,
+      )
     if (Date.now() > deadline)
       throw new ForebayError(
         'FB_SERVER_START',
@@ -184,6 +194,12 @@ async function untilReady(server: SupervisedServer, { dir }: StateFolder): Promi
       )
     await sleep(100)
   }
+}
+
+/** What a node says that serves and waits for an epoch; undefined of any other. */
+async function waitsFor(url: string): Promise<string | undefined> {
+  const status = (await (await ask(url))?.json().catch(() => undefined)) as Pick<NodeStatus, 'epoch' | 'reasons'> | undefined
+  return status?.epoch === null ? status.reasons[0] : undefined
 }
 
 /** The answer, or undefined when there is none. */

@@ -39,16 +39,22 @@ export function endAtStrayFailures({ topic, place, end }: StrayOptions): () => v
 export function strayFailure(thrown: unknown, topic: string, place: ConvertingPlace | undefined): ForebayError {
   const origin = originOf(thrown)
   if (origin === 'own') return new ForebayError('FB_INTERNAL', stackOf(thrown))
-  const where =
-    place === undefined
-      ? 'no event was converted before it'
-      : `${place.isRunning ? 'it was converting' : 'the last event converted before it is'} ${placeText(topic, place)}`
+  const where = place === undefined ? 'no event was converted before it' : whereText(topic, place)
   const from = origin === undefined ? '' : ` (${origin})`
   return new ForebayError(
     'FB_USER_CODE',
     `Code of the pipeline failed outside of decode, key, convert and latestBy, where no dead letter can be made of it: ${sentenceOf(thrown, 1000)}${from}; ` +
       `${where}. Start nothing there that goes on by itself (promises, timers), or catch its failures.`,
   )
+}
+
+/** A failure of code that goes on by itself comes after all events of a go. */
+function whereText(topic: string, place: ConvertingPlace): string {
+  if (place.isRunning) return `it was converting ${placeText(topic, place)}`
+  const { among, partition, offset } = place
+  if (among === undefined || offset < among[0] || offset > among[1])
+    return `the last event converted before it is ${placeText(topic, place)}`
+  return `the last events converted before it are offsets ${among[0]} to ${among[1]} of partition ${partition} of topic ${topic}`
 }
 
 /** `own`: forebay or a library it uses; else the file and line of the pipeline it comes from, where they are known. */

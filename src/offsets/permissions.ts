@@ -14,7 +14,7 @@ export interface Permission {
   readonly givenAt: Date
 }
 
-interface EpochName {
+export interface EpochName {
   readonly epoch: number
   readonly mark: string
 }

@@ -6,8 +6,10 @@
 import type pg from 'pg'
 import { assert } from '../assert.ts'
 import type { DeadLetterFilter, DeadLetterRow, DeadLetters } from '../dead-letters/dead-letters.ts'
+import { ForebayError } from '../errors.ts'
 import type { Database } from '../inspect/database.ts'
 import { epochLock } from './epochs.ts'
+import type { EpochName } from './permissions.ts'
 import { PostgresTransaction } from './postgres-transaction.ts'
 
 interface LetterRecord extends Omit<DeadLetterRow, 'offset'> {
@@ -22,10 +24,13 @@ const errorCharsMax = 1000
 export class PostgresDeadLetters implements DeadLetters<PostgresTransaction> {
   readonly #database: Database
   readonly #pipeline: string
+  readonly #epoch: EpochName
 
-  constructor(database: Database, pipeline: string) {
+  /** Letters are redriven while `epoch` is the active one. */
+  constructor(database: Database, pipeline: string, epoch: EpochName) {
     this.#database = database
     this.#pipeline = pipeline
+    this.#epoch = epoch
   }
 
   async count(filter: DeadLetterFilter): Promise<number> {
@@ -60,6 +65,7 @@ export class PostgresDeadLetters implements DeadLetters<PostgresTransaction> {
       await client.query(
         `begin isolation level read committed read write; set constraints all immediate; select pg_advisory_xact_lock_shared(${epochLock(this.#pipeline)})`,
       )
+      await this.#checkEpoch(client)
       const { rows } = await client.query<{ epoch: number; topic: string }>(
         'select epoch, topic from forebay.dead_letters where pipeline = $1 and id = $2 and resolved_at is null for update skip locked',
         [this.#pipeline, id],
@@ -78,6 +84,20 @@ export class PostgresDeadLetters implements DeadLetters<PostgresTransaction> {
       assert(isDry || letter === undefined || ended.command === 'COMMIT', 'a sink lets the failure of a statement through')
       return letter !== undefined
     })
+  }
+
+  /** Throws FB_EPOCH_CLOSED: another epoch may convert otherwise, or run other tasks. */
+  async #checkEpoch(client: pg.ClientBase): Promise<void> {
+    const { rows } = await client.query<{ epoch: number; mark: string | null }>(
+      'select epoch, mark from forebay.epochs where pipeline = $1 order by epoch desc limit 1',
+      [this.#pipeline],
+    )
+    const { epoch, mark } = this.#epoch
+    if (rows[0]?.epoch === epoch && (rows[0].mark ?? mark) === mark) return
+    throw new ForebayError(
+      'FB_EPOCH_CLOSED',
+      `Another epoch of pipeline "${this.#pipeline}" was opened meanwhile; what was redriven stays, run the command again for the rest.`,
+    )
   }
 
   async fail(id: string, error: string): Promise<void> {

@@ -235,11 +235,21 @@ describe('forebay dead-letters', () => {
     await ask(
       database.url,
       `create table once (id int);
+       insert into forebay.pipelines (name, cluster, topic, partitions) values ('broken', 'c', 't', 1);
+       insert into forebay.epochs (pipeline, epoch, version, fingerprint, mark) values ('broken', 3, '1', '{}', 'mine');
        insert into forebay.dead_letters (pipeline, epoch, topic, partition, queue, "offset", ordinal, task, error, is_payload_cut) values ('broken', 1, 't', 0, 0, 5, 0, 'x', 'e', false)`,
     )
-    const [store, second] = [new PostgresDeadLetters(pool, 'broken'), new PostgresDeadLetters(other, 'broken')]
+    const epoch = { epoch: 3, mark: 'mine' }
+    const [store, second] = [new PostgresDeadLetters(pool, 'broken', epoch), new PostgresDeadLetters(other, 'broken', epoch)]
     const find = async () => store.read(await store.ids({ isOpenOnly: true }, 10))
     const id = (await find())[0]!.id
+    for (const of of [
+      { epoch: 3, mark: 'forgotten by a failover' },
+      { epoch: 2, mark: 'mine' },
+    ])
+      await expect(new PostgresDeadLetters(pool, 'broken', of).redrive(id, async () => {}, false)).rejects.toMatchObject({
+        code: 'FB_EPOCH_CLOSED',
+      })
     const insert = { text: 'insert into once values (1)' }
     const killed = store.redrive(
       id,
@@ -266,7 +276,7 @@ describe('forebay dead-letters', () => {
     const insert = `insert into forebay.dead_letters (pipeline, epoch, topic, partition, queue, "offset", ordinal, task, error, is_payload_cut)
       values ('again', 1, 't', 0, 0, 5, 0, null, 'e', false) on conflict do nothing`
     await using pool = testPool(database.url)
-    const store = new PostgresDeadLetters(pool, 'again')
+    const store = new PostgresDeadLetters(pool, 'again', { epoch: 1, mark: 'any' })
     await ask(database.url, insert)
     const found = await store.read(await store.ids({ isOpenOnly: true }, 10))
     expect(

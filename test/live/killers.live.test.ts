@@ -190,7 +190,7 @@ it(
     expect(await letters()).toEqual([])
     expect(node.codes.slice(0, 2)).toEqual([71, 71])
     expect(node.stderr).toMatch(
-      /FB_USER_CODE: Code of the pipeline failed outside of decode, key, convert and latestBy.*offset \d+ of partition 0 of topic killers/,
+      /FB_USER_CODE: Code of the pipeline failed outside of decode, key, convert and latestBy.*offsets 0 to \d+ of partition 0 of topic killers/,
     )
     expect(node.stderr).not.toContain('hidden-word')
     expect(node.stderr).not.toMatch(/^ {4}at /m)

@@ -10,7 +10,9 @@ import type { PostgresPool } from '../../src/offsets/postgres-pool.ts'
 import type { PostgresTransaction } from '../../src/offsets/postgres-transaction.ts'
 import { NodePresence } from '../../src/offsets/presence.ts'
 import { SystemClock } from '../../src/schedule/clock.ts'
+import { PostgresOwnerBook } from '../../src/offsets/postgres-owner-book.ts'
 import { describeLedger } from '../ports/ledger.contract.ts'
+import { describeOwnerBook } from '../ports/owner-book.contract.ts'
 import { createTestDatabase, testPool } from '../support/postgres-database.ts'
 import type { TestDatabase } from '../support/postgres-database.ts'
 
@@ -52,6 +54,19 @@ function optionsOf(pipeline: string, change: Partial<PostgresLedgerOptions> = {}
     ...change,
   }
 }
+
+describeOwnerBook('PostgresOwnerBook', async () => {
+  const pipeline = `book's ${++pipelines}`
+  await openPostgresLedger(optionsOf(pipeline))
+  return {
+    book: (epoch) => new PostgresOwnerBook({ pool, pipeline, epoch }),
+    setFloor: async (floor) => {
+      await pool.use('raising a floor', (client) =>
+        client.query('update forebay.floors set floor = $2 where pipeline = $1 and partition = 0', [pipeline, String(floor)]),
+      )
+    },
+  }
+})
 
 for (const synchronousCommit of ['on', 'off'] as const) {
   describeLedger<PostgresTransaction>(`PostgresLedger with synchronous_commit ${synchronousCommit}`, async () => {

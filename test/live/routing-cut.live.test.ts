@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
+import type { ConfigChoice } from '../support/commands.ts'
 import { CommandRun, ConfigFolder, killCommands, startNodeProcess } from '../support/commands.ts'
 import { type GridCluster, startGridCluster } from '../support/grid-cluster.ts'
 import {
@@ -39,9 +40,9 @@ afterEach(async () => {
   folder.remove()
 })
 
-function config(name: string, queues: number): string {
+function config(name: string, queues: number, more: Pick<ConfigChoice, 'tasksOnly' | 'version'> = {}): string {
   const grid = { mode: 'client', clusterName: cluster.clusterName, members: [...cluster.addresses], queues, backups: 0 }
-  return folder.write(name, { url: database.url, grid })
+  return folder.write(name, { url: database.url, grid, ...more })
 }
 
 /** Publishes to every partition until stopped. */
@@ -56,12 +57,12 @@ function publishUntilStopped(): { stop(): Promise<void> } {
   return { stop: () => ((isStopped = true), publishing) }
 }
 
-/** Keeps the table from being written, so that nothing drains. */
-async function lockTable(): Promise<{ release(): Promise<void> }> {
+/** Keeps the table from being written, so that nothing drains; in mode `share` a node may still look at it. */
+async function lockTable(mode = 'access exclusive'): Promise<{ release(): Promise<void> }> {
   const client = new pg.Client({ connectionString: database.url })
   client.on('error', () => undefined)
   await client.connect()
-  await client.query('begin; lock table items in access exclusive mode')
+  await client.query(`begin; lock table items in ${mode} mode`)
   return { release: () => client.end() }
 }
 
@@ -162,3 +163,89 @@ it('lets the nodes read on when the command is killed, when it is interrupted, a
   expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
   await Promise.all([old.kill('SIGTERM'), young.kill('SIGTERM')])
 }, 240_000)
+
+const versionsOf = async () =>
+  (await ask<{ version: string }>(database.url, 'select version from forebay.epochs order by epoch')).map(({ version }) => version)
+
+it('rolls back from version 2 to 1 under load while a node is killed in the middle: nothing is lost, nothing comes twice', async () => {
+  const old = await startNodeProcess(config('a1', 2))
+  load = publishUntilStopped()
+  await expect.poll(() => ask(database.url, 'select from items limit 1'), { timeout: 15_000 }).toHaveLength(1)
+  const next = { version: '2' } as const
+  const doomed = await startNodeProcess(config('b1', 2, next))
+  expect(await old.exited).toBe(75)
+  const other = await startNodeProcess(config('b2', 2, next))
+  const refused = new CommandRun(['start', '-c', config('a2', 2)])
+  expect(await refused.exited).toBe(78)
+  expect(refused.stderr).toContain('`forebay versions accept 1`')
+
+  const accept = new CommandRun(['versions', 'accept', '1', '-c', config('a2', 2)])
+  expect(await accept.exited, accept.stderr).toBe(0)
+  expect(accept.stdout).toMatch(/version 1 may open the epoch after 2, once/)
+  const lock = await lockTable('share')
+  const starting = startNodeProcess(config('a2', 2))
+  await expect.poll(requestOf, { timeout: 50_000 }).toEqual([{ purpose: 'version 1 after version 2' }])
+  await doomed.kill()
+  await lock.release()
+  const back = await starting
+  expect((await back.status()).epoch).toBe(3)
+  expect(await other.exited).toBe(75)
+  const late = new CommandRun(['start', '-c', config('b2', 2, next)])
+  expect(await late.exited).toBe(78)
+  expect(late.stderr).toContain('`forebay versions accept 2`')
+
+  await sleep(500)
+  await load.stop()
+  await floorsReachEnd(database.url, feed.events)
+  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  const listed = new CommandRun(['versions', 'list', '-c', config('a2', 2), '--json'])
+  expect(await listed.exited, listed.stderr).toBe(0)
+  const { epochs, accepted } = JSON.parse(listed.stdout) as { epochs: Record<string, unknown>[]; accepted: unknown[] }
+  expect(epochs.map(({ epoch, version, isActive }) => ({ epoch, version, isActive }))).toEqual([
+    { epoch: 3, version: '1', isActive: true },
+    { epoch: 2, version: '2', isActive: false },
+    { epoch: 1, version: '1', isActive: false },
+  ])
+  expect(epochs[0]).toMatchObject({ tasks: ['item', 'total'], ephemeral: ['latest'], openedAt: expect.stringMatching(/^20/) })
+  expect(accepted).toEqual([])
+  expect(await versionsOf()).toEqual(['1', '2', '1'])
+  expect(await back.kill('SIGTERM')).toBe(0)
+}, 300_000)
+
+it('leaves a task out in words only, under load, and brings it back with every event it missed', async () => {
+  const whole = await startNodeProcess(config('n1', 2))
+  load = publishUntilStopped()
+  await expect.poll(() => ask(database.url, 'select from totals limit 1'), { timeout: 15_000 }).toHaveLength(1)
+  const part = await startNodeProcess(config('n2', 2, { tasksOnly: ['item', 'latest'] }))
+  const reasonsOf = async (node: typeof whole) => (await node.status()).reasons.join()
+  expect(await reasonsOf(part)).toMatch(/Epoch 1 .* this node lacks task total\..*`forebay tasks drop total`/)
+  await sleep(1500)
+  expect([await epochOf(), (await whole.status()).epoch]).toEqual([1, 1])
+
+  const drop = new CommandRun(['tasks', 'drop', 'total', '-c', config('n1', 2)])
+  expect(await drop.exited, drop.stderr).toBe(0)
+  await expect.poll(async () => (await part.status()).epoch, { timeout: 20_000 }).toBe(2)
+  await expect.poll(() => reasonsOf(whole), { timeout: 10_000 }).toMatch(/this node has task total besides\. Its own epoch was closed/)
+  const sums = () => ask<{ events: string }>(database.url, 'select coalesce(sum(events), 0) as events from totals')
+  const before = await sums()
+  await sleep(1500)
+  expect(await sums()).toEqual(before)
+  const list = new CommandRun(['tasks', 'list', '-c', config('n1', 2), '--json'])
+  expect(await list.exited, list.stderr).toBe(0)
+  const { tasks } = JSON.parse(list.stdout) as { tasks: { task: string; isActive: boolean; behind: unknown[] }[] }
+  expect(tasks.map(({ task, isActive, behind }) => [task, isActive, behind.length])).toEqual([
+    ['item', true, 0],
+    ['latest', true, 0],
+    ['total', false, partitions],
+  ])
+
+  await part.kill()
+  const again = await startNodeProcess(config('n3', 2))
+  await expect.poll(async () => (await again.status()).epoch, { timeout: 20_000 }).toBe(3)
+  await expect.poll(async () => (await whole.status()).epoch, { timeout: 10_000 }).toBe(3)
+  await load.stop()
+  await floorsReachEnd(database.url, feed.events)
+  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  expect(await again.kill('SIGTERM')).toBe(0)
+  expect(await whole.kill('SIGTERM')).toBe(0)
+}, 300_000)

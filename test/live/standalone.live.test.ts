@@ -37,6 +37,11 @@ test('npm start feeds, stores and pushes, and goes on where it stopped', { timeo
   expect(first).toBeLessThan(events)
   expect(await again.interrupt()).toBe(0)
 
+  // Fewer tasks than before are a matter for words: the launcher says which, and how to say them.
+  await using fewer = new Launched('standalone', ['--rate', '1500', '--feed', file, '--tasks', 'storeTrade'], folder)
+  expect(await fewer.exited).toBe(69)
+  expect(fewer.stderr).toMatch(/this node lacks tasks [^.]*\..*`forebay tasks drop [a-zA-Z]+`.*second terminal.*--fresh/)
+
   // Nothing comes any more: what clients are shown is what the tables say.
   await using idle = new Launched('standalone', ['--rate', '1500', '--feed', file], folder)
   await idle.running()

@@ -13,6 +13,8 @@ import { SimGrid, SimJobGrid } from './sim-job-grid.ts'
 import { SimLedger } from './sim-ledger.ts'
 import type { SimTransaction } from './sim-ledger.ts'
 import type { SimTask } from './workload.ts'
+import { describeOwnerBook } from '../ports/owner-book.contract.ts'
+import { SimBook } from './sim-sandbox.ts'
 
 const nothing = () => undefined
 
@@ -90,5 +92,19 @@ describeLedger('The simulated ledger', async (): Promise<LedgerWorld<SimTransact
     rows: async () => [...rows],
     letterCount: async () => letters,
     close: async () => time.stop(),
+  }
+})
+
+describeOwnerBook('The simulated book', async () => {
+  const book = new SimBook()
+  const floors = [9n, 9n]
+  return {
+    book: (epoch) => ({
+      begin: async (partition, owner) => book.begin(partition, owner, epoch, floors[partition]!),
+      leave: async (partition, owner) => book.leave(partition, owner),
+      suspect: async (partition, offset) => book.suspect(partition, offset),
+      acquit: async (partition, offset) => book.acquit(partition, offset),
+    }),
+    setFloor: async (floor) => void (floors[0] = floor),
   }
 })

@@ -38,6 +38,8 @@ describe('the simulation', () => {
       'fault.databaseFull',
       'fault.deadlock',
       'cutInPeace',
+      'fault.tasks',
+      'fault.forgottenEpoch',
       'calm',
       'forgottenBesideBlocked',
       'fault.cut',

@@ -9,7 +9,10 @@ import type { NodeStatus } from '../../src/node/status.ts'
 import { eventually } from './grid-cluster.ts'
 
 const main = resolve(import.meta.dirname, '../../src/cli/main.ts')
-const pipeline = resolve(import.meta.dirname, 'items-pipeline.ts')
+const pipelines = {
+  '1': resolve(import.meta.dirname, 'items-pipeline.ts'),
+  '2': resolve(import.meta.dirname, 'items-pipeline-2.ts'),
+}
 
 export interface ConfigChoice {
   readonly url: string
@@ -19,6 +22,9 @@ export interface ConfigChoice {
   /** Besides name and port. */
   readonly node?: Readonly<Record<string, unknown>>
   readonly tasks?: Readonly<Record<string, unknown>>
+  readonly tasksOnly?: readonly string[]
+  /** Of the pipeline; default 1. */
+  readonly version?: '1' | '2'
 }
 
 /** A folder with configurations, removed at the end. */
@@ -26,11 +32,12 @@ export class ConfigFolder {
   readonly dir = mkdtempSync(join(tmpdir(), 'forebay commands '))
 
   /** Writes a configuration and gives its path. */
-  write(name: string, { url, grid, events = { kind: 'postgres' }, node = {}, tasks = {} }: ConfigChoice): string {
+  write(name: string, { url, grid, events = { kind: 'postgres' }, node = {}, tasks = {}, tasksOnly, version = '1' }: ConfigChoice): string {
     const file = join(this.dir, `${name}.yaml`)
     writeFileSync(join(this.dir, 'url'), `${url}\n`, { mode: 0o600 })
     const values = {
-      pipeline,
+      pipeline: pipelines[version],
+      ...(tasksOnly === undefined ? {} : { tasksOnly }),
       node: { name, port: 0, ...node },
       events: { ...events, eventBytesMax: '200000B' },
       database: { urlFile: 'url' },
