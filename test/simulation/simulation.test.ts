@@ -35,6 +35,8 @@ describe('the simulation', () => {
       'fault.lingering',
       'fault.clamp',
       'fault.badJob',
+      'fault.killed',
+      'fault.innocentDeath',
       'fault.databaseFull',
       'fault.deadlock',
       'cutInPeace',
