@@ -18,6 +18,7 @@ import {
   postgresFeed,
   startNode,
   startTestKafka,
+  traceparent,
 } from '../support/live-node.ts'
 import type { Feed, TestKafka } from '../support/live-node.ts'
 import { createTestDatabase, testPool } from '../support/postgres-database.ts'
@@ -121,6 +122,12 @@ describe('forebay dead-letters', () => {
       { task: null, isJob: false, offset: '123' },
     ])
     const job = (listed.told as { id: string }[])[2]!.id
+    if (kind === 'postgres') {
+      // A refused job does not know its trace; the event log does.
+      const traces = (listed.told as { traceparent: string | null }[]).map((letter) => letter.traceparent)
+      expect(traces).toEqual([traceparent, traceparent, null, traceparent])
+      expect((await letters(config, 'show', job)).text).toContain(`trace: ${traceparent}`)
+    }
     expect((await letters(config, 'list', '--task', 'item', '--json')).told).toHaveLength(2)
     expect((await letters(config, 'list', '--task', 'none', '--json')).told).toHaveLength(2)
     expect((await letters(config, 'list', '--error', 'NOT json', '--json')).told).toMatchObject([{ offset: '123' }])

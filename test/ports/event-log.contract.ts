@@ -201,7 +201,7 @@ export function describeEventLog(name: string, start: () => Promise<EventLogHarn
     it('refuses a position beyond the end', async () => {
       const { endOffset } = await log.range(1)
       const cursor = await log.open(1, endOffset + 1_000n)
-      await expect(cursor.poll(10_000)).rejects.toMatchObject({ code: 'FB_RETENTION_PASSED' })
+      await expect(cursor.poll(10_000)).rejects.toMatchObject({ code: 'FB_LOG_TRUNCATED' })
       await cursor.close()
     })
   })

@@ -160,6 +160,9 @@ export async function startNode(pipeline: Pipeline, choice: SettingsChoice): Pro
   }
 }
 
+/** Of every event that a feed into Postgres publishes. */
+export const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+
 export interface PublishedEvent {
   readonly partition: number
   readonly offset: bigint
@@ -187,7 +190,7 @@ export async function postgresFeed(
       const first = await publisher.publish(
         topic,
         partition,
-        buffers.map((value) => ({ timestampMs: Date.now(), key: null, value })),
+        buffers.map((value) => ({ timestampMs: Date.now(), key: null, value, headers: { traceparent } })),
       )
       buffers.forEach((value, index) => events.push({ partition, offset: first + BigInt(index), value }))
     },
