@@ -331,7 +331,8 @@ export const mutants: readonly Mutant[] = [
       {
         file: owner,
         from: 'await log.open(partition, nextOffset)',
-        to: 'await log.open(partition, (log as unknown as { committed(of: number): bigint }).committed(partition) + 1n)',
+        // Where a node hears its log, the log it hears has no such question.
+        to: 'await log.open(partition, ((log as unknown as { committed?(of: number): bigint }).committed?.(partition) ?? view.floor) + 1n)',
       },
     ],
   },
@@ -443,7 +444,7 @@ export const mutants: readonly Mutant[] = [
     name: 'nothing-given-up',
     breaks: 'rule 9: a node stops what the assignment gives to others',
     caughtBy: ['L1'],
-    edits: [{ file: 'src/node/node.ts', from: 'if (!isOwner) stopAndDelete(this.#owners, partition)', to: '' }],
+    edits: [{ file: 'src/node/node.ts', from: 'if (!isOwner && stopAndDelete(this.#owners, partition))', to: 'if (false)' }],
   },
   {
     name: 'keeps-what-it-cannot-reach',
