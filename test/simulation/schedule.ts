@@ -39,6 +39,8 @@ const disagreeMs = 10_000
 const lastingCutMs = 30_000
 /** How long a task stays blocked before the failover, and the longest that healthy ones need after it: a look, and their cadence. */
 const blockedMs = 3000
+/** Steps that a recovery may take however slow they are. */
+const recoverySteps = 400
 const recoveryMs = 4000
 
 export async function runSchedule(seed: number, { onTrace }: ScheduleOptions = {}): Promise<ScheduleResult> {
@@ -158,8 +160,9 @@ class Schedule {
     database.refusedTask = blocked
     for (let i = 0; i < eventsInPeace * 2; i++) produce()
     const run = (ms: number, isDone: () => boolean) => {
-      const untilMs = scheduler.nowMs + ms
-      return scheduler.run(() => (this.#look(), scheduler.nowMs >= untilMs || isDone()))
+      const [untilMs, untilStep] = [scheduler.nowMs + ms, scheduler.steps + recoverySteps]
+      // In a slow world a step takes a good part of a second: the time alone says nothing there.
+      return scheduler.run(() => (this.#look(), (scheduler.nowMs >= untilMs && scheduler.steps >= untilStep) || isDone()))
     }
     await run(blockedMs, () => false)
     const before = database.partitions.map((_, p) => database.view(p))
