@@ -22,16 +22,24 @@ export function connectionSettings(url: string): pg.ClientConfig {
     ...databaseConnection(url),
     application_name: 'forebay event log',
     connectionTimeoutMillis: connectTimeoutMs,
-    statement_timeout: statementTimeoutMs,
     query_timeout: statementTimeoutMs + 2_000,
-    lock_timeout: statementTimeoutMs,
-    idle_in_transaction_session_timeout: statementTimeoutMs,
     keepAlive: true,
   }
 }
 
 export function eventPool(database: PostgresEventDatabase): pg.Pool {
-  const pool = new pg.Pool({ ...connectionSettings(database.url), max: database.connectionsMax ?? 4 })
+  const pool = new pg.Pool({
+    ...connectionSettings(database.url),
+    max: database.connectionsMax ?? 4,
+    // Not as parameters of the login: poolers refuse those.
+    // The pool waits for it, though its types do not say so.
+    // oxlint-disable-next-line typescript/no-misused-promises
+    onConnect: async (client) => {
+      await client.query(
+        `set statement_timeout = ${statementTimeoutMs}; set lock_timeout = ${statementTimeoutMs}; set idle_in_transaction_session_timeout = ${statementTimeoutMs}`,
+      )
+    },
+  })
   // A lost idle connection is replaced at the next query, which tells of any lasting trouble.
   pool.on('error', () => undefined)
   return pool

@@ -16,6 +16,7 @@ import { haltOf, insertHalt } from './halts.ts'
 import type { HaltRow } from './halts.ts'
 import { assertAdvances, floorAllowedBy, haltRefusal } from './ledger.ts'
 import type { Advance, Flush, Ledger, OwnerCapture, PartitionHalt, PartitionView } from './ledger.ts'
+import { checkProcess } from './postgres-connection.ts'
 import type { PostgresPool } from './postgres-pool.ts'
 import { PostgresTransaction } from './postgres-transaction.ts'
 import { createSchema } from './schema.ts'
@@ -117,7 +118,7 @@ export class PostgresLedger implements Ledger<PostgresTransaction> {
       ...(options.synchronousCommit === 'off' ? ['set local synchronous_commit = off'] : []),
       'set constraints all immediate',
       `select pg_advisory_xact_lock_shared(${epochLock(options.pipeline)})`,
-      `select epoch, version, mark from forebay.epochs where pipeline = ${this.#pipelineLiteral} order by epoch desc limit 1`,
+      `select epoch, version, mark, pg_backend_pid() as process from forebay.epochs where pipeline = ${this.#pipelineLiteral} order by epoch desc limit 1`,
     ].join(';')
   }
 
@@ -217,7 +218,11 @@ export class PostgresLedger implements Ledger<PostgresTransaction> {
   async #startTransaction(client: pg.ClientBase, ...more: readonly string[]): Promise<pg.QueryResult[]> {
     const results = (await client.query([this.#begin, ...more].join(';'))) as unknown as pg.QueryResult[]
     const checks = results.length - 1 - more.length
-    const active = must(results[checks]?.rows[0] as { epoch: number; version: string; mark: string | null } | undefined, 'the active epoch')
+    const active = must(
+      results[checks]?.rows[0] as { epoch: number; version: string; mark: string | null; process: number } | undefined,
+      'the active epoch',
+    )
+    checkProcess(client, active.process)
     if (active.epoch !== this.epoch || active.mark !== this.mark) {
       const { pipeline, fingerprint } = this.#options
       if (active.epoch === this.epoch)

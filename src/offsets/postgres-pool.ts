@@ -7,19 +7,17 @@
  */
 import pg from 'pg'
 import { databaseConnection } from '../database-url.ts'
+import { connectClient, setUpConnection } from './postgres-connection.ts'
+import type { ConnectionTimeouts } from './postgres-connection.ts'
 import { databaseError, isConnectionLost } from './postgres-error.ts'
 
-export interface PostgresPoolOptions {
+export interface PostgresPoolOptions extends ConnectionTimeouts {
   readonly url: string
   /** Shown in pg_stat_activity. */
   readonly applicationName: string
   /** Connections at most; a caller beyond them waits up to `connectTimeoutMs`. */
   readonly connectionsMax: number
   readonly connectTimeoutMs: number
-  /** Longest single statement, a COPY included. */
-  readonly statementTimeoutMs: number
-  readonly lockTimeoutMs: number
-  readonly idleInTransactionTimeoutMs: number
 }
 
 /** How much longer than the server the client waits before it takes the server for dead. */
@@ -31,17 +29,20 @@ export class PostgresPool {
   #isEnded = false
 
   constructor(options: PostgresPoolOptions) {
-    this.#pool = new pg.Pool({
+    const connection: pg.ClientConfig = {
       ...databaseConnection(options.url),
       application_name: options.applicationName,
-      max: options.connectionsMax,
       connectionTimeoutMillis: options.connectTimeoutMs,
-      idleTimeoutMillis: 60_000,
       keepAlive: true,
-      statement_timeout: options.statementTimeoutMs,
-      lock_timeout: options.lockTimeoutMs,
-      idle_in_transaction_session_timeout: options.idleInTransactionTimeoutMs,
       query_timeout: options.statementTimeoutMs + silenceGraceMs,
+    }
+    this.#pool = new pg.Pool({
+      ...connection,
+      max: options.connectionsMax,
+      idleTimeoutMillis: 60_000,
+      // The pool waits for it, though its types do not say so.
+      // oxlint-disable-next-line typescript/no-misused-promises
+      onConnect: (client) => setUpConnection(client, options, () => connectClient(connection)),
     })
     // A connection lost between two statements has nobody else to tell: the next statement on it fails and says so.
     this.#pool.on('error', ignore)

@@ -9,6 +9,7 @@ import { createHash } from 'node:crypto'
 import pg from 'pg'
 import { databaseConnection } from '../database-url.ts'
 import { ForebayError, isForebayError } from '../errors.ts'
+import { connectClient, setUpConnection } from './postgres-connection.ts'
 import { databaseError, isConnectionLost } from './postgres-error.ts'
 import { PostgresTransaction } from './postgres-transaction.ts'
 import type { LetterOrigin } from './postgres-transaction.ts'
@@ -101,20 +102,21 @@ export class PostgresSession implements AsyncDisposable {
     if (this.#client !== undefined && !this.#isBroken) return this.#client
     this.#drop()
     const { url, applicationName, statementTimeoutMs, lockTimeoutMs, lock } = this.#options
-    const client = new pg.Client({
+    const connection: pg.ClientConfig = {
       ...databaseConnection(url),
       application_name: applicationName,
       connectionTimeoutMillis: connectTimeoutMs,
-      statement_timeout: statementTimeoutMs,
-      lock_timeout: lockTimeoutMs,
       query_timeout: statementTimeoutMs + silenceGraceMs,
       keepAlive: true,
-    })
+    }
+    const client = new pg.Client(connection)
     client.on('error', () => {
       if (this.#client === client) this.#isBroken = true
     })
     try {
       await client.connect()
+      const timeouts = { statementTimeoutMs, lockTimeoutMs, idleInTransactionTimeoutMs: 0 }
+      await setUpConnection(client, timeouts, () => connectClient(connection))
       await takeLock(client, lock, lockTimeoutMs)
     } catch (error) {
       await client.end().catch(() => undefined)
