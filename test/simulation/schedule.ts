@@ -37,11 +37,11 @@ const eventsInPeace = 6
 const disagreeMs = 10_000
 /** And how long until work leaves a node that stays cut off: calls that end, and what counts as a cut. */
 const lastingCutMs = 30_000
-/** How long a task stays blocked before the failover, and the longest that healthy ones need after it: a look, and their cadence. */
+/** How long a task stays blocked before the failover, and the longest that healthy ones need after it: a look, their cadence, and where the grid lost it too, a repair. */
 const blockedMs = 3000
 /** Steps that a recovery may take however slow they are. */
 const recoverySteps = 400
-const recoveryMs = 4000
+const recoveryMs = 8000
 
 export async function runSchedule(seed: number, { onTrace }: ScheduleOptions = {}): Promise<ScheduleResult> {
   const world = buildWorld(seed)
@@ -174,8 +174,10 @@ class Schedule {
         .filter(({ partition, queue }) => !this.#isHeld(partition, queue, blocked))
         .map(({ task, partition, queue }) => `${task} ${partition}/${queue}`)
     const startedMs = scheduler.nowMs
-    await run(recoveryMs, () => behind().length === 0)
-    demand(behind().length === 0, 'L1', () => `${behind().join(', ')} not applied again after ${recoveryMs} ms, beside ${blocked}`)
+    // What has to be made again waits for company first.
+    const withinMs = recoveryMs + 2 * this.#world.sizes.lingerMs
+    await run(withinMs, () => behind().length === 0)
+    demand(behind().length === 0, 'L1', () => `${behind().join(', ')} not applied again after ${withinMs} ms, beside ${blocked}`)
     this.counts['recoveryMs'] = scheduler.nowMs - startedMs
     database.refusedTask = undefined
     await this.#peace()
