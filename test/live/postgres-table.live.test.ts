@@ -11,6 +11,7 @@ import { createPostgresTable } from '../../src/sinks/postgres-table.ts'
 import type { PostgresTable } from '../../src/sinks/postgres-table.ts'
 import type { TransactionalSink } from '../../src/sinks/sink.ts'
 import { writeRefused } from '../../src/work/isolate.ts'
+import { copyExamples, copyText } from '../support/copy-texts.ts'
 import { createTestDatabase, testPool } from '../support/postgres-database.ts'
 import type { TestDatabase } from '../support/postgres-database.ts'
 
@@ -116,6 +117,33 @@ describe('a plain table', () => {
     )
     const rows = await database.query<{ t: string }>('select t from plain order by i')
     expect(rows.map(({ t }) => t)).toEqual([...texts, '\\N', '\\.', '', 'a\\nb'])
+  })
+
+  it('reads back what COPY, an upsert and a write of each row stored, at the lengths where the encoder changes its way', async () => {
+    await database.query(
+      'create table said (i int, t text, o text, j json); create table said_once (i int primary key, t text, o text, j json)',
+    )
+    const columns = { i: 'int', t: 'text', o: 'text?', j: 'json' } as const
+    const [plain, keyed] = [await tableOf({ table: 'said', columns }), await tableOf({ table: 'said_once', columns, upsertOn: ['i'] })]
+    const row = fc.tuple(copyText(), fc.option(copyText()))
+    const rows = [...copyExamples.map((text) => [text, text] as const), ...fc.sample(row, { numRuns: 1500, seed: 21 })]
+    const jobs = rows.map(([t, o], i) => ({ i, t, o, j: [t, o] }))
+    const isStored = async (table: string) => {
+      const stored = await database.query<{ t: string; o: string | null; j: unknown }>(`select t, o, j from ${table} order by i`)
+      expect(stored).toEqual(jobs.map(({ t, o, j }) => ({ t, o, j })))
+      await database.query(`truncate ${table}`)
+    }
+    await write(plain, jobs.slice(0, 700), jobs.slice(700))
+    await isStored('said')
+    await write(keyed, jobs)
+    await isStored('said_once')
+    await pool.use('testing', async (client) => {
+      await client.query('begin')
+      const transaction = new PostgresTransaction(client, { pipeline: 'p', epoch: 1, topic: 't' }, 'testing')
+      expect(await plain.writeEach!(transaction, [sectionOf(plain, jobs)])).toEqual([])
+      await client.query('commit')
+    })
+    await isStored('said')
   })
 
   it('calls a row that the table refuses a bad job', async () => {

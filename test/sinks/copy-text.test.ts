@@ -4,6 +4,7 @@ import { isForebayError } from '../../src/errors.ts'
 import { decodeField, rowEncoder } from '../../src/sinks/copy-text.ts'
 import type { ColumnType } from '../../src/sinks/postgres-table-definition.ts'
 import { planTable } from '../../src/sinks/table-plan.ts'
+import { copyExamples, copyLengths, copyText, readCopyText } from '../support/copy-texts.ts'
 
 function encoderOf(type: ColumnType): (value: unknown) => string {
   const encode = rowEncoder('t', planTable({ kind: 'postgres-table', table: 't', columns: { c: type } }).columns)
@@ -29,6 +30,44 @@ describe('a row as COPY text', () => {
         expect(field).not.toMatch(/[\0-\x0a\r]/)
       }),
     )
+  })
+
+  describe('is read back by an independent reader of COPY text', () => {
+    const { columns } = planTable({ kind: 'postgres-table', table: 't', columns: { a: 'text', b: 'text?', j: 'json' } })
+    const encode = rowEncoder('t', columns)
+    const isReadBack = (rows: readonly { a: string; b: string | null }[]) => {
+      const lines = rows.map(({ a, b }) => encode({ a, b, j: { [a]: [b] } }))
+      expect(readCopyText(lines.map((line) => `${line}\n`).join(''))).toEqual(rows.map(({ a, b }) => [a, b, JSON.stringify({ [a]: [b] })]))
+      expect(lines.map((line) => line.split('\t').map(decodeField))).toEqual(rows.map(({ a, b }) => [a, b, JSON.stringify({ [a]: [b] })]))
+    }
+
+    it('with one special part at each place of each length', () => {
+      for (const text of copyExamples) isReadBack([{ a: text, b: text }])
+    })
+
+    it('whatever the texts are', () => {
+      const row = fc.record({ a: copyText(), b: fc.option(copyText()) })
+      fc.assert(
+        fc.property(fc.array(row, { maxLength: 4 }), (rows) => isReadBack(rows)),
+        { numRuns: 500 },
+      )
+    })
+
+    it.each([
+      ['U+0000', '\0'],
+      ['the first half of a pair', '\ud83d'],
+      ['the second half of a pair', '\ude00'],
+      ['halves the wrong way round', '\ude00\ud83d'],
+    ])('and %s is refused at each place of each length', (_, part) => {
+      for (const length of copyLengths) {
+        for (let before = 0; before <= length; before++) {
+          for (const among of ['a', '\\']) {
+            const text = among.repeat(before) + part + among.repeat(length - before)
+            expect(() => encode({ a: text, b: null, j: 0 }), JSON.stringify(text)).toThrow(expect.objectContaining({ code: 'FB_BAD_JOB' }))
+          }
+        }
+      }
+    })
   })
 
   it('joins the fields by tabs, key columns first', () => {
