@@ -7,7 +7,7 @@
  * said aloud; with CI=true that is a failure, and so is every skipped test.
  */
 import { spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -16,6 +16,9 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const isCi = process.env.CI === 'true'
 const toolMissing = 3
 const slowestShown = 20
+/** `npm test -- --durations` writes how long each file took; whoever makes tests slower shows it in the change. */
+const isMeasuring = process.argv.includes('--durations')
+const durationsFile = join(root, 'test', 'durations.json')
 let passed = 0
 let failed = 0
 let running
@@ -92,12 +95,19 @@ async function runTests(live) {
   }
 }
 
+/** Whole seconds by file; those of less than half a second are left out. */
+function durationsOf(files) {
+  const sorted = files.filter(({ seconds }) => seconds >= 0.5).sort((a, b) => (a.name < b.name ? -1 : 1))
+  return Object.fromEntries(sorted.map(({ name, seconds }) => [name, Math.round(seconds)]))
+}
+
 /** The slowest files, so that it shows where the time goes. */
 function tellSlowest(results) {
   const files = results.testResults.map(({ name, startTime, endTime }) => ({
     name: relative(root, name),
     seconds: (endTime - startTime) / 1000,
   }))
+  if (isMeasuring) writeFileSync(durationsFile, `${JSON.stringify(durationsOf(files), null, 2)}\n`)
   const slowest = files.sort((a, b) => b.seconds - a.seconds).slice(0, slowestShown)
   tell(`the slowest files, in seconds:\n${slowest.map(({ name, seconds }) => `${seconds.toFixed(1).padStart(7)}  ${name}`).join('\n')}`)
 }
