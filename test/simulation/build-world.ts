@@ -71,7 +71,8 @@ export function buildWorld(seed: number): BuiltWorld {
   const repairs = new RepairWatch({ watermarkOf, windowSegmentsMax })
   const epochOf = (scope: string) => database.everOpened.find((epoch) => scope === scopeOf(epoch))
   const queueOfKey = (key: string, routing: number) => queueOf(keyIn(routing, key), queues)
-  const oracle = new Oracle({ repairs, tasks, queueOfKey, epochOf, secret, linesBytesMax })
+  const replacedFrom = (partition: number): bigint | undefined => topic.partitions[partition]?.truncatedAt
+  const oracle: Oracle = new Oracle({ replacedFrom, repairs, tasks, queueOfKey, epochOf, secret, linesBytesMax })
   const hasLeaderEpochs = random.chance(0.5)
   const isHalted = (partition: number): boolean => database.halts.has(partition)
   const killing = new Random(seed + 7_000_003)

@@ -171,7 +171,7 @@ class Schedule {
     const behind = () =>
       before
         .flatMap((view) => (this.#isCutOff(view.partition) ? [] : this.#notAppliedAgain(view, blocked)))
-        .filter(({ partition, queue }) => !this.#isHeld(partition, queue, blocked))
+        .filter((found) => !this.#isHeld(found, blocked))
         .map(({ task, partition, queue }) => `${task} ${partition}/${queue}`)
     const startedMs = scheduler.nowMs
     // What has to be made again waits for company first.
@@ -191,15 +191,18 @@ class Schedule {
     )
   }
 
-  /** Rule 3: what the blocked task holds of this queue is all that its reader may hold, so it reads no further. */
-  #isHeld(partition: number, queue: number, blocked: string): boolean {
-    const readers = this.#nemesis.live.flatMap(({ partReaders }) => [...partReaders])
-    return readers.some(
-      (reader) =>
-        reader.id.partition === partition &&
-        reader.id.queue === queue &&
-        (reader.inbox(blocked)?.intervals ?? 0) > this.#world.sizes.windowSegmentsMax,
-    )
+  /**
+   * Rule 3: what the blocked task holds of this queue is all that its reader may hold, so it reads no further; or all that its
+   * owner may have sent, and of that everything is applied: segments that are made again may be shorter than they were.
+   */
+  #isHeld({ task, partition, queue }: { task: string; partition: number; queue: number }, blocked: string): boolean {
+    const { live } = this.#nemesis
+    const readers = live.flatMap(({ partReaders }) => [...partReaders]).filter(({ id }) => id.partition === partition && id.queue === queue)
+    if (readers.some((reader) => (reader.inbox(blocked)?.intervals ?? 0) > this.#world.sizes.windowSegmentsMax)) return true
+    const applied = effectiveWatermark(this.#world.database.view(partition), task, queue)
+    return live
+      .flatMap(({ partOwners }) => partOwners.filter((owner) => owner.partition === partition))
+      .some(({ outboxes }) => outboxes[queue]?.isFull === true && outboxes[queue].sent <= applied)
   }
 
   /** I11: events are gone that nobody had processed, so the partition halts. */
