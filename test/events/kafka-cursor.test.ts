@@ -45,7 +45,8 @@ describe('A cursor on Kafka', () => {
     let found = 0
     while (performance.now() - beganAt < 300) found += (await cursor.poll(100)).events.length
     expect(found).toBeGreaterThan(0)
-    expect(fetches()).toBeLessThanOrEqual((performance.now() - beganAt) / 4 + 2)
+    // A timer may come a millisecond early.
+    expect(fetches()).toBeLessThanOrEqual((performance.now() - beganAt) / 3 + 2)
   })
 
   const count = 5000

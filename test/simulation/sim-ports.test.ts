@@ -1,5 +1,6 @@
 /** The simulated servers keep the contracts that the real ones keep: what is proven on them is proven of the ports. */
 import { ForebayError } from '../../src/errors.ts'
+import { headersOfTexts } from '../../src/events/event-headers.ts'
 import { floorBefore } from '../../src/events/event-log.ts'
 import { JobLines } from '../../src/grid/segment.ts'
 import { describeEventLog } from '../ports/event-log.contract.ts'
@@ -46,7 +47,14 @@ describeEventLog('The simulated log', async () => {
     log,
     partitions,
     publish: async (partition, values, fromMs) =>
-      values.forEach((value, n) => topic.append(partition, { timestampMs: fromMs + n, key: null, value: Buffer.from(value) })),
+      values.forEach((value, n) =>
+        topic.append(partition, {
+          timestampMs: fromMs + n,
+          key: null,
+          value: Buffer.from(value),
+          headers: headersOfTexts({ line: value }),
+        }),
+      ),
     leaveGap: async (partition) => void (topic.partitions[partition]!.endOffset += 4n),
     deleteBelow: async (partition, offset) => void topic.expire(partition, offset),
     committed: async (partition) => {
