@@ -35,6 +35,8 @@ const lookSteps = 16
 const eventsInPeace = 6
 /** How long after the last fault nodes may still disagree about who owns what: leases, and answers that come late. */
 const disagreeMs = 10_000
+/** How long nodes may disagree later: a few beats. */
+const handoverMs = 2000
 /** And how long until work leaves a node that stays cut off: calls that end, and what counts as a cut. */
 const lastingCutMs = 30_000
 /** How long a task stays blocked before the failover, and the longest that healthy ones need after it: a look, their cadence, and where the grid lost it too, a repair. */
@@ -75,6 +77,7 @@ class Schedule {
   readonly #memory: MemoryWatch
   readonly #halted = new Set<number>()
   #settledByMs = Infinity
+  #unsettledSinceMs = Infinity
   #handovers = 0
   #death: unknown
 
@@ -227,7 +230,16 @@ class Schedule {
     for (const node of live) this.#memory.check(node.wire.name, node)
     this.#memory.checkGrid(grid, scopeOf(database.epoch))
     this.ownership.look(live)
-    if (scheduler.nowMs > Math.max(this.#settledByMs, this.#nemesis.restartedMs + this.#disagreeMs)) this.#demandOwners()
+    if (scheduler.nowMs > Math.max(this.#settledByMs, this.#nemesis.restartedMs + this.#disagreeMs)) this.#demandOwnersSoon()
+    else this.#unsettledSinceMs = Infinity
+  }
+
+  /** What a node was cut from it takes back late, and then two hold it until both have seen so. */
+  #demandOwnersSoon(): void {
+    const { scheduler } = this.#world
+    if (this.ownership.hasSettled(this.#nemesis.live)) this.#unsettledSinceMs = Infinity
+    else this.#unsettledSinceMs = Math.min(this.#unsettledSinceMs, scheduler.nowMs)
+    if (scheduler.nowMs - this.#unsettledSinceMs > handoverMs) this.#demandOwners()
   }
 
   #demandOwners(): void {
