@@ -24,11 +24,12 @@ export async function eventOf(letter: DeadLetterRow, log: EventLog, topic: strin
   return { from: 'letter', record: { offset, timestampMs: letter.createdAt.getTime(), key: null, value: payload } }
 }
 
-/** A letter of a whole event kept its value, or the beginning of it. */
-function isSame({ value }: EventRecord, { payload, isJob, isPayloadCut }: DeadLetterRow): boolean {
-  if (isJob || payload === null) return true
-  const found = value ?? Buffer.alloc(0)
-  return isPayloadCut ? found.subarray(0, payload.length).equals(payload) : found.equals(payload)
+/** The record's time tells apart whatever came later to the offset; a letter of a whole event kept its value too, or the beginning of it. */
+function isSame({ value, timestampMs }: EventRecord, { payload, isJob, isPayloadCut, eventTimeMs }: DeadLetterRow): boolean {
+  if (eventTimeMs !== null && eventTimeMs !== timestampMs) return false
+  if (isJob) return true
+  if (payload === null) return isPayloadCut || value === null
+  return value !== null && (isPayloadCut ? value.subarray(0, payload.length) : value).equals(payload)
 }
 
 /** The key of the event as a node takes it; undefined when it cannot be taken, or the letter alone is left, which kept no record key. */

@@ -26,6 +26,8 @@ export interface DeadLetterRow {
   readonly resolvedAt: Date | null
   readonly resolution: 'redriven' | 'discarded' | null
   readonly reason: string | null
+  /** Its event's record time; null in a letter of an older release. */
+  readonly eventTimeMs: number | null
   /** The W3C trace its event was written under; null when it had none, or a job's letter does not know it. */
   readonly traceparent: string | null
 }

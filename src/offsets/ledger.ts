@@ -130,6 +130,8 @@ export interface DeadLetter extends QueueId {
   readonly isPayloadCut: boolean
   /** The W3C trace its event was written under, as far as it is known here. */
   readonly traceparent?: string | undefined
+  /** Its event's record time: another event at its offset has another. */
+  readonly eventTimeMs?: number | undefined
   /** It is the one job with that ordinal, and the payload is its line; else it is all that the event became for the task. Default false. */
   readonly isJob?: boolean
 }

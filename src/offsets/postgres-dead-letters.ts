@@ -17,7 +17,7 @@ interface LetterRecord extends Omit<DeadLetterRow, 'offset'> {
 }
 
 const columns = `id::text, topic, partition, "offset"::text, ordinal, task, is_job as "isJob", error, payload, is_payload_cut as "isPayloadCut",
-  created_at as "createdAt", attempts, resolved_at as "resolvedAt", resolution, reason, traceparent`
+  created_at as "createdAt", attempts, resolved_at as "resolvedAt", resolution, reason, traceparent, event_ms::float8 as "eventTimeMs"`
 const order = 'partition, dead_letters."offset", ordinal, dead_letters.id'
 const errorCharsMax = 1000
 

@@ -31,8 +31,8 @@ const payloadPerInsertMax = 2 * 1024 * 1024
 
 const insertLetters = {
   name: 'forebay-bury',
-  text: `insert into forebay.dead_letters (pipeline, epoch, topic, partition, queue, "offset", ordinal, task, error, payload, is_payload_cut, is_job, traceparent)
-    select $1, $2, $3, l.* from unnest($4::int[], $5::int[], $6::bigint[], $7::int[], $8::text[], $9::text[], $10::bytea[], $11::boolean[], $12::boolean[], $13::text[]) as l
+  text: `insert into forebay.dead_letters (pipeline, epoch, topic, partition, queue, "offset", ordinal, task, error, payload, is_payload_cut, is_job, traceparent, event_ms)
+    select $1, $2, $3, l.* from unnest($4::int[], $5::int[], $6::bigint[], $7::int[], $8::text[], $9::text[], $10::bytea[], $11::boolean[], $12::boolean[], $13::text[], $14::bigint[]) as l
     on conflict do nothing`,
 }
 
@@ -97,6 +97,7 @@ export class PostgresTransaction implements LedgerTransaction {
         some.map((letter) => letter.isPayloadCut),
         some.map((letter) => letter.isJob ?? false),
         some.map((letter) => letter.traceparent ?? null),
+        some.map((letter) => letter.eventTimeMs ?? null),
       ]
       await this.query({ ...insertLetters, values: [pipeline, epoch, topic, ...columns] })
     }

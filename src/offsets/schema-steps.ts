@@ -244,6 +244,13 @@ comment on column forebay.floors.leader_epoch is 'The newest leader of Kafka tha
 comment on column forebay.floor_events.leader_epoch is 'Under which leader Kafka took the event in. Null: the log knows no such thing, or it was not kept yet.';
 `,
   },
+  {
+    brings: 'the times of the events of dead letters',
+    sql: `
+alter table forebay.dead_letters add column event_ms bigint;
+comment on column forebay.dead_letters.event_ms is 'The time of its event''s record, in milliseconds since 1970. A redrive takes no event of another time for it.';
+`,
+  },
 ]
 
 /** A ledger of a higher version was made by a newer forebay and is left alone. */

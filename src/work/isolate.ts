@@ -135,6 +135,7 @@ function deadLetterOf(lines: JobLines, error: unknown): DeadLetter {
     task,
     offset: lines.offset(0),
     ordinal: lines.ordinal(0),
+    eventTimeMs: lines.timeMs(0),
     error: sentenceOf(error, 1000),
     payload: lines.bytes.subarray(0, lines.bytes.length - 1),
     isPayloadCut: false,

@@ -301,6 +301,7 @@ function deadLettersOf(section: JobLines): DeadLetter[] {
       queue: section.queue,
       offset: section.offset(index),
       ordinal: 0,
+      eventTimeMs: section.timeMs(index),
       task,
       error,
       payload: payload === null ? null : Buffer.from(payload, 'base64'),

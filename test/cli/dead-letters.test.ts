@@ -25,6 +25,7 @@ const letter: DeadLetterRow = {
   payload: Buffer.from('3\t4'),
   isPayloadCut: false,
   traceparent: null,
+  eventTimeMs: null,
   createdAt: new Date('2026-11-23T09:00:00Z'),
   attempts: 2,
   resolvedAt: null,

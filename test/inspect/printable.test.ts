@@ -15,6 +15,7 @@ const letter: DeadLetterRow = {
   payload: Buffer.from('a\tb\n\u001b]52;c;eA==\u0007\u009b1m'),
   isPayloadCut: false,
   traceparent: null,
+  eventTimeMs: null,
   createdAt: new Date(0),
   attempts: 1,
   resolvedAt: null,

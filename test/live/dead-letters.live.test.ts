@@ -194,6 +194,29 @@ describe('forebay dead-letters', () => {
     ])
   })
 
+  it('never writes rows of another event that the log holds at the offset of a letter now', async () => {
+    const name = 'letters-replaced'
+    await createItemTables(database.url, 'replaced_')
+    await using feed = await postgresFeed(database.url, name)
+    await makeLetters(itemsPipeline({ name, topic: name, prefix: 'replaced_' }), feed)
+    const others = JSON.stringify({ key: 'p0 late', n: 999 })
+    const replace = `update forebay.log_events e set value = $1, timestamp_ms = timestamp_ms + 1
+      from forebay.dead_letters l join forebay.log_topics t on t.name = l.topic where t.name = $2 and e.topic = t.topic and l.partition = e.partition and l."offset" = e.event_offset returning event_offset::text as "offset"`
+    expect(await ask(database.url, replace, [Buffer.from(others), name])).toHaveLength(4)
+    await ask(database.url, 'alter table replaced_items drop constraint replaced_items_n_check')
+    const config = mendedConfig(name, name, 'replaced_', '{ kind: postgres }')
+    expect(await letters(config, 'redrive', '--all', '--by-ordinal', '--json')).toMatchObject({ code: 78 })
+    // Where no event at the floor gives it away (it expired, or a log made anew is shorter), the letters do.
+    await ask(database.url, 'delete from forebay.floor_events where pipeline = $1', [name])
+    expect(await letters(config, 'redrive', '--all', '--by-ordinal', '--json')).toMatchObject({
+      code: 65,
+      told: { redriven: 3, failed: 1 },
+    })
+    const rows = `select n, made_by from replaced_items where item_key = 'p0 late' order by n`
+    expect(await ask(database.url, rows)).toMatchObject([{ n: -3 }, { n: 5, made_by: 'redrive' }, { n: 7, made_by: 'redrive' }])
+    expect(await ask(database.url, `select total::int from replaced_totals where item_key = 'p0 late'`)).toEqual([{ total: 9 }])
+  })
+
   it('takes a job of several by its ordinal, and does not guess when the conversion changed', async () => {
     const name = 'letters-many'
     await ask(database.url, 'create table parts (source_offset bigint, part int, constraint small check (part < 10))')
