@@ -170,7 +170,7 @@ describe('A merged table', () => {
     table: 'sums',
     columns: { k: 'text', total: 'double?', best: 'numeric?', note: 'text?' },
     upsertOn: ['k'],
-    merge: { total: 'add', best: 'max', note: 'last' },
+    merge: { total: 'add-approximate', best: 'max', note: 'last' },
   }
   const adds = Array.from({ length: 60 }, (_, n) => ({ k: `k${n % 3}`, total: 0.1, best: `${n}.50`, note: n % 2 === 0 ? null : 'x' }))
   const compare = (isWhole: boolean, touched: readonly string[]) =>
