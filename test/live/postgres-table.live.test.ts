@@ -46,8 +46,8 @@ afterAll(async () => {
 
 type Definition = Omit<PostgresTableDefinition, 'kind'>
 
-function tableOf(definition: Definition): Promise<PostgresTable> {
-  return pool.use('testing', (client) => createPostgresTable({ kind: 'postgres-table', ...definition }, client))
+function tableOf(definition: Definition, of = pool): Promise<PostgresTable> {
+  return of.use('testing', (client) => createPostgresTable({ kind: 'postgres-table', ...definition }, client))
 }
 
 /** Jobs as they arrive: through a segment. */
@@ -59,8 +59,12 @@ function sectionOf(table: PostgresTable, jobs: readonly unknown[]): JobLines {
 }
 
 function write(table: PostgresTable, ...sections: readonly (readonly unknown[])[]): Promise<void> {
+  return writeIn(pool, table, ...sections)
+}
+
+function writeIn(of: PostgresPool, table: PostgresTable, ...sections: readonly (readonly unknown[])[]): Promise<void> {
   const jobs = sections.map((section) => sectionOf(table, section))
-  return pool.use('testing', async (client) => {
+  return of.use('testing', async (client) => {
     await client.query('begin')
     await table.write(new PostgresTransaction(client, { pipeline: 'p', epoch: 1, topic: 't' }, 'testing'), jobs)
     await client.query('commit')
@@ -383,6 +387,56 @@ describe('a table with a key', () => {
     const nulls = { f: null, l: null, mi: null, ma: null, tm: null }
     const half = { ...nulls, k: 'sum', q: 0, ad: 2n ** 62n }
     await expect(write(table, [half, half])).rejects.toMatchObject({ code: 'FB_BAD_JOB' })
+  })
+})
+
+describe('a database whose order of text is not that of its bytes', () => {
+  it('keeps the least and the greatest text by its characters, however jobs are cut into flushes', async () => {
+    const german = await createTestDatabase("template template0 encoding 'UTF8' locale_provider icu icu_locale 'de-u-kn-true' locale 'C'")
+    const own = testPool(german.url)
+    try {
+      const columns = 'k int primary key, least text, most text, named text collate "de-x-icu"'
+      await german.query(`create table kept (${columns}); create table every (k int, v text)`)
+      // The database itself would say otherwise: z before ä, a10 after a9.
+      expect(await german.query(`select 'ä' < 'z' as a, 'a9' < 'a10' as b, 'a' < 'B' as c`)).toEqual([{ a: true, b: true, c: true }])
+      const table = await tableOf(
+        {
+          table: 'kept',
+          columns: { k: 'int', least: 'text?', most: 'text?', named: 'text?' },
+          upsertOn: ['k'],
+          merge: { least: 'min', most: 'max', named: 'max' },
+        },
+        own,
+      )
+      const every = await tableOf({ table: 'every', columns: { k: 'int', v: 'text?' } }, own)
+      const word = fc.oneof(
+        fc.constantFrom('a', 'A', 'ä', 'Ä', 'b', 'B', 'z', 'Z', 'a9', 'a10', 'ß', 'ss', '-a', ' a', '', '\uffff', '\u{10000}', 'a\u0308'),
+        copyText(),
+      )
+      const job = fc.record({ k: fc.nat(1), v: fc.option(word, { freq: 5 }) })
+      await fc.assert(
+        fc.asyncProperty(fc.array(job, { minLength: 1, maxLength: 10 }), fc.array(fc.nat(10), { maxLength: 3 }), async (jobs, cuts) => {
+          await german.query('truncate every')
+          await writeIn(own, every, jobs)
+          const bounds = (v: string) => `min(${v} collate "C") as least, max(${v} collate "C") as most, max(${v} collate "C") as named`
+          const expected = await german.query(`select k, ${bounds('v')} from every group by k order by k`)
+          const rows = jobs.map(({ k, v }) => ({ k, least: v, most: v, named: v }))
+          const apart = rows.map((_, i) => i + 1)
+          for (const ends of [apart, [rows.length], [...cuts.toSorted((a, b) => a - b), rows.length]]) {
+            await german.query('truncate kept')
+            for (const [i, end] of ends.entries()) {
+              const flush = rows.slice(ends[i - 1] ?? 0, end)
+              if (flush.length > 0) await writeIn(own, table, flush)
+            }
+            expect(await german.query('select k, least, most, named from kept order by k')).toEqual(expected)
+          }
+        }),
+        { numRuns: 40, seed: 13 },
+      )
+    } finally {
+      await own[Symbol.asyncDispose]()
+      await german.drop()
+    }
   })
 })
 

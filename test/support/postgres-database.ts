@@ -9,11 +9,12 @@ export interface TestDatabase {
   drop(): Promise<void>
 }
 
-export async function createTestDatabase(): Promise<TestDatabase> {
+/** `options`: of `create database`, such as its locale. */
+export async function createTestDatabase(options = ''): Promise<TestDatabase> {
   const server = process.env['FOREBAY_TEST_POSTGRES_URL']
   if (server === undefined) throw new Error('FOREBAY_TEST_POSTGRES_URL is not set: the live set-up starts a Postgres and names it there')
   const name = `test_${randomUUID().replaceAll('-', '')}`
-  await once(server, `create database ${name}`)
+  await once(server, `create database ${name} ${options}`)
   const url = new URL(server)
   url.pathname = `/${name}`
   const client = new pg.Client({ connectionString: url.href })
