@@ -29,6 +29,8 @@ export const errorCodes = {
   FB_TOPIC_MISSING: { policy: 'fatal', exitCode: 78, meaning: 'the topic does not exist' },
   FB_UNWELL: { policy: 'fatal', exitCode: 1, meaning: 'forebay doctor found errors' },
   FB_TOPIC_SETTINGS: { policy: 'fatal', exitCode: 78, meaning: 'the topic is not set up as the pipeline needs it' },
+  FB_REGISTRY_UNREACHABLE: { policy: 'retry', exitCode: 69, meaning: 'the schema registry does not answer as one' },
+  FB_REGISTRY_REFUSED: { policy: 'retry', exitCode: 78, meaning: 'the schema registry does not let this node read' },
   FB_GRID_UNREACHABLE: { policy: 'retry', exitCode: 69, meaning: 'the grid does not answer' },
   FB_GRID_SETTINGS: { policy: 'fatal', exitCode: 78, meaning: 'the running grid is not configured as forebay needs it' },
   FB_DATABASE_UNREACHABLE: { policy: 'retry', exitCode: 69, meaning: 'the database does not answer' },

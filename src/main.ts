@@ -322,7 +322,7 @@ async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSetti
   const info = { epoch, http: null, pid: process.pid, cut: noCut }
   const membership = new Membership({ grid: membersGrid, clock, observer }, { id, scope, beatMs, leaseMs }, info)
   const node = new Node(
-    { log, grid, ledger: watch, clock, observer, membership, ...carefulPorts(pool, pipeline.name, epoch, base.sandbox) },
+    { log, grid, ledger: watch, clock, observer, membership, troubles, ...carefulPorts(pool, pipeline.name, epoch, base.sandbox) },
     {
       id,
       // It may open the same epoch again, and stamps of its earlier owners there must not pass for those of the later.

@@ -28,6 +28,7 @@ export const troubleKinds = {
   'log-end': kind('asking the log for its ends', true),
   'log-look': kind('looking up single events and settings of the log', false),
   commit: kind('committing floors for lag tools', false),
+  schemas: kind('fetching schemas of events from the schema registry', true, 5000),
   append: kind('appending to the rings of the grid', true),
   'ring-read': kind('reading the rings of the grid', true),
   tail: kind('looking at the tails of the rings', true),

@@ -245,7 +245,7 @@ async function open(options: FilterOptions): Promise<Session> {
       const ofKey: string[] = []
       for await (const letter of lettersOf(ids)) {
         const event = await eventOf(letter, parts.log, pipeline.source.topic)
-        if (keyOf(event, pipeline, letter.partition) === filter.key) ofKey.push(letter.id)
+        if ((await keyOf(event, pipeline, letter.partition)) === filter.key) ofKey.push(letter.id)
       }
       return ofKey
     },

@@ -2,7 +2,7 @@
  * The event behind a dead letter: from the event log, or what the letter kept of it.
  */
 import type { EventLog, EventRecord } from '../events/event-log.ts'
-import { eventKey } from '../ingest/converter.ts'
+import { eventKey, prepareEvents } from '../ingest/converter.ts'
 import type { Pipeline } from '../pipeline/pipeline.ts'
 import type { DeadLetterRow } from './dead-letters.ts'
 
@@ -33,8 +33,9 @@ function isSame({ value, timestampMs }: EventRecord, { payload, isJob, isPayload
 }
 
 /** The key of the event as a node takes it; undefined when it cannot be taken, or the letter alone is left, which kept no record key. */
-export function keyOf(event: DeadEvent, pipeline: Pick<Pipeline, 'key' | 'source'>, partition: number): string | undefined {
+export async function keyOf(event: DeadEvent, pipeline: Pick<Pipeline, 'key' | 'source'>, partition: number): Promise<string | undefined> {
   if (event.from === 'nowhere' || (event.from === 'letter' && pipeline.key === undefined)) return undefined
+  if (pipeline.key !== undefined) await prepareEvents(pipeline.source, [event.record])
   try {
     return eventKey(pipeline, event.record, partition)
   } catch {

@@ -8,6 +8,7 @@
 import { ForebayError, isForebayError, sentenceOf } from '../errors.ts'
 import type { EventLog, EventRecord } from '../events/event-log.ts'
 import { JobLines } from '../grid/segment.ts'
+import { prepareEvents } from '../ingest/converter.ts'
 import type { DeadLine } from '../ingest/converter.ts'
 import { converterOf } from '../node/converter-of.ts'
 import type { LedgerTransaction } from '../offsets/ledger.ts'
@@ -54,7 +55,10 @@ export async function redriveLetter<Tx extends LedgerTransaction>(
 ): Promise<Redriven> {
   const { letters, log, sinks } = ports
   try {
-    const { jobs, from } = remake(letter, await eventOf(letter, log, options.pipeline.source.topic), sinks, options)
+    const { source } = options.pipeline
+    const event = await eventOf(letter, log, source.topic)
+    if (event.from !== 'nowhere') await prepareEvents(source, [event.record], options.eventBytesMax)
+    const { jobs, from } = remake(letter, event, sinks, options)
     const write = async (transaction: Tx) => {
       for (const lines of jobs) await sinks.get(lines.task)!.write(transaction, [lines])
     }
@@ -104,8 +108,9 @@ function convert(
       return made
     },
   }
-  const decode = { decode: (value: Buffer | null, at: At) => pipeline.source.decode.decode(value, placeOf(at)) }
-  const converter = converterOf({ ...pipeline, source: { ...pipeline.source, decode } }, [noting], {
+  const { source } = pipeline
+  const decode = { decode: (value: Buffer | null, at: At) => source.decode.decode(value, placeOf(at)) }
+  const converter = converterOf({ ...pipeline, source: { ...source, decode } }, [noting], {
     queues: 1,
     eventBytesMax,
     segmentBytesMax,

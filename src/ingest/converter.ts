@@ -5,10 +5,10 @@
  */
 import { traceparentOf } from '../events/event-headers.ts'
 import type { EventRecord } from '../events/event-log.ts'
-import { ForebayError, sentenceOf } from '../errors.ts'
+import { ForebayError, isForebayError, sentenceOf } from '../errors.ts'
 import type { LineKind } from '../grid/segment.ts'
 import { atOnce } from '../pipeline/at-once.ts'
-import type { At, Tombstones } from '../pipeline/pipeline.ts'
+import type { At, Decoder, Tombstones } from '../pipeline/pipeline.ts'
 import { converting } from './converting.ts'
 import { RecordPosition, shownKey } from './event-position.ts'
 
@@ -31,7 +31,7 @@ export interface ConvertingSource {
   readonly topic: string
   /** `decode` is given null then. */
   readonly tombstones: Tombstones
-  readonly decode: { readonly decode: (value: Buffer | null, at: At) => unknown }
+  readonly decode: Decoder<unknown, Buffer | null>
 }
 
 export interface ConverterOptions {
@@ -137,6 +137,25 @@ function keyOf(key: (event: unknown) => string, event: unknown): string {
   return value
 }
 
+/** As `Converter.prepare`, for whoever takes keys alone. An event without a value or above `bytesMax` is not decoded. */
+export function prepareEvents(
+  { decode }: ConvertingSource,
+  records: readonly EventRecord[],
+  bytesMax = Infinity,
+): Promise<void> | undefined {
+  if (decode.prepare === undefined) return undefined
+  return decode.prepare(
+    records.flatMap(({ value, oversizeBytes }) =>
+      value === null || value.length > bytesMax || oversizeBytes !== undefined ? [] : [value],
+    ),
+  )
+}
+
+/** The decoder was not given time to fetch what it must know: no fault of the event. */
+function isUnprepared({ decode }: ConvertingSource, error: unknown): boolean {
+  return decode.prepare !== undefined && isForebayError(error) && error.policy === 'retry'
+}
+
 export class Converter {
   readonly #options: ConverterOptions
   readonly #carrier: number
@@ -147,7 +166,15 @@ export class Converter {
   }
 
   /**
-   * Converts consecutive events of one partition. Of a task with `latestBy` a job is left out when a later event among
+   * Has fetched what the decoder must know before it can decode `records`; undefined for a decoder that needs nothing but the value.
+   * Throws what the decoder says, such as FB_REGISTRY_UNREACHABLE.
+   */
+  prepare(records: readonly EventRecord[]): Promise<void> | undefined {
+    return prepareEvents(this.#options.source, records, this.#options.eventBytesMax)
+  }
+
+  /**
+   * Converts consecutive events of one partition. Throws for what `prepare` should have fetched, nothing else. Of a task with `latestBy` a job is left out when a later event among
    * `records` makes one of the same key: encoding each push was a quarter of a node's work.
    */
   convertAll(records: readonly EventRecord[], partition: number): ConvertedEvent[] {
@@ -190,6 +217,12 @@ export class Converter {
     let queue: number
     try {
       event = atOnce(source.decode.decode(value, at), 'decode')
+    } catch (error) {
+      if (!isUnprepared(source, error)) return this.#deadEvent(record, sentenceOf(error))
+      converting.end()
+      throw error
+    }
+    try {
       queue = queueOf(key === undefined ? at.queueKey : keyOf(key, event), queues)
     } catch (error) {
       return this.#deadEvent(record, sentenceOf(error))

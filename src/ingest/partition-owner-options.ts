@@ -5,6 +5,7 @@ import type { LineKind } from '../grid/segment.ts'
 import type { Observer } from '../observer.ts'
 import type { Ledger } from '../offsets/ledger.ts'
 import type { Clock } from '../schedule/clock.ts'
+import type { TroubleWatch } from '../troubles.ts'
 import type { CarefulPorts } from './careful-conversion.ts'
 
 /** What an owner needs of the log. */
@@ -18,6 +19,8 @@ export interface PartitionOwnerPorts {
   readonly observer: Observer
   /** Absent: an event that ends its process is not looked for. */
   readonly careful?: CarefulPorts
+  /** Told of schemas that cannot be fetched. */
+  readonly troubles?: TroubleWatch
 }
 
 export interface PartitionOwnerOptions {

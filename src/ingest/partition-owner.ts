@@ -18,11 +18,11 @@
  */
 import { ForebayError, isForebayError } from '../errors.ts'
 import { nextOffsetAfter } from '../events/event-log.ts'
-import type { EventBatch, EventCursor } from '../events/event-log.ts'
+import type { EventBatch, EventCursor, EventRecord } from '../events/event-log.ts'
 import { Backoff } from '../schedule/backoff.ts'
 import { haltRefusal, highestWatermark } from '../offsets/ledger.ts'
 import { CarefulConversion, sandboxEventsMax } from './careful-conversion.ts'
-import type { Converter } from './converter.ts'
+import type { ConvertedEvent, Converter } from './converter.ts'
 import { LogContinuity } from './log-continuity.ts'
 import { PartitionOutbox } from './partition-outbox.ts'
 import { hastySettleMs, roomWaitMs } from './partition-owner-options.ts'
@@ -226,18 +226,16 @@ export class PartitionOwner {
     return { events: [], lastOffset: outbox.position }
   }
 
-  async #take({ outbox, sender, conversion }: Work, batch: EventBatch, generation: number, signal: AbortSignal): Promise<void> {
+  async #take(work: Work, batch: EventBatch, generation: number, signal: AbortSignal): Promise<void> {
+    const { outbox, sender, conversion } = work
     const { observer, clock } = this.#ports
     this.#tellOfTimes(batch)
     let [jobs, tombstones] = [0, 0]
     for (let from = 0; from < batch.events.length;) {
       const isCareful = conversion?.isCareful === true
       const slice = batch.events.slice(from, from + (isCareful ? sandboxEventsMax : sliceEvents))
-      const startedMs = clock.now()
-      const converted =
-        conversion === undefined ? this.#converter.convertAll(slice, this.partition) : await conversion.convertAll(slice, signal)
+      const converted = await this.#convert(work, slice, generation, signal)
       if (converted === undefined || generation !== outbox.generation || signal.aborted) return
-      if (!isCareful) observer.value('convertMs', clock.now() - startedMs)
       from += slice.length
       for (let i = 0; i < slice.length; i++) {
         const event = converted[i]!
@@ -259,6 +257,46 @@ export class PartitionOwner {
     observer.count('jobs', jobs)
     if (tombstones > 0) observer.count('tombstones', tombstones)
     if (!outbox.isIdle) outbox.bufferedSinceMs ??= clock.now()
+  }
+
+  /**
+   * Tried until the decoder knows what it must: the batch is not given up, since the cursor has passed it. Undefined when the
+   * conversion is void: another generation, or the end.
+   */
+  async #convert(
+    { outbox, sender, conversion }: Work,
+    events: readonly EventRecord[],
+    generation: number,
+    signal: AbortSignal,
+  ): Promise<readonly ConvertedEvent[] | undefined> {
+    const { clock, observer } = this.#ports
+    const backoff = new Backoff()
+    for (;;) {
+      try {
+        await this.#prepare(events)
+        if (generation !== outbox.generation || signal.aborted) return undefined
+        const startedMs = clock.now()
+        if (conversion?.isCareful === true) return await conversion.convertAll(events, signal)
+        const converted =
+          conversion === undefined ? this.#converter.convertAll(events, this.partition) : await conversion.convertAll(events, signal)
+        observer.value('convertMs', clock.now() - startedMs)
+        return converted
+      } catch (error) {
+        if (!isForebayError(error) || error.policy !== 'retry') throw error
+        // What is known good does not wait for what may take its time.
+        await sender.send(true, generation, signal)
+        if (generation !== outbox.generation || signal.aborted) return undefined
+        await clock.sleep(backoff.next(), signal)
+        if (generation !== outbox.generation || signal.aborted) return undefined
+      }
+    }
+  }
+
+  #prepare(events: readonly EventRecord[]): Promise<void> | undefined {
+    const { troubles } = this.#ports
+    const preparing = this.#converter.prepare(events)
+    if (preparing === undefined || troubles === undefined) return preparing
+    return troubles.watch('schemas', `partition ${this.partition}`, () => preparing)
   }
 
   /** Once in this life; the metric counts all. */

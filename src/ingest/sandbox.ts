@@ -8,6 +8,6 @@ export type SandboxOutcome =
   | { readonly died: { readonly offset: bigint; readonly how: string } }
 
 export interface Sandbox {
-  /** Converts consecutive events of a partition. Throws FB_SANDBOX when it cannot, at no event's fault. */
+  /** Converts consecutive events of a partition. Throws FB_SANDBOX when it cannot, at no event's fault, and what `Converter.prepare` throws. */
   convert(records: readonly EventRecord[], partition: number): Promise<SandboxOutcome>
 }

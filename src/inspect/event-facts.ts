@@ -24,6 +24,11 @@ export class EventReader {
     this.#converter = converterOf(pipeline, tasks, limits)
   }
 
+  /** Once for events that `facts` is then asked for. Throws what `Converter.prepare` throws. */
+  async prepare(records: readonly EventRecord[]): Promise<void> {
+    await this.#converter.prepare(records)
+  }
+
   facts(record: EventRecord): EventFacts {
     const { queue, lines } = this.#converter.convert(record, this.#partition)
     const jobs = new Map<string, EventJobs>()
@@ -48,6 +53,11 @@ export class EventReader {
   }
 }
 
+interface EventSearch {
+  readonly prepare: (records: readonly EventRecord[]) => Promise<void>
+  readonly isWanted: (record: EventRecord) => EventFacts | null
+}
+
 /** How far a search through the log goes before it gives up. */
 export interface SearchLimits {
   readonly eventsMax: number
@@ -60,7 +70,7 @@ export async function findEvent(
   partition: number,
   nextOffset: bigint,
   endOffset: bigint,
-  isWanted: (record: EventRecord) => EventFacts | null,
+  { prepare, isWanted }: EventSearch,
   { eventsMax, timeMs }: SearchLimits,
 ): Promise<EventFacts | null> {
   const deadlineMs = performance.now() + timeMs
@@ -69,6 +79,7 @@ export async function findEvent(
     let seen = 0
     for (let position = nextOffset; position < endOffset && seen < eventsMax && performance.now() < deadlineMs;) {
       const { events, lastOffset } = await cursor.poll(200)
+      await prepare(events)
       for (const record of events) {
         const found = isWanted(record)
         if (found !== null) return found

@@ -9,6 +9,7 @@ export type Cause =
   | 'partition-halted'
   | 'database-away'
   | 'event-log-away'
+  | 'registry-away'
   | 'grid-lost'
   | 'wrong-epoch'
   | 'draining'

@@ -128,12 +128,25 @@ async function readEvents(
     view === undefined || jobs.some(({ task }) => view.rows.has(task) && effectiveWatermark(view, task, queue) < at)
   const from = maxOf(startOffset, nextOffsetAfter(progress?.floor ?? startOffset - 1n))
   const find = (isWanted: (facts: EventFacts) => boolean) =>
-    findEvent(log, partition, from, endOffset, (record) => firstIf(events.facts(record), isWanted), search)
+    findEvent(
+      log,
+      partition,
+      from,
+      endOffset,
+      { prepare: (records) => events.prepare(records), isWanted: (record) => firstIf(events.facts(record), isWanted) },
+      search,
+    )
   const pending = await look(() => find(isPending))
   if (offset !== null) {
     const isThere = offset >= startOffset && offset < endOffset
-    const record = isThere ? foundOf(await look(() => log.eventAt(partition, offset))) : undefined
-    return { asked: offset, askedEvent: record === undefined ? null : events.facts(record), pending }
+    const asked = async () => {
+      const record = await log.eventAt(partition, offset)
+      if (record === undefined) return null
+      await events.prepare([record])
+      return events.facts(record)
+    }
+    const askedEvent = isThere ? (foundOf(await look(asked)) ?? null) : null
+    return { asked: offset, askedEvent, pending }
   }
   if (key === null) return { asked: null, askedEvent: null, pending }
   const ofKey = foundOf(await look(() => find((facts) => facts.key === key && isPending(facts)))) ?? null

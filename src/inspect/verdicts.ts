@@ -277,6 +277,8 @@ function notYetRead(situation: Situation): Verdict | undefined {
   if (starting !== undefined) return databaseSilent(`${owner.node}: ${starting}`)
   const reading = toldTrouble(owner, ['fetch', 'log-end'], isHere)
   if (reading !== undefined) return eventLogAway(`${owner.node}: ${reading}`)
+  const fetching = toldTrouble(owner, ['schemas'], isHere)
+  if (fetching !== undefined) return registryAway(`${owner.node}: ${fetching}`)
   if (foundOf(facts.range) === undefined) return eventLogAway(awayOf(facts.range) ?? 'the event log does not answer')
   const { share, sliceP99Ms } = owner.converting
   if (share >= slowConvertShare) return slowConvert(`${owner.node} reads partition ${facts.partition}, but`, share, sliceP99Ms)
@@ -375,6 +377,15 @@ function gridLost(sentence: string): Verdict {
     sentence: `the grid does not answer: ${sentence}`,
     next: 'nodes try again at least every 2 seconds; what the grid forgets is made again from the event log. Nothing is lost',
     mend: 'start the Hazelcast members, or mend the way to them (grid.members)',
+  }
+}
+
+function registryAway(sentence: string): Verdict {
+  return {
+    cause: 'registry-away',
+    sentence: `the schemas of its events cannot be fetched: ${sentence}`,
+    next: 'the owner tries again at least every 2 seconds and goes on where it was',
+    mend: 'start the schema registry, or mend the way to it, or its login (registry in the decoder of the pipeline)',
   }
 }
 

@@ -23,6 +23,7 @@ import type { DeadLetter, Ledger } from '../offsets/ledger.ts'
 import type { Clock } from '../schedule/clock.ts'
 import { supervise } from '../schedule/supervise.ts'
 import type { RunningSink } from '../sinks/sink.ts'
+import type { TroubleWatch } from '../troubles.ts'
 import { QueueReader } from '../work/queue-reader.ts'
 import { TaskRunner } from '../work/task-runner.ts'
 import { WatermarkWatch } from '../work/watermark-watch.ts'
@@ -39,6 +40,7 @@ export interface NodePorts {
   readonly observer: Observer
   readonly membership: Membership
   readonly careful?: CarefulPorts
+  readonly troubles?: TroubleWatch
 }
 
 export interface NodeTask extends ConvertingTask {

@@ -42,6 +42,8 @@ function sourceProblems(source: unknown): string[] {
   if (!matches(source.topic, topicPattern)) problems.push(`source.topic must be the name of a topic, not ${shown(source.topic)}`)
   if (!isFields(source.decode) || typeof source.decode.decode !== 'function') {
     problems.push('source.decode must be a decoder: json(schema), or bytes(function)')
+  } else if (source.decode.prepare !== undefined && typeof source.decode.prepare !== 'function') {
+    problems.push(`source.decode.prepare must be a function of the values, not ${shown(source.decode.prepare)}`)
   }
   if (source.tombstones !== undefined && !tombstones.includes(source.tombstones)) {
     problems.push(`source.tombstones must be one of ${tombstones.join(', ')}, not ${shown(source.tombstones)}`)

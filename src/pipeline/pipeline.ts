@@ -52,6 +52,12 @@ export interface TaskDefinition {
  */
 export interface Decoder<out Event, in Value extends Buffer | null = Buffer> {
   readonly decode: (bytes: Value, at: At) => Event
+  /**
+   * Fetches what `decode` needs to know beside the values of the next events, such as their schemas; absent: nothing. Asked once a
+   * batch, before it is converted, and as often as the batch is tried. A ForebayError that may pass by itself holds the partition where it
+   * stands, as does one that `decode` throws for what was not fetched; neither makes a dead letter.
+   */
+  readonly prepare?: (values: readonly Buffer[]) => Promise<void>
 }
 
 /**

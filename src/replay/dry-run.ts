@@ -59,7 +59,7 @@ export async function dryRun(
       const before = reader.position
       const { events, lastOffset } = await reader.next({ eventsMax: batchEventsMax, bytesMax: batchBytesMax }, signal)
       if (signal.aborted) throw new ForebayError('FB_INTERRUPTED', 'the dry run was stopped before its end; nothing was written')
-      const converted = convertRange(converter, tasks, { partition: range.partition, events, filter })
+      const converted = await convertRange(converter, tasks, { partition: range.partition, events, filter })
       tally.add(converted, clock.now() - startedMs)
       await sample(options, converted, tally, clock)
       done += Number(lastOffset - before)

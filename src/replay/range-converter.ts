@@ -31,12 +31,14 @@ export interface KeyFilter {
   keyOf(record: EventRecord, partition: number): string
 }
 
-/** `tasks` in the order of the converter's. */
-export function convertRange(
+/** `tasks` in the order of the converter's. Throws what `Converter.prepare` throws. */
+export async function convertRange(
   converter: Converter,
   tasks: readonly string[],
   { partition, events, filter }: { partition: number; events: readonly EventRecord[]; filter: KeyFilter | undefined },
-): ConvertedRange {
+): Promise<ConvertedRange> {
+  const preparing = converter.prepare(events)
+  if (preparing !== undefined) await preparing
   const jobs = new Map<string, TaskJobs>(tasks.map((task) => [task, { offsets: [], timesMs: [], queues: [], texts: [] }]))
   const offsets: bigint[] = []
   let bytes = 0

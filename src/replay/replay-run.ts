@@ -125,7 +125,7 @@ class Replaying<Tx extends LedgerTransaction> {
     const from = this.#passed.get(partition)!
     if (slice.lastOffset > from) {
       const { tasks, filter } = this.#run
-      const converted = convertRange(this.#ports.converter, tasks, { partition, events: slice.events, filter })
+      const converted = await convertRange(this.#ports.converter, tasks, { partition, events: slice.events, filter })
       await this.#write(converted, { partition, from, to: slice.lastOffset })
       this.#passed.set(partition, slice.lastOffset)
       this.#tell()

@@ -157,7 +157,7 @@ class MergedVerifying<Tx extends LedgerTransaction> {
       const after = reader.position
       const { events, lastOffset } = await reader.next({ eventsMax: batchEventsMax, bytesMax: batchBytesMax }, this.#signal)
       this.#checkSignal()
-      await take(convertRange(converter, tasks, { partition: range.partition, events, filter }), {
+      await take(await convertRange(converter, tasks, { partition: range.partition, events, filter }), {
         partition: range.partition,
         after,
         upTo: lastOffset,

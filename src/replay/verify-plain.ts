@@ -140,7 +140,7 @@ class PlainVerifying<Tx extends LedgerTransaction> {
       const before = reader.position
       const slice = await reader.next({ eventsMax: batchEventsMax, bytesMax: batchBytesMax }, this.#signal)
       this.#checkSignal()
-      const converted = convertRange(this.#ports.converter, tasks, { partition, events: slice.events, filter })
+      const converted = await convertRange(this.#ports.converter, tasks, { partition, events: slice.events, filter })
       events += slice.events.length
       const span = { partition, after: before, upTo: slice.lastOffset }
       const added = await session.transact(life, `gathering rows of partition ${partition}`, (tx) => this.#add(tx, converted, span))

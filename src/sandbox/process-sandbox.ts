@@ -42,6 +42,10 @@ export class ProcessSandbox implements Sandbox {
         this.#rest(process)
         return outcome
       }
+      if ('unprepared' in outcome) {
+        this.#rest(process)
+        throw new ForebayError(outcome.unprepared.code, outcome.unprepared.sentence)
+      }
       this.#all.delete(process)
       this.#prepare()
       const { index, how } = outcome.died

@@ -4,6 +4,7 @@
  */
 import { writeFileSync, writeSync } from 'node:fs'
 import { EventHeaders } from '../events/event-headers.ts'
+import { isForebayError } from '../errors.ts'
 import type { EventRecord } from '../events/event-log.ts'
 import type { Converter } from '../ingest/converter.ts'
 import { converterOf } from '../node/converter-of.ts'
@@ -34,12 +35,20 @@ async function setUp({ pipelineFile, fileHash, tasks, limits, parentPid }: Sandb
   }
 }
 
-function convert({ partition, records }: Extract<ToSandbox, { records: unknown }>): void {
-  const converted = records.map((record, index) => {
-    writeSync(progressFd, Uint8Array.of(index))
-    return converter!.convert(recordOf(record), partition)
-  })
-  say({ converted })
+async function convert({ partition, records }: Extract<ToSandbox, { records: unknown }>): Promise<void> {
+  try {
+    const events = records.map(recordOf)
+    const preparing = converter!.prepare(events)
+    if (preparing !== undefined) await preparing
+    const converted = events.map((event, index) => {
+      writeSync(progressFd, Uint8Array.of(index))
+      return converter!.convert(event, partition)
+    })
+    say({ converted })
+  } catch (error) {
+    if (!isForebayError(error) || error.policy !== 'retry') throw error
+    say({ unprepared: { code: error.code, sentence: error.message } })
+  }
 }
 
 function recordOf({ key, value, headers, ...rest }: WireRecord): EventRecord {

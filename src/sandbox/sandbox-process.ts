@@ -4,7 +4,6 @@ import type { ChildProcess } from 'node:child_process'
 import type { Readable } from 'node:stream'
 import { ForebayError } from '../errors.ts'
 import { nodeArguments } from '../grid/node-command.ts'
-import type { ConvertedEvent } from '../ingest/converter.ts'
 import { progressFd } from './sandbox-wire.ts'
 import type { FromSandbox, SandboxSetup, ToSandbox, WireRecord } from './sandbox-wire.ts'
 
@@ -13,6 +12,9 @@ export interface Death {
   readonly index: number | undefined
   readonly how: string
 }
+
+/** Converted, or not yet: what the decoder must know first cannot be fetched. */
+type Answer = Extract<FromSandbox, { converted: unknown } | { unprepared: unknown }>
 
 /** A pipeline may load much; what hangs while it loads hangs in a node too. */
 const startMs = 60_000
@@ -60,10 +62,10 @@ export class SandboxProcess {
   }
 
   /** Converts; resolves to its death when it does not live on. */
-  async convert(partition: number, records: readonly WireRecord[]): Promise<{ converted: readonly ConvertedEvent[] } | { died: Death }> {
+  async convert(partition: number, records: readonly WireRecord[]): Promise<Answer | { died: Death }> {
     this.#index = undefined
-    const answer = new Promise<{ converted: readonly ConvertedEvent[] }>((resolve) => {
-      this.#onMessage = (message) => 'converted' in message && resolve(message)
+    const answer = new Promise<Answer>((resolve) => {
+      this.#onMessage = (message) => ('converted' in message || 'unprepared' in message) && resolve(message)
     })
     this.#send({ partition, records })
     return this.#within(this.#eventMs, answer)

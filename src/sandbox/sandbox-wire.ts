@@ -1,4 +1,5 @@
 /** What a node and its sandbox say to each other. */
+import type { ErrorCode } from '../errors.ts'
 import type { EventHeader } from '../events/event-headers.ts'
 import type { ConvertedEvent } from '../ingest/converter.ts'
 import type { ConvertingLimits } from '../node/converter-of.ts'
@@ -25,7 +26,11 @@ export interface WireRecord {
 
 export type ToSandbox = { readonly setup: SandboxSetup } | { readonly partition: number; readonly records: readonly WireRecord[] }
 
-export type FromSandbox = { readonly isReady: true } | { readonly refusal: string } | { readonly converted: readonly ConvertedEvent[] }
+export type FromSandbox =
+  | { readonly isReady: true }
+  | { readonly refusal: string }
+  | { readonly converted: readonly ConvertedEvent[] }
+  | { readonly unprepared: { readonly code: ErrorCode; readonly sentence: string } }
 
 /** The descriptor on which a sandbox says, one byte an event, which of its events it begins with. Written at once, whatever follows. */
 export const progressFd = 4

@@ -230,6 +230,8 @@ async function convertSample(
     for (let from = 0; from < events.length; from += sliceEvents) {
       goOn(signal)
       const slice = events.slice(from, from + sliceEvents)
+      const preparing = converter.prepare(slice)
+      if (preparing !== undefined) await preparing
       const usedMs = processorMs()
       const converted = converter.convertAll(slice, partition)
       ms += processorMs() - usedMs

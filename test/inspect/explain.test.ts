@@ -274,6 +274,12 @@ const situations: [string, ExplainFacts, Cause, RegExp][] = [
     /node-1\.a: reading events from the log has had no answer for 9\.0 s \(partition 2\)/,
   ],
   [
+    'schemas that cannot be fetched',
+    facts({ asked: 100n, askedEvent: event(100n), nodes: [node(troubledAt('schemas', 'partition 2'))] }),
+    'registry-away',
+    /node-1\.a: fetching schemas of events from the schema registry has had no answer for 9\.0 s \(partition 2\)/,
+  ],
+  [
     'an append that hangs',
     facts({ asked: 99n, askedEvent: event(99n), nodes: [node({ ...fullAt95(troubledAt('append', 'p2.q0')), partitions: unsent })] }),
     'grid-lost',
