@@ -21,7 +21,12 @@ const simulation = 'test/simulation/**/*.test.ts'
 const isCi = process.env['CI'] === 'true'
 
 export default defineConfig({
-  resolve: { alias: { forebay: fileURLToPath(new URL('src/index.ts', import.meta.url)) } },
+  resolve: {
+    alias: [
+      { find: /^forebay$/, replacement: fileURLToPath(new URL('src/index.ts', import.meta.url)) },
+      { find: 'forebay/schema-registry', replacement: fileURLToPath(new URL('src/schema-registry.ts', import.meta.url)) },
+    ],
+  },
   test: {
     allowOnly: !isCi,
     projects: [
