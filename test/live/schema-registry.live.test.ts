@@ -36,7 +36,7 @@ const protoTypes = proto.map((text) => protobufjs.parse(text, new protobufjs.Roo
 const formats: Readonly<Record<string, Format>> = {
   avro: {
     decoder: avro,
-    schemas: [{ schema: avroTypes[0]!.toString() }, { schema: JSON.stringify(avroTypes[1]!.schema()) }],
+    schemas: [{ schema: JSON.stringify(avroTypes[0]!.schema()) }, { schema: JSON.stringify(avroTypes[1]!.schema()) }],
     encode: (n, version) => avroTypes[version - 1]!.toBuffer(version === 1 ? { n } : { more: 'x', n }),
   },
   protobuf: {
