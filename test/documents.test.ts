@@ -37,7 +37,7 @@ describe.each(['README.md', 'ARCHITECTURE.md', 'DECISIONS.md', 'CHANGELOG.md', '
   const text = read(file)
 
   it('names npm scripts that exist', () => {
-    const named = [...text.matchAll(/npm (?:-s )?run (?:-s )?([a-z][\w:]*)/g)].map(([, name]) => name!)
+    const named = [...text.matchAll(/npm (?:-s )?run (?:-s )?([a-z][\w:-]*)/g)].map(([, name]) => name!)
     expect(named.filter((name) => scripts[name] === undefined)).toEqual([])
   })
 
