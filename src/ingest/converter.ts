@@ -7,6 +7,7 @@ import { traceparentOf } from '../events/event-headers.ts'
 import type { EventRecord } from '../events/event-log.ts'
 import { ForebayError, isForebayError, sentenceOf } from '../errors.ts'
 import type { LineKind } from '../grid/segment.ts'
+import { adopted } from '../pipeline/adopted-error.ts'
 import { atOnce } from '../pipeline/at-once.ts'
 import type { At, Decoder, Tombstones } from '../pipeline/pipeline.ts'
 import { converting } from './converting.ts'
@@ -144,11 +145,19 @@ export function prepareEvents(
   bytesMax = Infinity,
 ): Promise<void> | undefined {
   if (decode.prepare === undefined) return undefined
-  return decode.prepare(
-    records.flatMap(({ value, oversizeBytes }) =>
-      value === null || value.length > bytesMax || oversizeBytes !== undefined ? [] : [value],
-    ),
+  const isDecoded = ({ value, oversizeBytes }: EventRecord) => value !== null && value.length <= bytesMax && oversizeBytes === undefined
+  return prepareValues(
+    decode,
+    records.filter(isDecoded).map(({ value }) => value!),
   )
+}
+
+async function prepareValues(decode: Decoder<unknown, Buffer | null>, values: readonly Buffer[]): Promise<void> {
+  try {
+    await decode.prepare!(values)
+  } catch (error) {
+    throw adopted(error)
+  }
 }
 
 /** The decoder was not given time to fetch what it must know: no fault of the event. */
@@ -217,7 +226,8 @@ export class Converter {
     let queue: number
     try {
       event = atOnce(source.decode.decode(value, at), 'decode')
-    } catch (error) {
+    } catch (thrown) {
+      const error = adopted(thrown)
       if (!isUnprepared(source, error)) return this.#deadEvent(record, sentenceOf(error))
       converting.end()
       throw error
