@@ -220,6 +220,8 @@ function isCut(cut: Partial<Cut> | undefined): cut is Cut {
     typeof cut?.log === 'boolean' &&
     typeof cut.database === 'boolean' &&
     Array.isArray(cut.partitions) &&
-    cut.partitions.every((partition) => typeof partition === 'number')
+    cut.partitions.every((partition) => typeof partition === 'number') &&
+    typeof cut.doubts?.log === 'boolean' &&
+    typeof cut.doubts.database === 'boolean'
   )
 }

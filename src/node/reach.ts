@@ -6,7 +6,11 @@
  * something is cut the node asks for it once a second, and an answer ends the cut: after `holdMs` at the soonest, which doubles when
  * the same line fails again soon, so that a line that comes and goes does not move the work with it.
  *
- * Boundary: it decides nothing about others. Every node tells its cut in its entry of the membership, and `Shares` gives work to
+ * Where a server is away for everybody nothing should move: nodes would pass the work on to each other, each a moment later than
+ * the one before. So a node also tells what it *doubts*, much sooner and for a while after it is well again; and nobody takes work from
+ * a node that is cut unless somebody is without a doubt.
+ *
+ * Boundary: it decides nothing about others. Every node tells its cut in its entry of the membership, and `shareOf` gives work to
  * nodes that reach what it needs, or to all where none does. Safety rests on the ledger alone.
  */
 import { isForebayError, sentenceOf } from '../errors.ts'
@@ -23,9 +27,11 @@ export interface Cut {
   readonly log: boolean
   readonly database: boolean
   readonly partitions: readonly number[]
+  /** What it may not reach: it fails since a moment, or has come back a moment ago. */
+  readonly doubts: { readonly log: boolean; readonly database: boolean }
 }
 
-export const noCut: Cut = { log: false, database: false, partitions: [] }
+export const noCut: Cut = { log: false, database: false, partitions: [], doubts: { log: false, database: false } }
 
 export interface ReachPorts {
   readonly log: ReadableLog
@@ -38,6 +44,10 @@ export interface ReachPorts {
 const cutAfterMs = 5000
 /** A call without any answer may yet be a slow one. */
 const silentAfterMs = 10_000
+/** What fails for so long, or has had no answer for so long, is doubted; and what was is doubted for a while longer. */
+const doubtAfterMs = 1000
+const silentDoubtMs = 2000
+const doubtLastsMs = 5000
 const standstillMs = 2000
 const probeMs = 1000
 /** So many cut partitions are asked for at once. */
@@ -104,7 +114,8 @@ export class Reach {
     for (const line of lines) line.look(nowMs)
     const partitions = [...this.#partitions].flatMap(([partition, line]) => (line.isCut ? [partition] : [])).toSorted((a, b) => a - b)
     if (partitions.length === 0) this.#isLogCut = false
-    const cut = { log: this.#isLogCut, database: this.#database.isCut, partitions: this.#isLogCut ? [] : partitions }
+    const doubts = { log: lines.some((line) => line.isDoubtful(nowMs)), database: this.#database.isDoubtful(nowMs) }
+    const cut = { log: this.#isLogCut, database: this.#database.isCut, partitions: this.#isLogCut ? [] : partitions, doubts }
     if (JSON.stringify(cut) !== JSON.stringify(this.#cut)) this.#change(cut)
     return this.#cut
   }
@@ -131,6 +142,7 @@ export class Reach {
     const was = whatIsCut(this.#cut)
     const is = whatIsCut(cut)
     this.#cut = cut
+    if (is === was) return
     if (is === undefined) observer.log('info', `this node reaches ${was} again and takes its share`)
     else
       observer.log('warn', `this node has not reached ${is} for ${cutAfterMs / 1000} s: other nodes take over what needs it, if they do`, {
@@ -209,6 +221,7 @@ class Line {
   #cutSinceMs: number | undefined
   #endedMs = -Infinity
   #holdMs = holdFirstMs
+  #recoveredMs = -Infinity
 
   get isCut(): boolean {
     return this.#cutSinceMs !== undefined
@@ -221,7 +234,11 @@ class Line {
 
   /** It has failed for so long that it counts as cut. */
   isDue(nowMs: number): boolean {
-    return (this.#failingSinceMs !== undefined && nowMs - this.#failingSinceMs >= cutAfterMs) || this.#isSilent(nowMs)
+    return this.#hasFailedFor(cutAfterMs, nowMs) || this.#isSilent(nowMs)
+  }
+
+  isDoubtful(nowMs: number): boolean {
+    return this.#hasFailedFor(doubtAfterMs, nowMs) || this.#isSilent(nowMs, silentDoubtMs) || nowMs - this.#recoveredMs < doubtLastsMs
   }
 
   ask(nowMs: number): Asked {
@@ -239,6 +256,7 @@ class Line {
   }
 
   succeed(nowMs: number): void {
+    if (this.isCut || this.#hasFailedFor(doubtAfterMs, nowMs) || this.#isSilent(nowMs, silentDoubtMs)) this.#recoveredMs = nowMs
     this.#answeredMs = nowMs
     this.#failingSinceMs = undefined
     if (this.#cutSinceMs !== undefined && nowMs - this.#cutSinceMs >= this.#holdMs) this.end(nowMs)
@@ -271,9 +289,13 @@ class Line {
     this.#endedMs = nowMs
   }
 
-  #isSilent(nowMs: number): boolean {
+  #hasFailedFor(ms: number, nowMs: number): boolean {
+    return this.#failingSinceMs !== undefined && nowMs - this.#failingSinceMs >= ms
+  }
+
+  #isSilent(nowMs: number, afterMs = silentAfterMs): boolean {
     const [oldest] = this.#asked
-    return oldest !== undefined && nowMs - Math.max(oldest.sinceMs, this.#answeredMs) >= silentAfterMs
+    return oldest !== undefined && nowMs - Math.max(oldest.sinceMs, this.#answeredMs) >= afterMs
   }
 }
 

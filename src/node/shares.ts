@@ -30,19 +30,27 @@ export function shareOf(id: string, nodes: readonly Sharer[], { partitions, queu
   const queueKeys = [...numbers.values()].flatMap((partition) =>
     Array.from({ length: queues }, (_, queue) => flagKey({ partition, queue })),
   )
-  const readers = anyOf(nodes, ({ cut }) => !cut.log && !cut.database)
+  const readers = reaching(
+    nodes,
+    ({ log, database }) => !log && !database,
+    ({ doubts }) => doubts.log || doubts.database,
+  )
   const canRead = (resource: string, node: string) => cuts.get(node)?.partitions.includes(numbers.get(resource)!) !== true
-  const flushers = anyOf(nodes, ({ cut }) => !cut.database)
+  const flushers = reaching(
+    nodes,
+    ({ database }) => !database,
+    ({ doubts }) => doubts.database,
+  )
   return {
     partitions: new Set(ownedBy(id, assign([...numbers.keys()], readers, canRead)).map((name) => numbers.get(name)!)),
     queues: new Set(ownedBy(id, assign(queueKeys, flushers))),
   }
 }
 
-/** The names of those that fit; of all when none does, since then it makes no difference who waits. */
-function anyOf(nodes: readonly Sharer[], fits: (node: Sharer) => boolean): string[] {
-  const fitting = nodes.filter(fits)
-  return (fitting.length > 0 ? fitting : nodes).map(({ id }) => id)
+/** The names of those that reach what is needed; of all when none of them does without a doubt, since then it makes no difference who waits. */
+function reaching(nodes: readonly Sharer[], reaches: (cut: Cut) => boolean, doubts: (cut: Cut) => boolean): string[] {
+  const fitting = nodes.filter(({ cut }) => reaches(cut))
+  return (fitting.some(({ cut }) => !doubts(cut)) ? fitting : nodes).map(({ id }) => id)
 }
 
 function ownedBy(id: string, owners: ReadonlyMap<string, string>): string[] {

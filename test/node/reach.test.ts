@@ -75,12 +75,12 @@ describe('a node that does not reach a server', () => {
     await live(4000)
     expect(reach.cut.log).toBe(false)
     await live(1200)
-    expect(reach.cut).toEqual({ log: true, database: false, partitions: [] })
+    expect(reach.cut).toMatchObject({ log: true, database: false, partitions: [] })
     for (let i = 0; i < 20; i++) await probe()
     expect(reach.cut.log).toBe(true)
     log = 'well'
     await probe()
-    expect(reach.cut).toEqual({ log: false, database: false, partitions: [] })
+    expect(reach.cut).toMatchObject({ log: false, database: false, partitions: [] })
     expect(lines).toEqual([
       expect.stringContaining('has not reached the event log'),
       expect.stringContaining('reaches the event log again'),
@@ -90,7 +90,7 @@ describe('a node that does not reach a server', () => {
   it('names the partitions that it cannot read when it can read others', async () => {
     deaf.add(1)
     await live(5500)
-    expect(reach.cut).toEqual({ log: false, database: false, partitions: [1] })
+    expect(reach.cut).toMatchObject({ log: false, database: false, partitions: [1] })
     // Nobody reads it here now: only asking shows that it can be read again.
     await live(30_000, [0, 2])
     expect(reach.cut.partitions).toEqual([1])
@@ -104,7 +104,7 @@ describe('a node that does not reach a server', () => {
     async (code) => {
       database = code
       await live(5500)
-      expect(reach.cut).toEqual({ log: false, database: true, partitions: [] })
+      expect(reach.cut).toMatchObject({ log: false, database: true, partitions: [] })
       database = 'well'
       for (let i = 0; i < 6; i++) await probe()
       expect(reach.cut.database).toBe(false)
@@ -117,12 +117,29 @@ describe('a node that does not reach a server', () => {
     expect(reach.cut.database).toBe(false)
   })
 
+  it('doubts what fails for a second, or is silent for two, and for five more once it is well', async () => {
+    database = 'FB_DATABASE_UNREACHABLE'
+    await live(900)
+    expect(reach.cut.doubts.database).toBe(false)
+    await live(500)
+    expect(reach.cut).toMatchObject({ database: false, doubts: { log: false, database: true } })
+    database = 'well'
+    await live(4500)
+    expect(reach.cut.doubts.database).toBe(true)
+    await live(1000)
+    expect(reach.cut.doubts.database).toBe(false)
+    log = 'silent'
+    await live(2200)
+    expect(reach.cut.doubts).toEqual({ log: true, database: false })
+    expect(lines).toEqual([])
+  })
+
   it('is cut by silence too', async () => {
     log = database = 'silent'
     await live(9000)
-    expect(reach.cut).toEqual({ log: false, database: false, partitions: [] })
+    expect(reach.cut).toMatchObject({ log: false, database: false, partitions: [] })
     await live(1500)
-    expect(reach.cut).toEqual({ log: true, database: true, partitions: [] })
+    expect(reach.cut).toMatchObject({ log: true, database: true, partitions: [] })
   })
 
   it('does not count time in which it stood still itself', async () => {
@@ -133,7 +150,7 @@ describe('a node that does not reach a server', () => {
     await live(300)
     log = database = 'well'
     await live(15_000)
-    expect(reach.cut).toEqual({ log: false, database: false, partitions: [] })
+    expect(reach.cut).toMatchObject({ log: false, database: false, partitions: [] })
   })
 
   it('holds a cut longer each time the line comes back for a moment only', async () => {
@@ -157,7 +174,9 @@ describe('a node that does not reach a server', () => {
 
 describe('shares among nodes that reach different things', () => {
   const work = { partitions: 4, queues: 2 }
-  const cut = { log: false, database: false, partitions: [] as number[] }
+  const none = { log: false, database: false }
+  const both = { log: true, database: true }
+  const cut = { ...none, partitions: [] as number[], doubts: none }
   const share = (id: string, cuts: Record<string, Partial<typeof cut>>) =>
     shareOf(
       id,
@@ -171,6 +190,13 @@ describe('shares among nodes that reach different things', () => {
     expect(share('a', cuts).queues.size).toBe(4)
     expect(share('b', cuts)).toMatchObject({ partitions: new Set([0, 1, 2, 3]) })
     expect(share('c', cuts)).toEqual({ partitions: new Set(), queues: new Set() })
+  })
+
+  it('takes nothing from a node that is cut while all others doubt what they reach', () => {
+    const even = share('a', { a: {}, b: {} })
+    expect(share('a', { a: both, b: { doubts: both } })).toEqual(even)
+    expect(share('a', { a: both, b: { doubts: { ...none, log: true } } })).toMatchObject({ partitions: even.partitions, queues: new Set() })
+    expect(share('b', { a: both, b: { doubts: both }, c: {} }).partitions.size).toBe(2)
   })
 
   it('leaves out a single partition only', () => {
