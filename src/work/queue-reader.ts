@@ -233,15 +233,13 @@ export class QueueReader {
     const { signal: over } = this.#over
     const read = await this.#ports.grid.read(this.#ring, this.#sequence, { countMax: readEntriesMax, waitMs, signal: over })
     if (signal.aborted || memory !== this.#memory) return
+    const segments = this.#decode(read.entries)
+    // Behind a gap there is a floor that has moved on, as a rule: that is no cause to read the ring again. What fails here is read again.
+    if (this.#showsGap(segments)) await this.#look()
+    if (memory !== this.#memory) return
     // The cursor always moves on: waiting at a gap for a repair that queues behind it would never end.
     this.#sequence = read.nextSequence
-    if (read.entries.length > 0) {
-      const segments = this.#decode(read.entries)
-      // Behind a gap there is a floor that has moved on, as a rule: that is no cause to read the ring again.
-      if (this.#showsGap(segments)) await this.#look()
-      if (memory !== this.#memory) return
-      this.#judge(segments)
-    }
+    if (segments.length > 0) this.#judge(segments)
     if (this.#isBlank) return
     await this.#raiseFlag()
     if (!this.#isIdle() || this.#isBlank) return

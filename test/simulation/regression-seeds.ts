@@ -10,5 +10,6 @@ export const regressionSeeds: readonly { readonly seed: number; readonly was: st
     was: 'a failover took back a floor that a reader had followed: its owner waited for the reader, and the reader for nothing',
   },
   { seed: 100_389, was: 'of the simulation: time leapt a minute while nodes were ready to run, and their leases ended' },
+  { seed: 563_939_372, was: 'a reader that could not ask for the watermarks at a gap had passed what it had read, unjudged' },
   { seed: 1228, was: 'of the simulation: a healthy task waits where a blocked one holds all that its reader may hold (rule 3)' },
 ]
