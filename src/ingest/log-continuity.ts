@@ -37,11 +37,22 @@ export class LogContinuity {
   async check({ events, leaderEpoch }: EventBatch): Promise<void> {
     if (leaderEpoch === undefined) return
     if (leaderEpoch > this.#newest) {
-      if (this.#newest >= 0) await this.#compare(leaderEpoch)
+      if (this.#newest >= 0) {
+        this.#compareOwn(events, leaderEpoch)
+        await this.#compare(leaderEpoch)
+      }
       this.#newest = leaderEpoch
     }
     const last = events.at(-1)
     if (last !== undefined && last.offset > this.#furthest) this.#furthest = last.offset
+  }
+
+  /** What was read once, and comes again (a repair) under a later leader than all that was read, is another event. */
+  #compareOwn(events: EventBatch['events'], present: number): void {
+    for (const { offset, leaderEpoch } of events) {
+      if (offset > this.#furthest) return
+      if (leaderEpoch !== undefined && leaderEpoch > this.#newest) throw this.#truncated(present, offset, leaderEpoch)
+    }
   }
 
   async #compare(present: number): Promise<void> {
@@ -49,11 +60,15 @@ export class LogContinuity {
       const found = await this.#log.eventAt(this.#partition, offset)
       if (found?.leaderEpoch === undefined) continue
       if (found.leaderEpoch <= this.#newest) return
-      throw new ForebayError(
-        'FB_LOG_TRUNCATED',
-        `partition ${this.#partition}: the events up to offset ${this.#furthest} were read under leader epochs up to ${this.#newest}, and the log (now at epoch ${present}) holds at ${offset} one of epoch ${found.leaderEpoch}: ` +
-          'a leader was elected uncleanly, and events that were processed are gone',
-      )
+      throw this.#truncated(present, offset, found.leaderEpoch)
     }
+  }
+
+  #truncated(present: number, offset: bigint, found: number): ForebayError {
+    return new ForebayError(
+      'FB_LOG_TRUNCATED',
+      `partition ${this.#partition}: the events up to offset ${this.#furthest} were read under leader epochs up to ${this.#newest}, and the log (now at epoch ${present}) holds at ${offset} one of epoch ${found}: ` +
+        'a leader was elected uncleanly, and events that were processed are gone',
+    )
   }
 }

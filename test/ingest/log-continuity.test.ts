@@ -36,6 +36,13 @@ describe('The continuity of a log', () => {
     expect(asked).toEqual([])
   })
 
+  it('finds a later leader at an offset that it has read before, although the log holds nothing of what it read last', async () => {
+    const { continuity } = setting(new Map(), 4n, 2)
+    await continuity.check(batch([5n, 9n], 2))
+    await expect(continuity.check(batch([6n, 12n], 3))).rejects.toMatchObject(truncated)
+    await expect(continuity.check(batch([10n, 12n], 3))).resolves.toBeUndefined()
+  })
+
   it('lets a clean election pass, asking once for the last event that was read', async () => {
     const { continuity, asked } = setting(new Map([[6n, 2]]), 4n, 2)
     await continuity.check(batch([5n, 6n], 2))

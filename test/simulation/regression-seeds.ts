@@ -11,5 +11,9 @@ export const regressionSeeds: readonly { readonly seed: number; readonly was: st
   },
   { seed: 100_389, was: 'of the simulation: time leapt a minute while nodes were ready to run, and their leases ended' },
   { seed: 563_939_372, was: 'a reader that could not ask for the watermarks at a gap had passed what it had read, unjudged' },
+  {
+    seed: 700_916,
+    was: 'a repair read a log of Kafka again that had been cut and had grown, and took what had come in the place of what was read',
+  },
   { seed: 1228, was: 'of the simulation: a healthy task waits where a blocked one holds all that its reader may hold (rule 3)' },
 ]

@@ -52,9 +52,9 @@ describe('the simulation', () => {
     expect(names.filter((name) => !(summary.counts[name]! > 0))).toEqual([])
   }, 600_000)
 
-  it('breaks no invariant in 500 schedules that nobody has tried before', async () => {
-    process.stdout.write(`fresh seeds of the simulation: ${freshSeed} to ${freshSeed + 499}\n`)
-    const { violations } = await summarise({ firstSeed: freshSeed, schedules: 500 })
+  it('breaks no invariant in 100 schedules that nobody has tried before', async () => {
+    process.stdout.write(`fresh seeds of the simulation: ${freshSeed} to ${freshSeed + 99}\n`)
+    const { violations } = await summarise({ firstSeed: freshSeed, schedules: 100 })
     expect(violations, replay).toEqual([])
   }, 600_000)
 
