@@ -103,9 +103,10 @@ export class Reach {
     if (nowMs - this.#lookedMs > standstillMs) for (const line of [this.#database, ...this.#partitions.values()]) line.startOver(nowMs)
     this.#lookedMs = nowMs
     this.#database.look(nowMs)
-    const lines = [...owned].map((partition) => this.#line(partition))
+    const mine = new Set(owned)
+    const lines = [...mine].map((partition) => this.#line(partition))
     // What another node reads meanwhile says nothing about this one.
-    for (const line of this.#partitions.values()) if (!lines.includes(line)) line.rest()
+    for (const [partition, line] of this.#partitions) if (!mine.has(partition)) line.rest()
     const isSilent = lines.length > 0 && lines.every((line) => line.isFailing(nowMs))
     if (isSilent && lines.some((line) => line.isDue(nowMs))) {
       this.#isLogCut = true
