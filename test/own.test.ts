@@ -2,13 +2,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
-import { databaseRefusal } from '../src/database-refusal.ts'
-import { loadConfig } from '../src/node/config.ts'
-import { configuredTasks } from '../src/node/config-tasks.ts'
+import { databaseRefusal } from '../src/database/database-refusal.ts'
+import { loadConfig } from '../src/config/config.ts'
+import { configuredTasks } from '../src/config/config-tasks.ts'
 import { own } from '../src/own.ts'
 import type { Pipeline } from '../src/pipeline/pipeline.ts'
-import { rowEncoder } from '../src/sinks/copy-text.ts'
-import { planTable } from '../src/sinks/table-plan.ts'
+import { rowEncoder } from '../src/sinks/postgres-table/copy-text.ts'
+import { planTable } from '../src/pipeline/table-plan.ts'
 
 const inherited = Object.getOwnPropertyNames(Object.prototype)
 

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { errorCodes } from '../src/errors.ts'
-import { noPartition, otherStates, sqlStateMeaning, sqlStateMeanings } from '../src/sql-states.ts'
+import { noPartition, otherStates, sqlStateMeaning, sqlStateMeanings } from '../src/database/sql-states.ts'
 
 describe('the table of SQLSTATEs', () => {
   it('is the one in ARCHITECTURE.md', () => {

@@ -4,11 +4,11 @@ import { describe, expect, it } from 'vitest'
 import { ForebayError, isForebayError, sentenceOf } from '../src/errors.ts'
 import { Converter } from '../src/ingest/converter.ts'
 import type { DeadLine } from '../src/ingest/converter.ts'
-import { createLogger } from '../src/node/logger.ts'
+import { createLogger } from '../src/status/logger.ts'
 import { errorOf, stackOf } from '../src/thrown.ts'
-import { rowEncoder } from '../src/sinks/copy-text.ts'
+import { rowEncoder } from '../src/sinks/postgres-table/copy-text.ts'
 import { latestLine } from '../src/sinks/job-encoder.ts'
-import { planTable } from '../src/sinks/table-plan.ts'
+import { planTable } from '../src/pipeline/table-plan.ts'
 
 function fail(): never {
   throw new Error('a trap')

@@ -2,7 +2,7 @@
 import type { DeadEvent } from '../dead-letters/dead-event.ts'
 import type { DeadLetterRow } from '../dead-letters/dead-letters.ts'
 import type { Redriven } from '../dead-letters/redrive.ts'
-import { printable } from '../inspect/printable.ts'
+import { printable } from '../text/printable.ts'
 import { own } from '../own.ts'
 import type { Pipeline } from '../pipeline/pipeline.ts'
 

@@ -5,7 +5,7 @@ import type { Explanation } from '../inspect/explanation.ts'
 import { explanationText } from '../inspect/explanation-text.ts'
 import { gatherExplain } from '../inspect/gather-explain.ts'
 import { inspectTarget } from './inspect-target.ts'
-import { paint } from './paint.ts'
+import { paint } from '../text/paint.ts'
 import { withTarget } from './target.ts'
 import type { TargetOptions } from './target.ts'
 

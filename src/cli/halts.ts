@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { ForebayError } from '../errors.ts'
-import { dropHalts, readHalts } from '../offsets/halts.ts'
-import type { FoundHalt } from '../offsets/halts.ts'
+import { dropHalts, readHalts } from '../ledger/halts.ts'
+import type { FoundHalt } from '../ledger/halts.ts'
 import { openTarget, withTarget } from './target.ts'
 import type { TargetOptions } from './target.ts'
 

@@ -1,10 +1,11 @@
 /** Opens what the commands that look at a pipeline look at; everything late and with short times to wait. */
+import type { InspectedPipeline } from '../inspect/facts.ts'
+import type { Fingerprint } from '../ledger/fingerprint.ts'
 import { ForebayError, isForebayError } from '../errors.ts'
 import type { JobGrid } from '../grid/job-grid.ts'
 import { hashName } from '../ingest/converter.ts'
 import { readLedgerFacts } from '../inspect/ledger-facts.ts'
-import type { InspectPorts, InspectedPipeline } from '../inspect/gather-explain.ts'
-import type { Fingerprint } from '../offsets/epochs.ts'
+import type { InspectPorts } from '../inspect/gather-explain.ts'
 import { nodePids, openTarget } from './target.ts'
 import type { Target, TargetOptions } from './target.ts'
 

@@ -1,7 +1,7 @@
+import { schemaSql } from '../ledger/schema-sql.ts'
 import type { Command } from 'commander'
 import { ForebayError } from '../errors.ts'
-import { schemaSql } from '../offsets/schema.ts'
-import { schemaVersion } from '../offsets/schema-steps.ts'
+import { schemaVersion } from '../ledger/schema-steps.ts'
 
 interface SqlOptions {
   readonly from: string

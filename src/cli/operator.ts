@@ -1,12 +1,12 @@
 /** What commands that change a pipeline share: who asks, how to stop them, and what the nodes say. */
 import { hostname, userInfo } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Database } from '../inspect/database.ts'
+import type { Database } from '../database/database.ts'
 import { askPage } from '../inspect/node-client.ts'
 import type { NodeKeys } from '../inspect/node-client.ts'
-import type { NodeStatus } from '../node/status.ts'
-import { freshNodes } from '../offsets/presence.ts'
-import type { PresentNode } from '../offsets/presence.ts'
+import type { NodeStatus } from '../status/status.ts'
+import { freshNodes } from '../epochs/presence.ts'
+import type { PresentNode } from '../epochs/presence.ts'
 
 const answerMs = 2000
 /** Longer than two nodes' beats are apart. */

@@ -1,6 +1,6 @@
 /** The options of `forebay replay`, checked. Pure. */
 import { ForebayError } from '../errors.ts'
-import { didYouMean } from '../pipeline/nearest.ts'
+import { didYouMean } from '../text/nearest.ts'
 import type { Pipeline, TaskDefinition } from '../pipeline/pipeline.ts'
 import { parsePoint, pointText } from '../replay/replay-point.ts'
 import { checkRequest } from '../replay/replay-range.ts'

@@ -5,7 +5,7 @@ import type { DryRun } from '../replay/dry-run.ts'
 import { offsetCount } from '../replay/replay-range.ts'
 import type { ReplayRange } from '../replay/replay-range.ts'
 import type { ReplayRecord } from '../replay/replay-store.ts'
-import { sizeText } from '../pipeline/units.ts'
+import { sizeText } from '../text/units.ts'
 
 /** A time span as people say it: `3 min 20 s`. */
 export function durationWords(ms: number): string {

@@ -1,7 +1,7 @@
 import { errorCodes, isForebayError, sentenceOf } from '../errors.ts'
-import { redactSecrets } from '../node/redaction.ts'
+import { redactSecrets } from '../text/redaction.ts'
 import { stackOf } from '../thrown.ts'
-import { paint } from './paint.ts'
+import { paint } from '../text/paint.ts'
 
 /** Prints why a command failed, without `secrets`, and gives its exit code. Bugs show their stack, everything else is a sentence. */
 export function report(error: unknown, secrets: readonly string[] = []): number {

@@ -1,12 +1,12 @@
 /** The curves of `forebay tune`: latency against interval, and rows a second against batch size. Pure. */
-import { durationText } from '../pipeline/units.ts'
+import type { TuneResult } from './tune-result.ts'
+import { durationText } from '../text/units.ts'
 import type { BarChart } from '../tune/chart.ts'
 import { predict } from '../tune/predict.ts'
 import type { Prediction } from '../tune/predict.ts'
 import { intervals } from '../tune/recommend.ts'
 import { rateAt } from '../tune/series.ts'
 import type { LineChart } from '../tune/svg-chart.ts'
-import type { TuneResult } from './tune-text.ts'
 
 interface Curve {
   readonly everyMs: number

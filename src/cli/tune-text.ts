@@ -1,56 +1,16 @@
 /** What `forebay tune` prints. Pure. */
-import { tableText } from '../inspect/table-text.ts'
-import type { NodeSettings } from '../node/settings.ts'
-import type { TaskDefinition } from '../pipeline/pipeline.ts'
-import { durationText, sizeText } from '../pipeline/units.ts'
+import { exactSizeText } from './tune-result.ts'
+import type { TuneReport } from './tune-result.ts'
+import { tableText } from '../text/table-text.ts'
+import { durationText, sizeText } from '../text/units.ts'
 import { barChart } from '../tune/chart.ts'
-import type { Measurements, Sized } from '../tune/measurements.ts'
-import type { GridChoice } from '../tune/predict.ts'
-import type { Advice, TaskAdvice } from '../tune/recommend.ts'
-import type { GridAdvice } from '../tune/recommend-grid.ts'
+import type { Sized } from '../tune/measurements.ts'
+import type { TaskAdvice } from '../tune/recommend.ts'
 import { rateAt } from '../tune/series.ts'
 import { barChartsOf, countText, msText } from './tune-charts.ts'
-import type { Written } from './tune-write.ts'
-
-export interface TuneTrial {
-  readonly forMs: number
-  readonly isLive: boolean
-  readonly capacity: number
-  readonly eventsPerSecond: number
-  readonly tasks: ReadonlyMap<string, { readonly p50Ms: number; readonly p99Ms: number; readonly rows: number }>
-}
-
-export interface TuneResult {
-  readonly measurements: Measurements
-  readonly isLive: boolean
-  readonly advice: Advice
-  readonly grid: GridAdvice
-  /** For the queue count and segment size that are set. */
-  readonly gridAsRouted: GridAdvice
-  readonly gridChoice: GridChoice
-  readonly trial: TuneTrial | null
-}
-
-export interface TuneReport extends TuneResult {
-  readonly pipeline: string
-  readonly present: { readonly settings: NodeSettings; readonly tasks: readonly TaskDefinition[] }
-  readonly written: Written | null
-}
 
 const busyShare = 0.6
 const useMax = 0.8
-
-/** In the largest unit that divides it, so that nothing is rounded. */
-export function exactSizeText(bytes: number): string {
-  const [unit, factor] = (
-    [
-      ['GiB', 1024 ** 3],
-      ['MiB', 1024 ** 2],
-      ['KiB', 1024],
-    ] as const
-  ).find(([, size]) => bytes >= size && bytes % size === 0) ?? ['B', 1]
-  return `${bytes / factor}${unit}`
-}
 
 export function tuneJson(report: TuneReport) {
   const { pipeline, measurements, isLive, advice, grid, trial, written } = report

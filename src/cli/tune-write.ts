@@ -1,19 +1,15 @@
 /** Puts the advice of `forebay tune` into the configuration file, or refuses without touching it. */
+import type { Written } from './tune-result.ts'
+import { exactSizeText } from './tune-result.ts'
 import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { loadConfig } from '../node/config.ts'
-import type { Config } from '../node/config.ts'
-import { durationText } from '../pipeline/units.ts'
+import { loadConfig } from '../config/config.ts'
+import type { Config } from '../config/config.ts'
+import { durationText } from '../text/units.ts'
 import { editConfig } from '../tune/edit-config.ts'
-import type { ConfigChange, ConfigEdit } from '../tune/edit-config.ts'
+import type { ConfigEdit } from '../tune/edit-config.ts'
 import type { TaskAdvice } from '../tune/recommend.ts'
 import type { GridAdvice } from '../tune/recommend-grid.ts'
-import { exactSizeText } from './tune-text.ts'
-
-export interface Written {
-  readonly file: string
-  readonly changes: readonly ConfigChange[]
-}
 
 interface Advised {
   readonly advice: { readonly tasks: readonly TaskAdvice[] }

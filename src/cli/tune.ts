@@ -1,21 +1,10 @@
+import type { TuneOptions } from './tune-result.ts'
 import { type Command, InvalidArgumentError } from 'commander'
 import { ForebayError } from '../errors.ts'
-import { parseDuration } from '../pipeline/units.ts'
+import { parseDuration } from '../text/units.ts'
 import { stopOnSignal } from './operator.ts'
-import { paint } from './paint.ts'
+import { paint } from '../text/paint.ts'
 import { openTarget, withTarget } from './target.ts'
-import type { TargetOptions } from './target.ts'
-
-export interface TuneOptions extends TargetOptions {
-  readonly quick?: boolean
-  readonly rate?: number
-  readonly validate?: boolean
-  readonly for: number
-  readonly write?: boolean
-  readonly routing?: boolean
-  readonly svg?: string
-  readonly json?: boolean
-}
 
 const trialMsDefault = 60_000
 const trialMsLeast = 2000

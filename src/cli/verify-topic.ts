@@ -2,7 +2,7 @@ import { openTopicAdmin } from '../connect/servers.ts'
 import { ForebayError, isForebayError } from '../errors.ts'
 import { topicDrift } from '../events/topic-settings.ts'
 import type { FoundTopic } from '../events/topic-settings.ts'
-import type { NodeSettings } from '../node/settings.ts'
+import type { NodeSettings } from '../config/settings.ts'
 import type { Pipeline } from '../pipeline/pipeline.ts'
 
 const nothingWanted = { partitions: undefined, replication: undefined, minInsyncReplicas: undefined, replayWindowMs: undefined }

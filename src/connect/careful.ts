@@ -1,11 +1,11 @@
 /** What a node needs to find events that end their process: the book of owners, and the sandbox. */
 import type { CarefulPorts } from '../ingest/careful-conversion.ts'
 import type { Sandbox } from '../ingest/sandbox.ts'
-import { chosenTasks, trackedTasks } from '../node/fingerprint-of.ts'
+import { chosenTasks, trackedTasks } from '../config/fingerprint-of.ts'
 import type { Parts } from '../node/parts.ts'
-import type { NodeSettings } from '../node/settings.ts'
-import { PostgresOwnerBook } from '../offsets/postgres-owner-book.ts'
-import type { PostgresPool } from '../offsets/postgres-pool.ts'
+import type { NodeSettings } from '../config/settings.ts'
+import { PostgresOwnerBook } from '../sandbox/postgres-owner-book.ts'
+import type { PostgresPool } from '../database/postgres-pool.ts'
 import type { Pipeline } from '../pipeline/pipeline.ts'
 import { ProcessSandbox } from '../sandbox/process-sandbox.ts'
 

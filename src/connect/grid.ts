@@ -7,7 +7,7 @@ import type { JobGrid } from '../grid/job-grid.ts'
 import { ownMember } from '../grid/member-owner.ts'
 import { LocalJobGrid } from '../grid/local-job-grid.ts'
 import type { Parts } from '../node/parts.ts'
-import type { GridSettings } from '../node/settings.ts'
+import type { GridSettings } from '../config/settings.ts'
 import type { Observer } from '../observer.ts'
 import type { Clock } from '../schedule/clock.ts'
 

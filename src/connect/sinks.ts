@@ -1,15 +1,15 @@
 /** The sinks of a node's tasks, and the tasks as a node takes them. */
 import type { JobGrid } from '../grid/job-grid.ts'
 import type { NodeTask } from '../node/node.ts'
-import type { NodeSettings } from '../node/settings.ts'
+import type { NodeSettings } from '../config/settings.ts'
 import type { Observer } from '../observer.ts'
-import type { PostgresPool } from '../offsets/postgres-pool.ts'
+import type { PostgresPool } from '../database/postgres-pool.ts'
 import { own } from '../own.ts'
 import type { TaskDefinition } from '../pipeline/pipeline.ts'
 import type { Clock } from '../schedule/clock.ts'
-import { createPostgresTable } from '../sinks/postgres-table.ts'
+import { createPostgresTable } from '../sinks/postgres-table/postgres-table.ts'
 import type { RunningSink } from '../sinks/sink.ts'
-import { createWebSocket } from '../sinks/web-socket.ts'
+import { createWebSocket } from '../sinks/web-socket/web-socket.ts'
 
 const rowsMaxDefault = 50_000
 const bytesMaxDefault = 8 * 1024 * 1024

@@ -2,9 +2,9 @@
  * The dead letters of a pipeline (a port): events and jobs that could not be processed, and what became of them.
  *
  * A letter is *open* until it is *redriven* or *discarded*; then it stays for `database.resolvedLettersKept`, so that the ledger
- * knows it again and people can look it up (offsets/resolved-letters.ts says when it may go).
+ * knows it again and people can look it up (resolved-letters.ts says when it may go).
  */
-import type { LedgerTransaction } from '../offsets/ledger.ts'
+import type { LedgerTransaction } from '../ledger/ledger.ts'
 
 export interface DeadLetterRow {
   /** Decimal digits. */

@@ -2,10 +2,10 @@
 import { spawnSync } from 'node:child_process'
 import { createServer } from 'node:net'
 import { sentenceOf } from '../errors.ts'
-import type { Config } from '../node/config.ts'
+import type { Config } from '../config/config.ts'
 import { checkMemory } from '../node/memory-bound.ts'
-import type { NodeSettings } from '../node/settings.ts'
-import { sizeText } from '../pipeline/units.ts'
+import type { NodeSettings } from '../config/settings.ts'
+import { sizeText } from '../text/units.ts'
 import type { Finding } from './finding.ts'
 import { fail, ok, warn } from './finding.ts'
 

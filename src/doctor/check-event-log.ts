@@ -6,7 +6,7 @@
  * a clock that is ahead, a producer's or a broker's. A clock that is behind looks like an event that waited, and cannot be told.
  */
 import type { EventLog } from '../events/event-log.ts'
-import { spanText } from '../inspect/time-text.ts'
+import { spanText } from '../text/time-text.ts'
 import type { Finding } from './finding.ts'
 import { ok, warn } from './finding.ts'
 

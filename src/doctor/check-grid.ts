@@ -3,7 +3,7 @@ import { connect } from 'node:net'
 import { sentenceOf } from '../errors.ts'
 import type { JobGrid } from '../grid/job-grid.ts'
 import { ringName } from '../grid/queue-name.ts'
-import type { NodeSettings } from '../node/settings.ts'
+import type { NodeSettings } from '../config/settings.ts'
 import type { Finding } from './finding.ts'
 import { fail, ok, warn } from './finding.ts'
 

@@ -1,8 +1,8 @@
 import type { FoundTopic, TopicDrift } from '../events/topic-settings.ts'
 import type { NodeFacts, OpenLetters } from '../inspect/facts.ts'
-import { spanText } from '../inspect/time-text.ts'
-import { lettersText } from '../node/letter-tally.ts'
-import { troubleSentence } from '../node/trouble-status.ts'
+import { spanText } from '../text/time-text.ts'
+import { lettersText } from '../dead-letters/letter-tally.ts'
+import { troubleSentence } from '../status/trouble-status.ts'
 import type { Finding } from './finding.ts'
 import { fail, ok, warn } from './finding.ts'
 

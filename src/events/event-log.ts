@@ -5,7 +5,7 @@
  * Offsets are bigints. `lastOffset` is the last offset a reader has passed;
  * `nextOffset` is "resume here". Only `nextOffsetAfter` adds the 1.
  */
-import type { EventHeaders } from './event-headers.ts'
+import type { EventHeaders } from '../pipeline/event-headers.ts'
 
 /** One record. `value` is null for a tombstone. Buffers belong to the batch and may be kept. */
 export interface EventRecord {

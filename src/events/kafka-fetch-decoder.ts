@@ -7,7 +7,6 @@
  */
 import type { Broker } from 'kafkajs'
 import { ForebayError } from '../errors.ts'
-import type { AbortedTransaction, FetchedPartition } from './kafka-fetched.ts'
 
 interface Exchange {
   readonly request: { readonly apiKey: number; readonly apiVersion: number }
@@ -113,4 +112,21 @@ class FieldReader {
     this.#at += count
     return start
   }
+}
+
+/** One partition in a fetch response. */
+export interface FetchedPartition {
+  readonly partition: number
+  readonly errorCode: number
+  readonly abortedTransactions: readonly AbortedTransaction[]
+  /** Its record batches, as they came. */
+  readonly records: Buffer
+  /** Size of the response, which `records` keeps in memory. */
+  readonly responseBytes: number
+}
+
+/** A transaction that was aborted: records of `producerId` from `firstOffset` up to its marker never happened. */
+export interface AbortedTransaction {
+  readonly producerId: bigint
+  readonly firstOffset: bigint
 }

@@ -1,22 +1,6 @@
+import type { FetchedPartition } from './kafka-fetch-decoder.ts'
 import type { Cluster } from 'kafkajs'
 import { decodeFetchesOf } from './kafka-fetch-decoder.ts'
-
-/** One partition in a fetch response. */
-export interface FetchedPartition {
-  readonly partition: number
-  readonly errorCode: number
-  readonly abortedTransactions: readonly AbortedTransaction[]
-  /** Its record batches, as they came. */
-  readonly records: Buffer
-  /** Size of the response, which `records` keeps in memory. */
-  readonly responseBytes: number
-}
-
-/** A transaction that was aborted: records of `producerId` from `firstOffset` up to its marker never happened. */
-export interface AbortedTransaction {
-  readonly producerId: bigint
-  readonly firstOffset: bigint
-}
 
 const readCommitted = 1
 

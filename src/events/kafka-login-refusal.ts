@@ -1,5 +1,5 @@
 import { isForebayError, sentenceOf } from '../errors.ts'
-import { tlsRefusal } from '../tls-refusal.ts'
+import { tlsRefusal } from '../database/tls-refusal.ts'
 
 const causesMax = 8
 const tlsNames = { ca: 'events.tls.caFile', cert: 'events.tls.certFile and keyFile', name: 'events.tls.serverName', on: 'events.tls' }

@@ -5,10 +5,10 @@
  * record batches). `lastOffset` of a portion passes them all the same, also a compacted end of a record batch, and a batch of which
  * compaction left no record.
  */
+import type { AbortedTransaction, FetchedPartition } from './kafka-fetch-decoder.ts'
 import { ForebayError } from '../errors.ts'
 import type { EventBatch, EventRecord } from './event-log.ts'
 import { floorBefore } from './event-log.ts'
-import type { AbortedTransaction, FetchedPartition } from './kafka-fetched.ts'
 import { inflated } from './kafka-inflate.ts'
 import { recordBatchesIn, UnreadableRecords } from './kafka-record-batch.ts'
 import type { RecordBatch } from './kafka-record-batch.ts'

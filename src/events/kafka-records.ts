@@ -7,7 +7,7 @@
  * is kept for its dead letter.
  */
 import { ForebayError } from '../errors.ts'
-import { type EventHeader, EventHeaders } from './event-headers.ts'
+import { type EventHeader, EventHeaders } from '../pipeline/event-headers.ts'
 import type { EventRecord } from './event-log.ts'
 import { type RecordBatch, UnreadableRecords } from './kafka-record-batch.ts'
 import { clampedTimeMs } from './record-time.ts'

@@ -1,8 +1,8 @@
 import net from 'node:net'
 import tls from 'node:tls'
 import type { ISocketFactory } from 'kafkajs'
-import type { TlsIdentity } from '../tls-identity.ts'
-import { hungUpCode, tlsWantedCode } from '../tls-refusal.ts'
+import type { TlsIdentity } from '../database/tls-identity.ts'
+import { hungUpCode, tlsWantedCode } from '../database/tls-refusal.ts'
 
 const keepAliveMs = 60_000
 const tlsAlert = 0x15

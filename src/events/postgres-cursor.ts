@@ -10,7 +10,7 @@
 import type { Pool } from 'pg'
 import { assert } from '../assert.ts'
 import { ForebayError } from '../errors.ts'
-import { headersOfTexts } from './event-headers.ts'
+import { headersOfTexts } from '../pipeline/event-headers.ts'
 import { type EventBatch, type EventCursor, type EventRecord, floorBefore, nextOffsetAfter } from './event-log.ts'
 import { postgresFailure } from './postgres-event-connection.ts'
 import { clampedTimeMs } from './record-time.ts'

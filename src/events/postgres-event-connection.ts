@@ -1,6 +1,6 @@
 import pg from 'pg'
-import { databaseRefusal, databaseTlsRefusal } from '../database-refusal.ts'
-import { databaseConnection } from '../database-url.ts'
+import { databaseRefusal, databaseTlsRefusal } from '../database/database-refusal.ts'
+import { databaseConnection } from '../database/database-url.ts'
 import { ForebayError, sentenceOf } from '../errors.ts'
 
 /** Where the database of an event log is. */

@@ -7,7 +7,7 @@
  */
 import { assert } from '../assert.ts'
 import { ForebayError } from '../errors.ts'
-import { headersOfTexts } from './event-headers.ts'
+import { headersOfTexts } from '../pipeline/event-headers.ts'
 import type { EventCursor, EventLog, EventRecord, LogIdentity, PartitionRange } from './event-log.ts'
 import { PostgresCursor } from './postgres-cursor.ts'
 import { eventPool, type PostgresEventDatabase, postgresFailure } from './postgres-event-connection.ts'

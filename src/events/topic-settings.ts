@@ -2,7 +2,7 @@
  * How a topic is set up, and how a pipeline needs it: what is wanted is compared with what is there. Pure, beside the port that
  * reads and changes it.
  */
-import { durationText, sizeText } from '../pipeline/units.ts'
+import { durationText, sizeText } from '../text/units.ts'
 
 /** As the configuration wants it (`events.topic`); undefined: whatever it is. */
 export interface WantedTopic {

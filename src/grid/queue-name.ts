@@ -1,4 +1,4 @@
-import type { QueueId } from '../offsets/ledger.ts'
+import type { QueueId } from '../ledger/ledger.ts'
 import type { Stamp } from './segment.ts'
 
 /** What names and segments of one epoch of one pipeline carry, so that nothing foreign is ever taken (rule 2). */

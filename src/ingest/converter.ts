@@ -3,7 +3,7 @@
  * same event gives the same lines (I9). What cannot be decoded, keyed, converted or encoded becomes a dead letter that
  * travels with the jobs (rule 10): one for the whole event, or one for the task that failed.
  */
-import { traceparentOf } from '../events/event-headers.ts'
+import { traceparentOf } from '../pipeline/event-headers.ts'
 import type { EventRecord } from '../events/event-log.ts'
 import { ForebayError, isForebayError, sentenceOf } from '../errors.ts'
 import type { LineKind } from '../grid/segment.ts'

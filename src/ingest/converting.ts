@@ -84,3 +84,11 @@ export const converting = new Converting()
 export function placeText(topic: string, { partition, offset, task }: Omit<ConvertingPlace, 'isRunning'>): string {
   return `offset ${offset} of partition ${partition} of topic ${topic}${task === null ? '' : ` (task ${task})`}`
 }
+
+/** What the header and the section table of a segment may take of its size. */
+export const headBytesMax = 4096
+
+/** Bytes of the jobs of one event: with all of them it must fit into one segment. */
+export function linesBytesMaxOf(segmentBytesMax: number): number {
+  return segmentBytesMax - headBytesMax
+}

@@ -3,8 +3,8 @@
  */
 import { isUtf8 } from 'node:buffer'
 import { ForebayError } from '../errors.ts'
-import { noHeaders } from '../events/event-headers.ts'
-import type { EventHeaders } from '../events/event-headers.ts'
+import { noHeaders } from '../pipeline/event-headers.ts'
+import type { EventHeaders } from '../pipeline/event-headers.ts'
 import type { EventRecord } from '../events/event-log.ts'
 import type { At } from '../pipeline/pipeline.ts'
 

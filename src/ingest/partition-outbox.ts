@@ -6,8 +6,8 @@
  */
 import { assert } from '../assert.ts'
 import type { EventRecord } from '../events/event-log.ts'
-import { lowestWatermark } from '../offsets/ledger.ts'
-import type { OwnerCapture, PartitionView } from '../offsets/ledger.ts'
+import { lowestWatermark } from '../ledger/ledger.ts'
+import type { OwnerCapture, PartitionView } from '../ledger/ledger.ts'
 import type { ConvertedEvent } from './converter.ts'
 import type { PartitionOwnerOptions } from './partition-owner-options.ts'
 import { QueueOutbox } from './queue-outbox.ts'

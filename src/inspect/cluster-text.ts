@@ -1,12 +1,12 @@
 /** The view of a cluster for a terminal. Pure; `paint` colours. */
 import { cronCells, cronHead } from '../cron/cron-text.ts'
-import { lettersText } from '../node/letter-tally.ts'
-import { durationText, sizeText } from '../pipeline/units.ts'
+import { lettersText } from '../dead-letters/letter-tally.ts'
+import { durationText, sizeText } from '../text/units.ts'
 import type { ClusterView, NodeView, PartitionView, QueueView, TaskView } from './cluster-view.ts'
 import type { Paint } from './explanation-text.ts'
-import { printable } from './printable.ts'
-import { tableText } from './table-text.ts'
-import { spanText } from './time-text.ts'
+import { printable } from '../text/printable.ts'
+import { tableText } from '../text/table-text.ts'
+import { spanText } from '../text/time-text.ts'
 
 export function clusterText(view: ClusterView, paint: Paint): string {
   const { pipeline, topic, epoch, version, lag } = view

@@ -1,5 +1,5 @@
 import type { CronTaskStatus } from '../cron/cron-schedule.ts'
-import type { NodeStatus } from '../node/status.ts'
+import type { NodeStatus } from '../status/status.ts'
 
 /**
  * The cron tasks of a pipeline out of what its nodes tell: each as a node tells it on which it runs, with the latest history

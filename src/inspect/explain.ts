@@ -1,6 +1,7 @@
 /** Answers why an offset is not committed, from the facts of one moment. Pure. */
+import type { Verdict } from '../status/verdict.ts'
 import { nextOffsetAfter } from '../events/event-log.ts'
-import type { Explanation, Verdict } from './explanation.ts'
+import type { Explanation } from './explanation.ts'
 import type { ExplainFacts } from './facts.ts'
 import { awayOf, foundOf } from './facts.ts'
 import type { Situation } from './situation.ts'

@@ -1,7 +1,8 @@
 /** An explanation for a terminal. Pure; `paint` colours. */
-import type { Explanation, Verdict } from './explanation.ts'
-import { printable } from './printable.ts'
-import { spanText } from './time-text.ts'
+import type { Verdict } from '../status/verdict.ts'
+import type { Explanation } from './explanation.ts'
+import { printable } from '../text/printable.ts'
+import { spanText } from '../text/time-text.ts'
 
 export type Paint = (colour: 'red' | 'green' | 'yellow' | 'dim' | 'bold', text: string) => string
 

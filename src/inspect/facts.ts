@@ -2,9 +2,11 @@
  * What is known of a pipeline from outside, gathered from its servers and nodes; the input of every judgement in this room.
  * Times are wall-clock milliseconds.
  */
+import type { Fingerprint } from '../ledger/fingerprint.ts'
 import type { PartitionRange } from '../events/event-log.ts'
-import type { NodeStatus } from '../node/status.ts'
-import type { Fingerprint } from '../offsets/epochs.ts'
+import type { NodeStatus } from '../status/status.ts'
+import type { NodeSettings } from '../config/settings.ts'
+import type { Pipeline, TaskDefinition } from '../pipeline/pipeline.ts'
 
 /** What looking somewhere gave, or the sentence that says why it gave nothing. */
 export type Look<T> = { readonly found: T } | { readonly away: string }
@@ -175,4 +177,15 @@ export function foundOf<T>(look: Look<T> | null): T | undefined {
 /** Why a look found nothing, or undefined. */
 export function awayOf<T>(look: Look<T> | null): string | undefined {
   return look !== null && 'away' in look ? look.away : undefined
+}
+
+export interface InspectedPipeline {
+  readonly settings: NodeSettings
+  readonly pipeline: Pipeline
+  readonly tasks: readonly TaskDefinition[]
+  /** What a node of this configuration would have. */
+  readonly fingerprint: Fingerprint
+  readonly urls: readonly string[]
+  /** Process ids by address, where the launcher of this machine tells them. */
+  readonly pids: ReadonlyMap<string, number>
 }

@@ -2,15 +2,15 @@
  * Gathers what `explain` judges by, from every server and node at once. Whatever does not answer becomes a sentence; nothing
  * here throws for a server that is away.
  */
+import type { InspectedPipeline } from './facts.ts'
+import type { Fingerprint } from '../ledger/fingerprint.ts'
 import { sentenceOf } from '../errors.ts'
 import type { EventLog, PartitionRange } from '../events/event-log.ts'
 import { nextOffsetAfter } from '../events/event-log.ts'
 import type { JobGrid } from '../grid/job-grid.ts'
-import type { NodeSettings } from '../node/settings.ts'
-import { effectiveWatermark } from '../offsets/ledger.ts'
-import type { Fingerprint } from '../offsets/epochs.ts'
-import type { Pipeline, TaskDefinition } from '../pipeline/pipeline.ts'
-import type { Database } from './database.ts'
+import type { NodeSettings } from '../config/settings.ts'
+import { effectiveWatermark } from '../ledger/ledger.ts'
+import type { Database } from '../database/database.ts'
 import { EventReader, findEvent } from './event-facts.ts'
 import type { EventFacts, ExplainFacts, GridFacts, LedgerFacts, Look, PartitionLedger } from './facts.ts'
 import { awayOf, foundOf } from './facts.ts'
@@ -18,17 +18,6 @@ import { readGridFacts } from './grid-facts.ts'
 import { readLedgerFacts, readLetters } from './ledger-facts.ts'
 import { gatherNodes, watermarksOfNodes } from './gather-nodes.ts'
 import { askNodes } from './node-facts.ts'
-
-export interface InspectedPipeline {
-  readonly settings: NodeSettings
-  readonly pipeline: Pipeline
-  readonly tasks: readonly TaskDefinition[]
-  /** What a node of this configuration would have. */
-  readonly fingerprint: Fingerprint
-  readonly urls: readonly string[]
-  /** Process ids by address, where the launcher of this machine tells them. */
-  readonly pids: ReadonlyMap<string, number>
-}
 
 export interface InspectPorts {
   readonly log: EventLog

@@ -1,11 +1,11 @@
 /** Finds every node of a pipeline: by configuration, by the grid's map of members, and by what each node and the database know. */
+import type { InspectedPipeline } from './facts.ts'
+import type { Fingerprint } from '../ledger/fingerprint.ts'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { JobGrid } from '../grid/job-grid.ts'
 import { scopeName } from '../grid/queue-name.ts'
 import { membershipMap, nodeInfoOf } from '../node/membership.ts'
-import type { Fingerprint } from '../offsets/epochs.ts'
 import type { LedgerFacts, NodeFacts, PartitionLedger } from './facts.ts'
-import type { InspectedPipeline } from './gather-explain.ts'
 import type { NodeAnswer } from './node-facts.ts'
 import { askNodes, isLocal, isSuspended } from './node-facts.ts'
 

@@ -1,7 +1,7 @@
 import type { JobGrid } from '../grid/job-grid.ts'
 import { flagMapName, ringName } from '../grid/queue-name.ts'
 import { decodeSegment } from '../grid/segment.ts'
-import type { NodeSettings } from '../node/settings.ts'
+import type { NodeSettings } from '../config/settings.ts'
 import type { EventFacts, GridFacts, RingFacts, SegmentFacts } from './facts.ts'
 import { snapshotQueue } from './queue-snapshot.ts'
 

@@ -1,8 +1,8 @@
 /** What the ledger's database tells of a pipeline: plain reads, no lock that anybody waits for. */
+import type { Fingerprint } from '../ledger/fingerprint.ts'
 import type pg from 'pg'
-import { epochMark } from '../offsets/epoch-mark.ts'
-import type { Fingerprint } from '../offsets/epochs.ts'
-import type { Database } from './database.ts'
+import { epochMark } from '../epochs/epoch-mark.ts'
+import type { Database } from '../database/database.ts'
 import type { EpochFacts, LedgerFacts, LetterFacts, OpenLetters, PartitionLedger, PresenceFacts, SessionFacts } from './facts.ts'
 
 const lettersMax = 50

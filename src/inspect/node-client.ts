@@ -8,7 +8,7 @@ import { request as askPlain } from 'node:http'
 import { request as askEncrypted, type RequestOptions } from 'node:https'
 import { checkServerIdentity, rootCertificates, type PeerCertificate } from 'node:tls'
 import { X509Certificate } from 'node:crypto'
-import type { NodeSettings } from '../node/settings.ts'
+import type { NodeSettings } from '../config/settings.ts'
 
 /** What a command shows of itself at the nodes of its configuration. */
 export type NodeKeys = Pick<NodeSettings['node'], 'token' | 'tls'>

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { askPage } from './node-client.ts'
 import type { NodeKeys } from './node-client.ts'
-import type { NodeStatus } from '../node/status.ts'
+import type { NodeStatus } from '../status/status.ts'
 
 /** What one address answered. */
 export interface NodeAnswer {

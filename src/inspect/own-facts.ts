@@ -2,15 +2,15 @@
  * What a running node judges its own standing floors by: its status and that of its fellows, the ledger and the rings. The same
  * facts as `explain` gathers from outside, but the log is not searched: what holds a floor is told by the queues.
  */
+import type { Verdict } from '../status/verdict.ts'
 import { sentenceOf } from '../errors.ts'
 import { nextOffsetAfter } from '../events/event-log.ts'
 import type { JobGrid } from '../grid/job-grid.ts'
-import type { NodeSettings } from '../node/settings.ts'
-import type { NodeStatus } from '../node/status.ts'
-import { effectiveWatermark } from '../offsets/ledger.ts'
+import type { NodeSettings } from '../config/settings.ts'
+import type { NodeStatus } from '../status/status.ts'
+import { effectiveWatermark } from '../ledger/ledger.ts'
 import type { Clock } from '../schedule/clock.ts'
 import { explain } from './explain.ts'
-import type { Verdict } from './explanation.ts'
 import type { EventFacts, ExplainFacts, LedgerFacts, Look, NodeFacts } from './facts.ts'
 import { awayOf, foundOf } from './facts.ts'
 import { readGridFacts } from './grid-facts.ts'

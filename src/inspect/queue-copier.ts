@@ -1,5 +1,5 @@
 import type { JobGrid } from '../grid/job-grid.ts'
-import type { NodeSettings } from '../node/settings.ts'
+import type { NodeSettings } from '../config/settings.ts'
 import { segmentSecret } from './grid-facts.ts'
 import { copyQueue } from './queue-view.ts'
 import type { QueueCopy } from './queue-view.ts'

@@ -3,12 +3,12 @@ import type { JobGrid } from '../grid/job-grid.ts'
 import { ringName } from '../grid/queue-name.ts'
 import { decodeSegment, readSegmentHead } from '../grid/segment.ts'
 import type { SectionHead, Segment, SegmentHead } from '../grid/segment.ts'
-import type { QueueId } from '../offsets/ledger.ts'
-import { sizeText } from '../pipeline/units.ts'
+import type { QueueId } from '../ledger/ledger.ts'
+import { sizeText } from '../text/units.ts'
 import { snapshotQueue } from './queue-snapshot.ts'
-import { printable } from './printable.ts'
-import { tableText } from './table-text.ts'
-import { spanText } from './time-text.ts'
+import { printable } from '../text/printable.ts'
+import { tableText } from '../text/table-text.ts'
+import { spanText } from '../text/time-text.ts'
 
 export interface SegmentView {
   readonly sequence: string

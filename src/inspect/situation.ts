@@ -3,8 +3,8 @@
  * judge by it.
  */
 import { nextOffsetAfter } from '../events/event-log.ts'
-import type { NodeStatus, OutboxStatus, PartitionStatus, QueueStatus, TaskStatus } from '../node/status.ts'
-import { effectiveWatermark } from '../offsets/ledger.ts'
+import type { NodeStatus, OutboxStatus, PartitionStatus, QueueStatus, TaskStatus } from '../status/status.ts'
+import { effectiveWatermark } from '../ledger/ledger.ts'
 import { own } from '../own.ts'
 import type { EventFacts, ExplainFacts, LedgerFacts, NodeFacts, SegmentFacts } from './facts.ts'
 import { foundOf } from './facts.ts'

@@ -1,10 +1,10 @@
 /** Judges why a job that its reader holds is not applied: the task, its sink, the database under it. Pure. */
-import type { NodeStatus, TaskStatus } from '../node/status.ts'
+import type { Verdict } from '../status/verdict.ts'
+import type { NodeStatus, TaskStatus } from '../status/status.ts'
 import { own } from '../own.ts'
-import type { Verdict } from './explanation.ts'
 import type { SessionFacts } from './facts.ts'
 import type { Situation } from './situation.ts'
-import { spanText } from './time-text.ts'
+import { spanText } from '../text/time-text.ts'
 
 /** A flush that lasts longer is named. */
 const slowFlushMs = 1000

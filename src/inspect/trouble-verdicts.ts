@@ -1,10 +1,10 @@
 /** Judges by what nodes themselves tell of calls that do not get through, and of floors that stand. Pure. */
-import type { NodeStatus } from '../node/status.ts'
-import { troubleSentence } from '../node/trouble-status.ts'
+import type { Cause, Verdict } from '../status/verdict.ts'
+import type { NodeStatus } from '../status/status.ts'
+import { troubleSentence } from '../status/trouble-status.ts'
 import type { TroubleKind } from '../troubles.ts'
-import type { Cause, Verdict } from './explanation.ts'
 import type { Situation } from './situation.ts'
-import { spanText } from './time-text.ts'
+import { spanText } from '../text/time-text.ts'
 
 /** What `node` tells of its calls of these kinds at one of these places, the oldest first, in one sentence. */
 export function toldTrouble(

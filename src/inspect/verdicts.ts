@@ -2,13 +2,13 @@
  * Judges why an offset is not committed: what stops a whole pipeline or partition first, then what stops the one queue and task.
  * Pure. The first verdict that holds is the culprit.
  */
-import type { Verdict } from './explanation.ts'
+import type { Verdict } from '../status/verdict.ts'
 import { awayOf, foundOf } from './facts.ts'
 import type { NodeFacts } from './facts.ts'
 import type { Situation } from './situation.ts'
 import { blockingSituation, queueSituation } from './situation.ts'
 import { lockedVerdict, taskVerdict } from './task-verdicts.ts'
-import { spanText } from './time-text.ts'
+import { spanText } from '../text/time-text.ts'
 import { slowConvert, toldTrouble } from './trouble-verdicts.ts'
 
 type Judge = (situation: Situation) => Verdict | undefined

@@ -1,6 +1,6 @@
 /** Adds up what all lives of all nodes told: rates, lag, latencies and the summary of a run. No I/O. */
-import { Histogram, type HistogramJson } from '../node/histogram.ts'
-import type { NodeStatus } from '../node/status.ts'
+import { Histogram, type HistogramJson } from '../status/histogram.ts'
+import type { NodeStatus } from '../status/status.ts'
 import { own } from '../own.ts'
 
 /** The last line of a drained run. */

@@ -1,7 +1,7 @@
 /** What a node holds of the events on their way, against the bound that was computed at its start (I10). */
 import type { EventLog } from '../events/event-log.ts'
 import type { Node } from './node.ts'
-import type { BufferStatus } from './status.ts'
+import type { BufferStatus } from '../status/status.ts'
 
 /** `bytesMax`: the computed bound, see memory-bound.ts. */
 export function bufferStatus(node: Node, log: EventLog, bytesMax: number): BufferStatus {

@@ -8,7 +8,7 @@
  */
 import { isForebayError, sentenceOf, serverCodeOf } from '../errors.ts'
 import type { ErrorCode, ForebayError } from '../errors.ts'
-import type { Flush, Ledger, LedgerTransaction, OwnerCapture, PartitionHalt, PartitionView } from '../offsets/ledger.ts'
+import type { Flush, Ledger, LedgerTransaction, OwnerCapture, PartitionHalt, PartitionView } from '../ledger/ledger.ts'
 import type { Clock } from '../schedule/clock.ts'
 import type { RunningSink } from '../sinks/sink.ts'
 import type { TroubleWatch } from '../troubles.ts'

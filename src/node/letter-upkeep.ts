@@ -1,6 +1,6 @@
 /** Once an hour a node lets old resolved dead letters go, as many at a time as one statement takes. */
 import type { EventLog } from '../events/event-log.ts'
-import { lettersForgottenMax } from '../offsets/resolved-letters.ts'
+import { lettersForgottenMax } from '../dead-letters/resolved-letters.ts'
 import type { Clock } from '../schedule/clock.ts'
 
 const firstMs = 60_000

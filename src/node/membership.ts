@@ -13,7 +13,7 @@
  */
 import { isForebayError, sentenceOf } from '../errors.ts'
 import type { JobGrid } from '../grid/job-grid.ts'
-import { spanText } from '../inspect/time-text.ts'
+import { spanText } from '../text/time-text.ts'
 import type { Observer } from '../observer.ts'
 import type { Clock } from '../schedule/clock.ts'
 import { membershipNews } from './membership-news.ts'

@@ -5,11 +5,11 @@ import { totalmem } from 'node:os'
 import { ForebayError } from '../errors.ts'
 import { recentEntriesMax } from '../grid/job-grid.ts'
 import type { TaskDefinition } from '../pipeline/pipeline.ts'
-import { sizeText } from '../pipeline/units.ts'
-import { latestBytesMax, unsentBytesMax } from '../sinks/latest-values.ts'
+import { sizeText } from '../text/units.ts'
+import { latestBytesMax, unsentBytesMax } from '../sinks/web-socket/latest-values.ts'
 import { readEntriesMax } from '../work/queue-reader.ts'
-import { windowSegmentsMax } from './settings.ts'
-import type { GridSettings, NodeSettings } from './settings.ts'
+import { windowSegmentsMax } from '../config/settings.ts'
+import type { GridSettings, NodeSettings } from '../config/settings.ts'
 
 /**
  * Of one partition, in sizes of a fetch: the batch that is worked on, and the next one as it comes in, first in the pieces of the

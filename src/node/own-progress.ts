@@ -1,5 +1,5 @@
 /** The progress watch of a running node: its own floors, judged by what `explain` would say of them. */
-import type { Database } from '../inspect/database.ts'
+import type { Database } from '../database/database.ts'
 import { readLedgerFacts } from '../inspect/ledger-facts.ts'
 import { askNodes } from '../inspect/node-facts.ts'
 import { judgeOwn } from '../inspect/own-facts.ts'
@@ -11,8 +11,8 @@ import type { Membership } from './membership.ts'
 import type { LogEnds } from './node-status.ts'
 import type { Node } from './node.ts'
 import { ProgressWatch } from './progress-watch.ts'
-import type { NodeSettings } from './settings.ts'
-import type { NodeStatus } from './status.ts'
+import type { NodeSettings } from '../config/settings.ts'
+import type { NodeStatus } from '../status/status.ts'
 
 export interface OwnProgressPorts {
   readonly clock: Clock

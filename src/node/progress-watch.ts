@@ -6,24 +6,13 @@
  * and every `judgeMs` again, shown in the status, counted, told in the log once for each cause and all partitions together, and told
  * again when another cause joins and when it is over. Boundary: it looks and never acts.
  */
+import type { Cause, Verdict } from '../status/verdict.ts'
+import type { Stall } from '../status/stall.ts'
 import { sentenceOf } from '../errors.ts'
 import type { PartitionRange } from '../events/event-log.ts'
-import type { Cause, Verdict } from '../inspect/explanation.ts'
-import { spanText } from '../inspect/time-text.ts'
+import { spanText } from '../text/time-text.ts'
 import type { Observer } from '../observer.ts'
 import type { Clock } from '../schedule/clock.ts'
-
-/** A partition whose floor stands. */
-export interface Stall {
-  readonly partition: number
-  /** Wall clock, as the node sees it. */
-  readonly sinceMs: number
-  readonly floor: string
-  /** Null until it was judged. */
-  readonly cause: Cause | null
-  readonly sentence: string
-  readonly mend: string | null
-}
 
 export interface ProgressWatchPorts {
   readonly clock: Clock
@@ -163,9 +152,4 @@ function whichText(found: readonly [number, Standing][]): string {
   const numbers = found.map(([partition]) => partition)
   const more = numbers.length > partitionsShown ? ` and ${numbers.length - partitionsShown} more` : ''
   return `partition${numbers.length === 1 ? '' : 's'} ${numbers.slice(0, partitionsShown).join(', ')}${more} ${numbers.length === 1 ? 'has' : 'have'}`
-}
-
-/** A stall in one sentence, for people. */
-export function stallSentence({ partition, sinceMs, sentence }: Stall, nowMs: number): string {
-  return `partition ${partition} has not moved for ${spanText(nowMs - sinceMs)}: ${sentence}`
 }

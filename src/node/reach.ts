@@ -18,7 +18,7 @@ import type { ErrorCode } from '../errors.ts'
 import type { EventCursor } from '../events/event-log.ts'
 import type { ReadableLog } from '../ingest/partition-owner-options.ts'
 import type { Observer } from '../observer.ts'
-import type { Ledger } from '../offsets/ledger.ts'
+import type { Ledger } from '../ledger/ledger.ts'
 import type { Clock } from '../schedule/clock.ts'
 import { hasAnswered } from './ledger-watch.ts'
 

@@ -10,7 +10,7 @@ import type { EventLog, PartitionRange } from '../events/event-log.ts'
 import { nextOffsetAfter } from '../events/event-log.ts'
 import { retentionLeftMs, retentionWarningMs } from '../events/retention-clock.ts'
 import type { RetentionSample } from '../events/retention-clock.ts'
-import { spanText } from '../inspect/time-text.ts'
+import { spanText } from '../text/time-text.ts'
 import type { Observer } from '../observer.ts'
 import type { Clock } from '../schedule/clock.ts'
 

@@ -4,13 +4,13 @@
  *
  * It looks every `lookMs`. A look that comes much too late means that this process stood still: that time counts against nobody.
  */
-import { spanText } from '../inspect/time-text.ts'
+import { spanText } from '../text/time-text.ts'
 import type { Observer } from '../observer.ts'
 import type { Clock } from '../schedule/clock.ts'
 import { troubleKinds } from '../troubles.ts'
 import type { TroubleKind, Troubles } from '../troubles.ts'
-import { troubleSentence, troubleStatuses } from './trouble-status.ts'
-import type { TroubleStatus } from './trouble-status.ts'
+import { troubleSentence, troubleStatuses } from '../status/trouble-status.ts'
+import type { TroubleStatus } from '../status/trouble-status.ts'
 
 export interface TroubleTellerPorts {
   readonly troubles: Troubles

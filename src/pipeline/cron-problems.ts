@@ -1,7 +1,7 @@
 import { parseCron, timezoneProblem } from '../schedule/cron-expression.ts'
 import { isFields, shown, unknownFields } from './fields.ts'
 import type { Fields } from './fields.ts'
-import { parseDuration } from './units.ts'
+import { parseDuration } from '../text/units.ts'
 
 const optionFields = ['timezone', 'missed', 'missedAfter', 'timeout', 'attemptsMax']
 const policies = ['skip', 'once', 'all']

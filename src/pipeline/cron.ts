@@ -3,7 +3,7 @@
  */
 import type { MissedPolicy } from '../schedule/cron-due.ts'
 import type { CronContext } from './pipeline.ts'
-import type { Duration } from './units.ts'
+import type { Duration } from '../text/units.ts'
 
 export interface CronOptions {
   /** Time zone of the expression, as the IANA database names it. Default `UTC`. */

@@ -4,7 +4,7 @@ import { pipelineProblems } from './pipeline-problems.ts'
 import type { CronDefinition, Decoder, Pipeline, TaskDefinition } from './pipeline.ts'
 import type { Given, NothingExtra, Task, Tasks } from './task.ts'
 import type { Sink } from './typed-sink.ts'
-import { parseDuration, parseSize } from './units.ts'
+import { parseDuration, parseSize } from '../text/units.ts'
 
 export interface PipelineOptions<Event> {
   /** Lower case letters, digits and dashes; names the pipeline in the grid, the ledger and the consumer group. */

@@ -1,5 +1,5 @@
 /** Reading what an author wrote, before any of it is trusted. */
-import { didYouMean } from './nearest.ts'
+import { didYouMean } from '../text/nearest.ts'
 
 export type Fields = Readonly<Record<string, unknown>>
 

@@ -2,12 +2,12 @@
  * What is wrong with a pipeline as written, for authors whom no compiler told: plain JavaScript, and rules beyond types.
  */
 import { isForebayError } from '../errors.ts'
-import { planTable } from '../sinks/table-plan.ts'
+import { planTable } from './table-plan.ts'
 import { cronProblems } from './cron-problems.ts'
 import { isFields, shown, unknownFields } from './fields.ts'
 import type { Fields } from './fields.ts'
 import type { SinkDefinition } from './pipeline.ts'
-import { parseDuration, parseSize } from './units.ts'
+import { parseDuration, parseSize } from '../text/units.ts'
 
 const pipelineFields = ['name', 'version', 'source', 'key', 'tasks', 'cron']
 const sourceFields = ['topic', 'decode', 'tombstones']

@@ -1,10 +1,10 @@
 /**
  * A pipeline at run time: what `definePipeline` returns once everything in it has been checked, without the user's types.
  */
-import type { EventHeaders } from '../events/event-headers.ts'
+import type { EventHeaders } from './event-headers.ts'
 import type { MissedPolicy } from '../schedule/cron-due.ts'
-import type { PostgresTableDefinition } from '../sinks/postgres-table-definition.ts'
-import type { WebSocketDefinition } from '../sinks/web-socket-definition.ts'
+import type { PostgresTableDefinition } from './postgres-table-definition.ts'
+import type { WebSocketDefinition } from './web-socket-definition.ts'
 
 /** Where an event stands in the log and what its record says beside the value; handed to `decode` and `convert`. */
 export interface At {

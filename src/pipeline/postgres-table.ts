@@ -1,4 +1,4 @@
-import type { BaseColumnType, ColumnType, ColumnValues, MergeMode } from '../sinks/postgres-table-definition.ts'
+import type { BaseColumnType, ColumnType, ColumnValues, MergeMode } from './postgres-table-definition.ts'
 import type { Sink } from './typed-sink.ts'
 
 export type Columns = Readonly<Record<string, ColumnType>>

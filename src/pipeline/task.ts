@@ -3,7 +3,7 @@
  */
 import type { At } from './pipeline.ts'
 import type { Sink } from './typed-sink.ts'
-import type { Duration, Size } from './units.ts'
+import type { Duration, Size } from '../text/units.ts'
 
 export type Jobs<Row> = Row | readonly Row[] | undefined
 

@@ -1,4 +1,4 @@
-import type { ChannelRequest, ChannelVerdict, WebSocketDefinition } from '../sinks/web-socket-definition.ts'
+import type { ChannelRequest, ChannelVerdict, WebSocketDefinition } from './web-socket-definition.ts'
 import type { Sink } from './typed-sink.ts'
 
 export interface WebSocketOptions<Value> {

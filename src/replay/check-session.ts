@@ -1,7 +1,7 @@
 /**
  * The port to the connection on which a table is compared. Temporary tables belong to one life of the connection.
  */
-import type { LedgerTransaction } from '../offsets/ledger.ts'
+import type { LedgerTransaction } from '../ledger/ledger.ts'
 
 export interface CheckSession<Tx extends LedgerTransaction> {
   /** Runs `prepare` in a transaction and resolves to the life of the connection it ran on. Throws FB_FENCED when another repair has the lock. */

@@ -1,7 +1,7 @@
 /**
  * The port to what the ledger knows about the range of a replay.
  */
-import type { LedgerTransaction } from '../offsets/ledger.ts'
+import type { LedgerTransaction } from '../ledger/ledger.ts'
 import type { OffsetSpan } from './table-check.ts'
 
 export interface DeadMark {

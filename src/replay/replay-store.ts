@@ -1,7 +1,7 @@
 /**
  * The port to the database of a replay: one connection of its own, under one lock, and the rows that say how far each replay came.
  */
-import type { LedgerTransaction } from '../offsets/ledger.ts'
+import type { LedgerTransaction } from '../ledger/ledger.ts'
 
 /** The request as it is kept for a resume. */
 export interface ReplaySpec {

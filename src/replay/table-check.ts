@@ -3,7 +3,7 @@
  * tables of one connection: they are gone when the connection is.
  */
 import type { JobLines } from '../grid/segment.ts'
-import type { LedgerTransaction } from '../offsets/ledger.ts'
+import type { LedgerTransaction } from '../ledger/ledger.ts'
 import type { TransactionalSink } from '../sinks/sink.ts'
 import type { Comparison } from './findings.ts'
 

@@ -7,7 +7,7 @@
  * cannot tell which part of a sum is missing.
  */
 import { ForebayError } from '../errors.ts'
-import type { LedgerTransaction } from '../offsets/ledger.ts'
+import type { LedgerTransaction } from '../ledger/ledger.ts'
 import type { TransactionalSink } from '../sinks/sink.ts'
 import { writeIsolating } from '../work/isolate.ts'
 import { Findings } from './findings.ts'

@@ -8,7 +8,7 @@
 import { ForebayError } from '../errors.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { Converter } from '../ingest/converter.ts'
-import type { LedgerTransaction } from '../offsets/ledger.ts'
+import type { LedgerTransaction } from '../ledger/ledger.ts'
 import type { Clock } from '../schedule/clock.ts'
 import type { TransactionalSink } from '../sinks/sink.ts'
 import { writeIsolating } from '../work/isolate.ts'

@@ -3,14 +3,14 @@
  * by who started it. It has no connection to any server, and ends with its parent, even from within an endless loop.
  */
 import { writeFileSync, writeSync } from 'node:fs'
-import { EventHeaders } from '../events/event-headers.ts'
+import { EventHeaders } from '../pipeline/event-headers.ts'
 import { isForebayError } from '../errors.ts'
 import type { EventRecord } from '../events/event-log.ts'
 import type { Converter } from '../ingest/converter.ts'
-import { converterOf } from '../node/converter-of.ts'
+import { converterOf } from '../ingest/converter-of.ts'
 import { loadPipeline } from '../pipeline/load-pipeline.ts'
 import { sentenceOf } from '../thrown.ts'
-import { startHangWatch } from '../watch/hang-watch.ts'
+import { startHangWatch } from './hang-watch.ts'
 import { progressFd } from './sandbox-wire.ts'
 import type { FromSandbox, SandboxSetup, ToSandbox, WireRecord } from './sandbox-wire.ts'
 

@@ -1,8 +1,8 @@
 /** What a node and its sandbox say to each other. */
 import type { ErrorCode } from '../errors.ts'
-import type { EventHeader } from '../events/event-headers.ts'
+import type { EventHeader } from '../pipeline/event-headers.ts'
 import type { ConvertedEvent } from '../ingest/converter.ts'
-import type { ConvertingLimits } from '../node/converter-of.ts'
+import type { ConvertingLimits } from '../ingest/converter-of.ts'
 
 /** What a sandbox converts with. */
 export interface SandboxSetup {

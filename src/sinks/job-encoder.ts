@@ -1,10 +1,10 @@
 /** Jobs to lines, as every sink takes them. Pure: nothing is asked of a server. */
 import { ForebayError, sentenceOf } from '../errors.ts'
 import { atOnce } from '../pipeline/at-once.ts'
-import { rowEncoder } from './copy-text.ts'
-import type { PostgresTableDefinition } from './postgres-table-definition.ts'
-import { planTable } from './table-plan.ts'
-import type { WebSocketDefinition } from './web-socket-definition.ts'
+import { rowEncoder } from './postgres-table/copy-text.ts'
+import type { PostgresTableDefinition } from '../pipeline/postgres-table-definition.ts'
+import { planTable } from '../pipeline/table-plan.ts'
+import type { WebSocketDefinition } from '../pipeline/web-socket-definition.ts'
 
 const keyLengthMax = 1024
 

@@ -2,7 +2,7 @@
  * A sink as forebay sees it: where the jobs of one task go, a batch at a time.
  */
 import type { JobLines } from '../grid/segment.ts'
-import type { LedgerTransaction } from '../offsets/ledger.ts'
+import type { LedgerTransaction } from '../ledger/ledger.ts'
 
 /**
  * `exactly-once`: writes in the ledger's transaction. `at-least-once`: delivered first, then the watermark moves.

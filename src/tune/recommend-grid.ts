@@ -9,8 +9,8 @@
  */
 import { memoryBound } from '../node/memory-bound.ts'
 import type { MemoryBound } from '../node/memory-bound.ts'
-import { windowSegmentsMax } from '../node/settings.ts'
-import type { GridSettings, NodeSettings } from '../node/settings.ts'
+import { windowSegmentsMax } from '../config/settings.ts'
+import type { GridSettings, NodeSettings } from '../config/settings.ts'
 import type { Measurements } from './measurements.ts'
 import type { GridChoice } from './predict.ts'
 import { meanTimeAt } from './series.ts'

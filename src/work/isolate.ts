@@ -8,7 +8,7 @@
  */
 import { isForebayError, sentenceOf } from '../errors.ts'
 import type { JobLines } from '../grid/segment.ts'
-import type { DeadLetter, LedgerTransaction } from '../offsets/ledger.ts'
+import type { DeadLetter, LedgerTransaction } from '../ledger/ledger.ts'
 import type { RefusedJob, TransactionalSink } from '../sinks/sink.ts'
 
 /** Enough for two or three bad jobs in a batch of thousands. */

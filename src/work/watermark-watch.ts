@@ -4,7 +4,7 @@
  */
 import { isForebayError } from '../errors.ts'
 import type { Observer } from '../observer.ts'
-import type { Ledger } from '../offsets/ledger.ts'
+import type { Ledger } from '../ledger/ledger.ts'
 import { Backoff } from '../schedule/backoff.ts'
 import type { Clock } from '../schedule/clock.ts'
 import type { QueueReader } from './queue-reader.ts'

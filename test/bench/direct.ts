@@ -7,7 +7,7 @@ import { Kafka, logLevel } from 'kafkajs'
 import pg from 'pg'
 import { from as copyFrom } from 'pg-copy-streams'
 import * as z from 'zod'
-import { Histogram } from '../../src/node/histogram.ts'
+import { Histogram } from '../../src/status/histogram.ts'
 import { readyLine } from './setting.ts'
 import type { BenchInput, BenchResult } from './setting.ts'
 

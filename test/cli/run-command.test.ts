@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { paint } from '../../src/cli/paint.ts'
+import { paint } from '../../src/text/paint.ts'
 import { runCommand } from '../../src/cli/run-command.ts'
 import { nodeStatus } from '../node/node-status.ts'
 

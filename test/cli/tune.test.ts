@@ -1,5 +1,5 @@
+import { exactSizeText } from '../../src/cli/tune-result.ts'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { exactSizeText } from '../../src/cli/tune-text.ts'
 import { runCommand } from '../../src/cli/run-command.ts'
 
 let out = ''

@@ -6,7 +6,7 @@ import type { DeadLetterRow, DeadLetters } from '../../src/dead-letters/dead-let
 import type { EventLog, EventRecord } from '../../src/events/event-log.ts'
 import type { JobLines } from '../../src/grid/segment.ts'
 import { bytes, definePipeline, postgresTable } from '../../src/index.ts'
-import type { LedgerTransaction } from '../../src/offsets/ledger.ts'
+import type { LedgerTransaction } from '../../src/ledger/ledger.ts'
 import type { TransactionalSink } from '../../src/sinks/sink.ts'
 
 const pipeline = definePipeline({

@@ -8,7 +8,7 @@ import { judgeVersions } from '../../src/doctor/check-versions.ts'
 import type { Finding } from '../../src/doctor/finding.ts'
 import type { EventLog } from '../../src/events/event-log.ts'
 import type { NodeFacts } from '../../src/inspect/facts.ts'
-import type { NodeStatus } from '../../src/node/status.ts'
+import type { NodeStatus } from '../../src/status/status.ts'
 import { nodeStatus } from '../node/node-status.ts'
 
 const well: DatabaseFacts = {

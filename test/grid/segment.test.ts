@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { decodeSegment, encodeSegment, readSegmentHead } from '../../src/grid/segment.ts'
 import type { JobLines, SectionDraft, SegmentHead } from '../../src/grid/segment.ts'
 import { signatureOf } from '../../src/grid/signature.ts'
-import { newestOf } from '../../src/sinks/latest-wire.ts'
+import { newestOf } from '../../src/sinks/web-socket/latest-wire.ts'
 import { TaskInbox } from '../../src/work/task-inbox.ts'
 
 interface Line {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { EventHeaders } from '../../src/events/event-headers.ts'
+import { EventHeaders } from '../../src/pipeline/event-headers.ts'
 import type { EventRecord } from '../../src/events/event-log.ts'
 import { Converter, eventKey } from '../../src/ingest/converter.ts'
 import type { ConvertingTask, DeadLine } from '../../src/ingest/converter.ts'

@@ -1,9 +1,9 @@
+import type { Cause } from '../../src/status/verdict.ts'
 import { describe, expect, it } from 'vitest'
 import { explain } from '../../src/inspect/explain.ts'
 import { explanationText } from '../../src/inspect/explanation-text.ts'
-import type { Cause } from '../../src/inspect/explanation.ts'
 import type { EventFacts, ExplainFacts, LedgerFacts, LetterFacts, NodeFacts, SessionFacts } from '../../src/inspect/facts.ts'
-import type { NodeStatus } from '../../src/node/status.ts'
+import type { NodeStatus } from '../../src/status/status.ts'
 import type { TroubleKind } from '../../src/troubles.ts'
 import { nodeStatus } from '../node/node-status.ts'
 

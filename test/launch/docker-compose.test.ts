@@ -8,11 +8,11 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import * as z from 'zod'
-import { loadConfig } from '../../src/node/config.ts'
-import { docOf, innermost } from '../../src/node/config-keys.ts'
-import { configSchema } from '../../src/node/config-schema.ts'
+import { loadConfig } from '../../src/config/config.ts'
+import { docOf, innermost } from '../../src/config/config-keys.ts'
+import { configSchema } from '../../src/config/config-schema.ts'
 import { packageRoot } from '../../src/launch/package-root.ts'
-import { parseSize } from '../../src/pipeline/units.ts'
+import { parseSize } from '../../src/text/units.ts'
 
 const read = (path: string) => readFileSync(join(packageRoot, path), 'utf8')
 const compose = () => parse(read('docker-compose.yml'), { merge: true, maxAliasCount: 100 }) as unknown

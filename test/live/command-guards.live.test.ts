@@ -1,4 +1,5 @@
 /** What replay and dead-letters look at before they write: is it the same log, the same database, and still all of it. */
+import { epochLock } from '../../src/epochs/opening.ts'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,7 +7,6 @@ import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { runCommand } from '../../src/cli/run-command.ts'
 import { packageRoot } from '../../src/launch/package-root.ts'
-import { epochLock } from '../../src/offsets/epochs.ts'
 import { eventually } from '../support/grid-cluster.ts'
 import {
   type Feed,

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { discardPostgres, startPostgres } from '../../src/launch/postgres-server.ts'
 import type { PostgresHandle } from '../../src/launch/postgres-server.ts'
-import { PostgresSession, sessionLock } from '../../src/offsets/postgres-session.ts'
+import { PostgresSession, sessionLock } from '../../src/ledger/postgres-session.ts'
 import { makeAuthority } from '../support/certificates.ts'
 import type { Authority } from '../support/certificates.ts'
 import {

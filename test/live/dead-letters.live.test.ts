@@ -8,7 +8,7 @@ import { runCommand } from '../../src/cli/run-command.ts'
 import { definePipeline, json, postgresTable } from '../../src/index.ts'
 import type { Pipeline } from '../../src/index.ts'
 import { packageRoot } from '../../src/launch/package-root.ts'
-import { PostgresDeadLetters } from '../../src/offsets/postgres-dead-letters.ts'
+import { PostgresDeadLetters } from '../../src/dead-letters/postgres-dead-letters.ts'
 import {
   ask,
   createItemTables,

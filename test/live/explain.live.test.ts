@@ -9,7 +9,7 @@ import { parse, stringify } from 'yaml'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { Explanation } from '../../src/inspect/explanation.ts'
 import { packageRoot } from '../../src/launch/package-root.ts'
-import type { NodeStatus } from '../../src/node/status.ts'
+import type { NodeStatus } from '../../src/status/status.ts'
 import { Launched } from '../support/launched.ts'
 
 const cli = resolve(import.meta.dirname, '../../src/cli/main.ts')

@@ -1,3 +1,4 @@
+import { schemaSql } from '../../src/ledger/schema-sql.ts'
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -6,7 +7,7 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { packageRoot } from '../../src/launch/package-root.ts'
 import { discardPostgres, type PostgresHandle, startPostgres } from '../../src/launch/postgres-server.ts'
-import { createSchema, schemaSql } from '../../src/offsets/schema.ts'
+import { createSchema } from '../../src/ledger/schema.ts'
 import { commandFolder } from '../support/forebay-command.ts'
 import {
   ask,

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vite
 import * as z from 'zod'
 import { definePipeline, json, postgresTable } from '../../src/index.ts'
 import type { Pipeline } from '../../src/index.ts'
-import { NodeMetrics } from '../../src/node/metrics.ts'
+import { NodeMetrics } from '../../src/status/metrics.ts'
 import { type GridCluster, startGridCluster } from '../support/grid-cluster.ts'
 import {
   type Feed,

@@ -1,8 +1,8 @@
 /** Databases that are not as the ledger needs them: behind a pooler, or not in UTF-8. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { connectClient, setUpConnection, checkProcess } from '../../src/offsets/postgres-connection.ts'
-import { PostgresSession, sessionLock } from '../../src/offsets/postgres-session.ts'
+import { connectClient, setUpConnection, checkProcess } from '../../src/database/postgres-connection.ts'
+import { PostgresSession, sessionLock } from '../../src/ledger/postgres-session.ts'
 import { commandFolder } from '../support/forebay-command.ts'
 import {
   ask,

@@ -1,12 +1,12 @@
 /** What the comparison of a table sees, type by type, in a real Postgres. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { PostgresPool } from '../../src/offsets/postgres-pool.ts'
-import { PostgresTransaction } from '../../src/offsets/postgres-transaction.ts'
+import type { PostgresPool } from '../../src/database/postgres-pool.ts'
+import { PostgresTransaction } from '../../src/ledger/postgres-transaction.ts'
 import { jobLinesOf } from '../../src/replay/range-converter.ts'
 import { expectedLine } from '../../src/replay/table-check.ts'
-import { createMergedTableCheck, createPlainTableCheck } from '../../src/sinks/postgres-table-check.ts'
-import type { PostgresTableDefinition } from '../../src/sinks/postgres-table-definition.ts'
-import { createPostgresTable } from '../../src/sinks/postgres-table.ts'
+import { createMergedTableCheck, createPlainTableCheck } from '../../src/replay/postgres-table-check.ts'
+import type { PostgresTableDefinition } from '../../src/pipeline/postgres-table-definition.ts'
+import { createPostgresTable } from '../../src/sinks/postgres-table/postgres-table.ts'
 import { createTestDatabase, testPool } from '../support/postgres-database.ts'
 import type { TestDatabase } from '../support/postgres-database.ts'
 

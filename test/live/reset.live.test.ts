@@ -2,9 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { runCommand } from '../../src/cli/run-command.ts'
-import { fingerprintOf } from '../../src/node/fingerprint-of.ts'
-import { performReset } from '../../src/offsets/reset.ts'
-import type { PartitionReset } from '../../src/offsets/reset-plan.ts'
+import { fingerprintOf } from '../../src/config/fingerprint-of.ts'
+import { performReset } from '../../src/epochs/reset.ts'
+import type { PartitionReset } from '../../src/epochs/reset-plan.ts'
 import { CommandRun, ConfigFolder, killCommands } from '../support/commands.ts'
 import {
   type Feed,

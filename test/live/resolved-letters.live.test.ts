@@ -1,8 +1,8 @@
 /** Which dead letters may go, on real Postgres. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { forgetResolvedLetters, lettersForgottenMax } from '../../src/offsets/resolved-letters.ts'
-import type { PostgresPool } from '../../src/offsets/postgres-pool.ts'
-import { createSchema } from '../../src/offsets/schema.ts'
+import { forgetResolvedLetters, lettersForgottenMax } from '../../src/dead-letters/resolved-letters.ts'
+import type { PostgresPool } from '../../src/database/postgres-pool.ts'
+import { createSchema } from '../../src/ledger/schema.ts'
 import { createTestDatabase, testPool } from '../support/postgres-database.ts'
 import type { TestDatabase } from '../support/postgres-database.ts'
 

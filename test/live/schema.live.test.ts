@@ -1,7 +1,8 @@
+import { schemaSql } from '../../src/ledger/schema-sql.ts'
 import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { createSchema, schemaSql } from '../../src/offsets/schema.ts'
-import { schemaSteps, schemaVersion } from '../../src/offsets/schema-steps.ts'
+import { createSchema } from '../../src/ledger/schema.ts'
+import { schemaSteps, schemaVersion } from '../../src/ledger/schema-steps.ts'
 import { createTestDatabase, testPool } from '../support/postgres-database.ts'
 import type { TestDatabase } from '../support/postgres-database.ts'
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import stockTicks from '../../examples/stock-ticks/pipeline.ts'
 import { channelsOf, checkMemory, gridBytesWorstCase, memoryBound, nodeBytesWorstCase } from '../../src/node/memory-bound.ts'
-import type { EventSettings, GridSettings } from '../../src/node/settings.ts'
+import type { EventSettings, GridSettings } from '../../src/config/settings.ts'
 
 const mib = 1024 * 1024
 const gib = 1024 * mib

@@ -1,6 +1,6 @@
 import { counterNames, type CounterName } from '../../src/observer.ts'
-import { Histogram } from '../../src/node/histogram.ts'
-import type { NodeStatus, PartitionStatus } from '../../src/node/status.ts'
+import { Histogram } from '../../src/status/histogram.ts'
+import type { NodeStatus, PartitionStatus } from '../../src/status/status.ts'
 
 /** A status with something in every part; its partitions may be changed. */
 export function nodeStatus(): NodeStatus & { partitions: PartitionStatus[] } {

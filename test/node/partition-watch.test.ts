@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { ForebayError } from '../../src/errors.ts'
 import { watchPartitions } from '../../src/node/partition-watch.ts'
-import { epochMark } from '../../src/offsets/epoch-mark.ts'
+import { epochMark } from '../../src/epochs/epoch-mark.ts'
 
 /** Plays the answers of the log in order, the last one for ever; the body runs until its signal aborts. */
 async function play(answers: readonly (number | Error)[], stopAfter = Infinity) {

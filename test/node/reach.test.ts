@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import { ForebayError } from '../../src/errors.ts'
 import type { ErrorCode } from '../../src/errors.ts'
 import type { EventBatch } from '../../src/events/event-log.ts'
-import type { OwnerCapture, PartitionView } from '../../src/offsets/ledger.ts'
+import type { OwnerCapture, PartitionView } from '../../src/ledger/ledger.ts'
 import { Reach } from '../../src/node/reach.ts'
 import { shareOf } from '../../src/node/shares.ts'
 

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { ForebayError } from '../../src/errors.ts'
-import { troubleStatuses } from '../../src/node/trouble-status.ts'
+import { troubleStatuses } from '../../src/status/trouble-status.ts'
 import { TroubleTeller } from '../../src/node/trouble-teller.ts'
 import { Troubles } from '../../src/troubles.ts'
 import type { TroubleKind } from '../../src/troubles.ts'

@@ -2,7 +2,7 @@
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { isForebayError } from '../../src/errors.ts'
 import type { ErrorCode } from '../../src/errors.ts'
-import type { Advance, DeadLetter, Ledger, LedgerTransaction } from '../../src/offsets/ledger.ts'
+import type { Advance, DeadLetter, Ledger, LedgerTransaction } from '../../src/ledger/ledger.ts'
 
 /** A fresh pipeline of 2 partitions with floor 9, 2 queues each, and the tracked tasks `a` and `b`. */
 export interface LedgerWorld<Tx extends LedgerTransaction> {

@@ -85,7 +85,7 @@ describe('jsonSchema()', () => {
 })
 
 describe('import of forebay', () => {
-  it('loads none of the libraries of the schema registry', async () => {
+  it('loads none of the libraries of the schema registry', { timeout: 30_000 }, async () => {
     const loadedBy = async (path: string) => {
       const code = `await import(${JSON.stringify(path)})
         const { createRequire } = await import('node:module')

@@ -1,6 +1,6 @@
 /** The world of one seed: sizes, servers, and those who watch them. */
 import { queueOf } from '../../src/ingest/converter.ts'
-import { lowestWatermark } from '../../src/offsets/ledger.ts'
+import { lowestWatermark } from '../../src/ledger/ledger.ts'
 import { Faults, losses } from './faults.ts'
 import { Oracle } from './oracle.ts'
 import { Random } from './random.ts'

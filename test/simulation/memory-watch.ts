@@ -1,7 +1,7 @@
 /** I10: what a node and the grid hold, against the bound that is computed before anything runs. */
 import type { PartitionOwner } from '../../src/ingest/partition-owner.ts'
 import { bufferBytesWorstCase, gridBytesWorstCase } from '../../src/node/memory-bound.ts'
-import type { GridSettings } from '../../src/node/settings.ts'
+import type { GridSettings } from '../../src/config/settings.ts'
 import type { QueueReader } from '../../src/work/queue-reader.ts'
 import { demand } from '../guarantees/violation.ts'
 import { headBytesMax } from './oracle.ts'

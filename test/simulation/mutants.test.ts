@@ -14,7 +14,7 @@ describe('a deliberately broken rule is caught within 1,000 schedules', () => {
   )
 
   it('is refused when the expression that keeps the rule is not found', async () => {
-    const edit = { file: 'src/offsets/ledger.ts', from: 'no such expression', to: '' }
+    const edit = { file: 'src/ledger/ledger.ts', from: 'no such expression', to: '' }
     await expect(importMutated([edit], 'test/simulation/summary.ts')).rejects.toThrow('holds 0 times')
   })
 })

@@ -6,7 +6,7 @@
 import { ringName } from '../../src/grid/queue-name.ts'
 import { decodeSegment } from '../../src/grid/segment.ts'
 import type { JobLines } from '../../src/grid/segment.ts'
-import type { Advance, DeadLetter } from '../../src/offsets/ledger.ts'
+import type { Advance, DeadLetter } from '../../src/ledger/ledger.ts'
 import { AtMostOnce } from '../guarantees/at-most-once.ts'
 import { NoCommittedGap } from '../guarantees/no-committed-gap.ts'
 import { PerKeyOrder } from '../guarantees/per-key-order.ts'

@@ -1,8 +1,8 @@
 /** One schedule: a seed, a world of its own, faults for a while, then peace, in which everything must come to its end. */
 import { counterNames } from '../../src/observer.ts'
 import type { CounterName, Observer } from '../../src/observer.ts'
-import { effectiveWatermark } from '../../src/offsets/ledger.ts'
-import type { PartitionView } from '../../src/offsets/ledger.ts'
+import { effectiveWatermark } from '../../src/ledger/ledger.ts'
+import type { PartitionView } from '../../src/ledger/ledger.ts'
 import { Violation, demand } from '../guarantees/violation.ts'
 import { buildWorld } from './build-world.ts'
 import type { BuiltWorld } from './build-world.ts'

@@ -3,9 +3,9 @@
  * whose tail a failover forgets.
  */
 import { ForebayError } from '../../src/errors.ts'
-import type { Advance, DeadLetter, OwnerCapture, PartitionHalt, PartitionView } from '../../src/offsets/ledger.ts'
-import { assertAdvances, floorAllowedBy, haltRefusal } from '../../src/offsets/ledger.ts'
-import { rowsOfNextEpoch, unevenTask } from '../../src/offsets/task-set.ts'
+import type { Advance, DeadLetter, OwnerCapture, PartitionHalt, PartitionView } from '../../src/ledger/ledger.ts'
+import { assertAdvances, floorAllowedBy, haltRefusal } from '../../src/ledger/ledger.ts'
+import { rowsOfNextEpoch, unevenTask } from '../../src/epochs/task-set.ts'
 import type { JobLines } from '../../src/grid/segment.ts'
 import { demand } from '../guarantees/violation.ts'
 import type { Oracle } from './oracle.ts'

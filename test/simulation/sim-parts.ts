@@ -1,7 +1,7 @@
 /** What both kinds of simulated nodes are made of: the world they live in, their ports, their tasks. */
 import type { ConverterOptions } from '../../src/ingest/converter.ts'
 import type { NodeTask } from '../../src/node/node.ts'
-import type { Ledger } from '../../src/offsets/ledger.ts'
+import type { Ledger } from '../../src/ledger/ledger.ts'
 import type { Observer } from '../../src/observer.ts'
 import type { RunningSink } from '../../src/sinks/sink.ts'
 import type { RepairWatch } from './repair-watch.ts'

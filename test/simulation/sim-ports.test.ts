@@ -1,6 +1,6 @@
 /** The simulated servers keep the contracts that the real ones keep: what is proven on them is proven of the ports. */
 import { ForebayError } from '../../src/errors.ts'
-import { headersOfTexts } from '../../src/events/event-headers.ts'
+import { headersOfTexts } from '../../src/pipeline/event-headers.ts'
 import { floorBefore } from '../../src/events/event-log.ts'
 import { JobLines } from '../../src/grid/segment.ts'
 import { describeEventLog } from '../ports/event-log.contract.ts'

@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { isForebayError } from '../../src/errors.ts'
-import { decodeField, rowEncoder } from '../../src/sinks/copy-text.ts'
-import type { ColumnType } from '../../src/sinks/postgres-table-definition.ts'
-import { planTable } from '../../src/sinks/table-plan.ts'
+import { decodeField, rowEncoder } from '../../src/sinks/postgres-table/copy-text.ts'
+import type { ColumnType } from '../../src/pipeline/postgres-table-definition.ts'
+import { planTable } from '../../src/pipeline/table-plan.ts'
 import { copyExamples, copyLengths, copyText, readCopyText } from '../support/copy-texts.ts'
 
 function encoderOf(type: ColumnType): (value: unknown) => string {

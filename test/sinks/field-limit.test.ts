@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { limitOf, parseDecimal, printDecimal, roundTo } from '../../src/sinks/field-limit.ts'
+import { limitOf, parseDecimal, printDecimal, roundTo } from '../../src/sinks/postgres-table/field-limit.ts'
 
 const limit = (type: string, typmod = -1, labels: string[] | null = null) => limitOf({ type, typmod, labels })
 /** As the catalogue has it. */

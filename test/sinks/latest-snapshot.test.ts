@@ -1,8 +1,8 @@
 import { beforeEach, expect, it } from 'vitest'
 import { LocalJobGrid } from '../../src/grid/local-job-grid.ts'
-import { LatestSnapshot } from '../../src/sinks/latest-snapshot.ts'
-import { LatestValues } from '../../src/sinks/latest-values.ts'
-import { decodeLatest, encodeLatest } from '../../src/sinks/latest-wire.ts'
+import { LatestSnapshot } from '../../src/sinks/web-socket/latest-snapshot.ts'
+import { LatestValues } from '../../src/sinks/web-socket/latest-values.ts'
+import { decodeLatest, encodeLatest } from '../../src/sinks/web-socket/latest-wire.ts'
 
 const seal = { secret: 'a secret of the test', place: 'm' }
 const value = (offset: bigint) => ({ partition: 0, offset, timeMs: 0, json: String(offset) })

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { LatestValues } from '../../src/sinks/latest-values.ts'
+import { LatestValues } from '../../src/sinks/web-socket/latest-values.ts'
 
 const value = (offset: bigint, json: string) => ({ partition: 0, offset, timeMs: 0, json })
 const kib = 1024

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { signatureOf } from '../../src/grid/signature.ts'
-import { decodeFanout, decodeLatest, encodeFanout, encodeLatest } from '../../src/sinks/latest-wire.ts'
-import type { LatestValue } from '../../src/sinks/latest-values.ts'
+import { decodeFanout, decodeLatest, encodeFanout, encodeLatest } from '../../src/sinks/web-socket/latest-wire.ts'
+import type { LatestValue } from '../../src/sinks/web-socket/latest-values.ts'
 
 const seal = { secret: 'a secret of the test', place: 'forebay-fanout.d.p.t.e1.prices' }
 const one: LatestValue = { partition: 0, offset: 1n, timeMs: 0, json: '1' }

@@ -1,7 +1,7 @@
 import { beforeEach, expect, it } from 'vitest'
-import type { LatestValue } from '../../src/sinks/latest-values.ts'
-import { PushClients } from '../../src/sinks/push-clients.ts'
-import type { PushClientsOptions, PushSocket, PushView } from '../../src/sinks/push-clients.ts'
+import type { LatestValue } from '../../src/sinks/web-socket/latest-values.ts'
+import { PushClients } from '../../src/sinks/web-socket/push-clients.ts'
+import type { PushClientsOptions, PushSocket, PushView } from '../../src/sinks/web-socket/push-clients.ts'
 
 let nowMs = 0
 const clock = { now: () => nowMs, wallMs: () => nowMs, sleep: () => Promise.resolve() }

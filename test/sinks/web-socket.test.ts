@@ -3,10 +3,10 @@ import { WebSocket } from 'ws'
 import { JobLines } from '../../src/grid/segment.ts'
 import type { JobGrid } from '../../src/grid/job-grid.ts'
 import { fanoutRingName, latestMapName } from '../../src/grid/queue-name.ts'
-import { HttpServer } from '../../src/node/http-server.ts'
+import { HttpServer } from '../../src/http/http-server.ts'
 import { SystemClock } from '../../src/schedule/clock.ts'
-import { encodeFanout, encodeLatest } from '../../src/sinks/latest-wire.ts'
-import { createWebSocket, type WebSocketOptions, type WebSocketSink } from '../../src/sinks/web-socket.ts'
+import { encodeFanout, encodeLatest } from '../../src/sinks/web-socket/latest-wire.ts'
+import { createWebSocket, type WebSocketOptions, type WebSocketSink } from '../../src/sinks/web-socket/web-socket.ts'
 import { nodeStatus } from '../node/node-status.ts'
 
 const clock = new SystemClock()

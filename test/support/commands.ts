@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { stringify } from 'yaml'
-import type { NodeStatus } from '../../src/node/status.ts'
+import type { NodeStatus } from '../../src/status/status.ts'
 import { eventually } from './grid-cluster.ts'
 
 const main = resolve(import.meta.dirname, '../../src/cli/main.ts')

@@ -1,7 +1,7 @@
 /** A process that begins a cron run and then sleeps in the middle of it, to be killed: url, pipeline, time to pretend. */
 import { CronSchedule } from '../../src/cron/cron-schedule.ts'
 import { cron, definePipeline, json, postgresTable } from '../../src/index.ts'
-import { PostgresCronRuns } from '../../src/offsets/postgres-cron-runs.ts'
+import { PostgresCronRuns } from '../../src/cron/postgres-cron-runs.ts'
 import { SystemClock } from '../../src/schedule/clock.ts'
 import * as z from 'zod'
 import { testPool } from './postgres-database.ts'

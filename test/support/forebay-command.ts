@@ -4,7 +4,7 @@ import type { ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import type { EventSettings } from '../../src/node/settings.ts'
+import type { EventSettings } from '../../src/config/settings.ts'
 import { eventBytesMax } from './live-node.ts'
 
 const root = resolve(import.meta.dirname, '../..')

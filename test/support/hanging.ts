@@ -1,6 +1,6 @@
 /** A process that turns, hangs in an event when it is told to, or loses its parent; see hang-watch.test.ts. */
 import { converting } from '../../src/ingest/converting.ts'
-import { startHangWatch } from '../../src/watch/hang-watch.ts'
+import { startHangWatch } from '../../src/sandbox/hang-watch.ts'
 
 const [mode, parent] = process.argv.slice(2)
 startHangWatch({

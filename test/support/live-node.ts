@@ -11,8 +11,8 @@ import { PostgresEventPublisher } from '../../src/events/postgres-event-publishe
 import { definePipeline, json, postgresTable, webSocket } from '../../src/index.ts'
 import type { Pipeline } from '../../src/index.ts'
 import { runNode } from '../../src/main.ts'
-import type { EventSettings, GridSettings, NodeSettings } from '../../src/node/settings.ts'
-import type { NodeStatus } from '../../src/node/status.ts'
+import type { EventSettings, GridSettings, NodeSettings } from '../../src/config/settings.ts'
+import type { NodeStatus } from '../../src/status/status.ts'
 import { eventually } from './grid-cluster.ts'
 import { sharedKafka } from './shared-kafka.ts'
 

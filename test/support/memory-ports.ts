@@ -4,8 +4,8 @@ import type { EventBatch, EventCursor, EventLog, EventRecord, PartitionRange } f
 import { floorBefore } from '../../src/events/event-log.ts'
 import type { JobGrid } from '../../src/grid/job-grid.ts'
 import { LocalJobGrid } from '../../src/grid/local-job-grid.ts'
-import { floorAllowedBy } from '../../src/offsets/ledger.ts'
-import type { DeadLetter, Flush, Ledger, OwnerCapture, PartitionHalt, PartitionView } from '../../src/offsets/ledger.ts'
+import { floorAllowedBy } from '../../src/ledger/ledger.ts'
+import type { DeadLetter, Flush, Ledger, OwnerCapture, PartitionHalt, PartitionView } from '../../src/ledger/ledger.ts'
 import type { Clock } from '../../src/schedule/clock.ts'
 
 /** What a call of a port goes through; the answer it gives when it is to be `empty`. */

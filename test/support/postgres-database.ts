@@ -1,7 +1,7 @@
 /** A database of its own for a test file, in the server whose URL the live set-up gives in FOREBAY_TEST_POSTGRES_URL. */
 import { randomUUID } from 'node:crypto'
 import pg from 'pg'
-import { PostgresPool } from '../../src/offsets/postgres-pool.ts'
+import { PostgresPool } from '../../src/database/postgres-pool.ts'
 
 export interface TestDatabase {
   readonly url: string

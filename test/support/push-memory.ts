@@ -8,9 +8,9 @@ import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { JobLines } from '../../src/grid/segment.ts'
 import { LocalJobGrid } from '../../src/grid/local-job-grid.ts'
-import { HttpServer } from '../../src/node/http-server.ts'
+import { HttpServer } from '../../src/http/http-server.ts'
 import { SystemClock } from '../../src/schedule/clock.ts'
-import { createWebSocket } from '../../src/sinks/web-socket.ts'
+import { createWebSocket } from '../../src/sinks/web-socket/web-socket.ts'
 import { nodeStatus } from '../node/node-status.ts'
 
 const seconds = Number(process.argv[2])

@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { parse } from 'yaml'
 import { writeAdvice } from '../../src/cli/tune-write.ts'
-import { loadConfig } from '../../src/node/config.ts'
-import { configDocument } from '../../src/node/config-document.ts'
+import { loadConfig } from '../../src/config/config.ts'
+import { configDocument } from '../../src/config/config-document.ts'
 import { editConfig } from '../../src/tune/edit-config.ts'
 
 const edits = [

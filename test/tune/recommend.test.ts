@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { checkMemory } from '../../src/node/memory-bound.ts'
-import { sizeText } from '../../src/pipeline/units.ts'
+import { sizeText } from '../../src/text/units.ts'
 import { recommendTasks } from '../../src/tune/recommend.ts'
 import { gridChoiceOf, recommendGrid } from '../../src/tune/recommend-grid.ts'
 import { Quantiles } from '../../src/tune/quantiles.ts'

@@ -2,7 +2,7 @@ import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ForebayError } from '../../src/errors.ts'
 import { JobLines } from '../../src/grid/segment.ts'
-import type { LedgerTransaction } from '../../src/offsets/ledger.ts'
+import type { LedgerTransaction } from '../../src/ledger/ledger.ts'
 import type { TransactionalSink } from '../../src/sinks/sink.ts'
 import { writeIsolating, writeRefused } from '../../src/work/isolate.ts'
 

@@ -1,0 +1,130 @@
+/**
+ * The statements that write a table. Pure.
+ *
+ * Three ways to the same rows: COPY for plain tables, one upsert of merged rows for tables with a key, and either of them job by
+ * job where the jobs cannot be judged together. Variables of the blocks begin with `forebay_`, or a column could be taken for one.
+ */
+import pg from 'pg'
+import { isJobStateSql } from '../../database/sql-states.ts'
+import type { FoundTable } from './catalogue.ts'
+import { printDecimal } from './field-limit.ts'
+import type { BaseColumnType } from '../../pipeline/postgres-table-definition.ts'
+import { quotedTable } from '../../pipeline/table-plan.ts'
+import type { PlannedColumn, TablePlan } from '../../pipeline/table-plan.ts'
+
+// Without the length of a varchar or the digits of a numeric: a cast would cut or round silently, an insert refuses or rounds by the column.
+const parameterTypes: Readonly<Record<BaseColumnType, string>> = {
+  int: 'int8',
+  bigint: 'int8',
+  text: 'text',
+  boolean: 'bool',
+  double: 'float8',
+  numeric: 'numeric',
+  timestamptz: 'timestamptz',
+  json: 'json',
+}
+
+/** COPY of all columns, in the order of a line. */
+export function copyText(plan: TablePlan, found: FoundTable): string {
+  return `copy ${quotedTable(found)} (${namesOf(plan.columns)}) from stdin`
+}
+
+/** One row a key; a parameter for each column, an array of its values. */
+export function upsertText(plan: TablePlan, found: FoundTable): string {
+  const { columns } = plan
+  const parameters = columns.map((column, i) => `$${i + 1}::${parameterTypes[column.type]}[]`)
+  const fields = columns.map((column, i) => castOf(column, `x.c${i}`, found))
+  return `insert into ${quotedTable(found)} as t (${namesOf(columns)}) select ${fields.join(', ')}
+    from unnest(${parameters.join(', ')}) as x (${columns.map((_, i) => `c${i}`).join(', ')}) ${conflictOf(plan)}`
+}
+
+/**
+ * Whether some sum would, job by job, have gone beyond its column on its way: a parameter for each key column, then for each sum that
+ * can overflow its lows and highs (`RowMerger.swings`). Undefined: no sum can.
+ */
+export function swingText(plan: TablePlan, found: FoundTable): string | undefined {
+  const keys = plan.columns.filter((column) => column.isKey)
+  const sums = plan.columns.flatMap(({ name, merge, isKey }) => {
+    const { scale, unitsMax } = found.limitByColumn.get(name) ?? {}
+    if (isKey || merge !== 'add' || unitsMax === undefined) return []
+    return [{ old: `coalesce(t.${pg.escapeIdentifier(name)}, 0)`, max: printDecimal({ units: unitsMax, scale: scale ?? 0 }) }]
+  })
+  if (sums.length === 0) return undefined
+  const arrays = [...keys.map(({ type }) => `${parameterTypes[type]}[]`), ...sums.flatMap(() => ['numeric[]', 'numeric[]'])]
+  const fields = [...keys.map((_, i) => `k${i}`), ...sums.flatMap((_, i) => [`low${i}`, `high${i}`])]
+  const isSame = keys.map((column, i) => `t.${pg.escapeIdentifier(column.name)} = ${castOf(column, `x.k${i}`, found)}`)
+  const isBeyond = sums.map(({ old, max }, i) => `${old} + x.low${i} < -${max} or ${old} + x.high${i} > ${max}`)
+  return `select exists (select from unnest(${arrays.map((type, i) => `$${i + 1}::${type}`).join(', ')}) as x (${fields.join(', ')})
+    left join ${quotedTable(found)} t on ${isSame.join(' and ')} where ${isBeyond.join(' or ')}) as "isBeyond"`
+}
+
+/** Settings of the transaction through which a block of code takes rows and gives results: it has no parameters. */
+export const rowsSetting = 'forebay.rows'
+export const refusedSetting = 'forebay.refused'
+
+/**
+ * A block that writes each row of `rowsSetting` (JSON, an array of objects `c0`, `c1`, … of text) by itself, in order.
+ * `isForgiving`: rows that are refused for their data leave nothing and are told in `refusedSetting`, as an array of what
+ * Postgres said with their index `at`; else the first one fails the block.
+ */
+export function oneByOneText(plan: TablePlan, found: FoundTable, { isForgiving }: { isForgiving: boolean }): string {
+  const { columns } = plan
+  const values = columns.map((column, i) => castOf(column, `forebay_row.c${i}::${parameterTypes[column.type]}`, found))
+  const insert = `insert into ${quotedTable(found)} as t (${namesOf(columns)}) values (${values.join(', ')})${plan.key.length === 0 ? '' : ` ${conflictOf(plan)}`};`
+  const rows = `select * from rows from (json_to_recordset(current_setting('${rowsSetting}')::json)
+    as (${columns.map((_, i) => `c${i} text`).join(', ')})) with ordinality as x (${columns.map((_, i) => `c${i}`).join(', ')}, n)`
+  const body = isForgiving ? forgiving(insert) : insert
+  return `do $forebay$ declare forebay_row record; forebay_refused json[]; forebay_state text; forebay_message text; forebay_detail text;
+    forebay_hint text; forebay_constraint text; begin
+    for forebay_row in ${rows} order by n loop
+      ${body}
+    end loop;
+    perform set_config('${refusedSetting}', array_to_json(coalesce(forebay_refused, '{}'))::text, true);
+  end $forebay$`
+}
+
+function forgiving(insert: string): string {
+  return `begin ${insert}
+      exception when others then
+        get stacked diagnostics forebay_state = returned_sqlstate, forebay_message = message_text, forebay_detail = pg_exception_detail,
+          forebay_hint = pg_exception_hint, forebay_constraint = constraint_name;
+        if not (${isJobStateSql('forebay_state', 'forebay_constraint')}) then raise; end if;
+        forebay_refused := forebay_refused || json_build_object('at', forebay_row.n - 1, 'code', forebay_state, 'message', forebay_message,
+          'detail', forebay_detail, 'hint', forebay_hint, 'constraint', forebay_constraint);
+      end;`
+}
+
+/** A uuid or an enum takes no text without a word; every other type has its cast for an insert. */
+function castOf(column: PlannedColumn, field: string, found: FoundTable): string {
+  const cast = found.castByColumn.get(column.name)
+  return cast === undefined ? field : `${field}::${cast}`
+}
+
+function conflictOf({ columns, key }: TablePlan): string {
+  const updates = columns.filter((column) => !column.isKey).map((column) => `${pg.escapeIdentifier(column.name)} = ${mergedValue(column)}`)
+  const action = updates.length === 0 ? 'nothing' : `update set ${updates.join(', ')}`
+  return `on conflict (${key.map((name) => pg.escapeIdentifier(name)).join(', ')}) do ${action}`
+}
+
+function mergedValue({ name, type, merge }: PlannedColumn): string {
+  const column = pg.escapeIdentifier(name)
+  const collation = type === 'text' ? ' collate "C"' : ''
+  const [old, added] = [`t.${column}`, `excluded.${column}`]
+  switch (merge) {
+    case 'first':
+      return `coalesce(${old}, ${added})`
+    case 'last':
+      return added
+    case 'min':
+      return `least(${old}${collation}, ${added}${collation})`
+    case 'max':
+      return `greatest(${old}${collation}, ${added}${collation})`
+    case 'add':
+    case 'add-approximate':
+      return `coalesce(${old} + ${added}, ${old}, ${added})`
+  }
+}
+
+function namesOf(columns: readonly PlannedColumn[]): string {
+  return columns.map((column) => pg.escapeIdentifier(column.name)).join(', ')
+}
