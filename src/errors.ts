@@ -42,6 +42,7 @@ export const errorCodes = {
   FB_SCHEMA: { policy: 'halt', exitCode: 65, meaning: 'the database refuses a whole task: a table, column or partition is missing, say' },
   FB_BAD_JOB: { policy: 'halt', exitCode: 65, meaning: 'one job cannot be encoded or written' },
   FB_BAD_EVENT: { policy: 'halt', exitCode: 65, meaning: 'one event cannot be decoded' },
+  FB_SINK: { policy: 'retry', exitCode: 69, meaning: 'a sink of the pipeline failed' },
   FB_FENCED: { policy: 'retry', exitCode: 75, meaning: 'another node moved a watermark first' },
   FB_EPOCH_CLOSED: { policy: 'halt', exitCode: 75, meaning: 'the epoch of this node is not the active one' },
   FB_FINGERPRINT: { policy: 'halt', exitCode: 78, meaning: 'the version of the pipeline was superseded' },
@@ -62,8 +63,16 @@ export const errorCodes = {
 export type ErrorCode = keyof typeof errorCodes
 export type RetryPolicy = (typeof errorCodes)[ErrorCode]['policy']
 
-/** Tells ours from foreign objects without touching them: `instanceof` runs the traps of a proxy, and throws at a revoked one. */
-const made = new WeakSet<object>()
+/**
+ * Tells ours from foreign objects without touching them: `instanceof` runs the traps of a proxy, and throws at a revoked one. All copies of
+ * forebay in a process have it in common: the module of a pipeline brings its own.
+ */
+const made = sharedSet(Symbol.for('forebay.errors'))
+
+function sharedSet(name: symbol): WeakSet<object> {
+  const place = globalThis as unknown as Record<symbol, WeakSet<object> | undefined>
+  return (place[name] ??= new WeakSet())
+}
 
 /** An error whose message is a sentence for a person: what was wrong, where, and what to do. */
 export class ForebayError extends Error {
@@ -102,7 +111,7 @@ export function serverCodeOf(error: unknown): string | undefined {
   let found: string | undefined
   let innermost: string | undefined
   for (let at = error, depth = 0; at instanceof Error && depth < causesMax; at = at.cause, depth++) {
-    if (at instanceof ForebayError) continue
+    if (isForebayError(at)) continue
     const { type, code, name } = at as Error & { readonly type?: unknown; readonly code?: unknown }
     found = [type, code].find((part): part is string => typeof part === 'string' && part !== '') ?? found
     innermost = name

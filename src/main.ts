@@ -2,36 +2,29 @@
  * The composition root: the only file that names adapters. Builds a node from its settings, runs it until the signal
  * aborts, and takes everything down again in the reverse order.
  */
+import { openBase } from './connect/node-base.ts'
+import type { Base } from './connect/node-base.ts'
 import { linesBytesMaxOf } from './ingest/converting.ts'
-import { randomBytes } from 'node:crypto'
-import type { Logger } from 'pino'
-import { openCronSchedule, openEventLog } from './connect/servers.ts'
-import { carefulPorts, createSandbox } from './connect/careful.ts'
+import { carefulPorts } from './connect/careful.ts'
 import type { PipelineFile } from './connect/careful.ts'
-import { startGrid, type MemberEnd } from './connect/grid.ts'
-import { createSink, nodeTask } from './connect/sinks.ts'
-import type { CronSchedule } from './cron/cron-schedule.ts'
+import { closeSinks, nodeTask, openSink } from './connect/sinks.ts'
+import type { TaskSink } from './connect/sinks.ts'
 import { isForebayError, sentenceOf } from './errors.ts'
-import type { EventLog, LogIdentity } from './events/event-log.ts'
 import { startFloors } from './events/start-floors.ts'
 import { checkCapacity } from './grid/check-capacity.ts'
-import type { JobGrid } from './grid/job-grid.ts'
-import type { Sandbox } from './ingest/sandbox.ts'
 import { scopeName } from './grid/queue-name.ts'
 import type { Scope } from './grid/queue-name.ts'
 import { liveThroughEpochs } from './node/epoch-life.ts'
 import { chosenTasks, fingerprintOf, trackedTasks } from './config/fingerprint-of.ts'
 import { queueCopier } from './inspect/queue-copier.ts'
-import { createLogger } from './status/logger.ts'
 import { bufferStatus } from './node/buffers.ts'
 import { HttpServer } from './http/http-server.ts'
-import { channelsOf, checkMemory, memoryBound } from './node/memory-bound.ts'
+import { sinkBytesOf, checkMemory, memoryBound } from './node/memory-bound.ts'
 import { LetterTally } from './dead-letters/letter-tally.ts'
 import { keepLetters } from './node/letter-upkeep.ts'
 import { LedgerWatch } from './node/ledger-watch.ts'
 import { Membership } from './node/membership.ts'
 import { noCut } from './node/reach.ts'
-import { NodeMetrics } from './status/metrics.ts'
 import { LogEnds, gatherStatus } from './node/node-status.ts'
 import { Node } from './node/node.ts'
 import { destroyOlderEpochs } from './node/older-epochs.ts'
@@ -43,27 +36,20 @@ import { tellPressure } from './node/pressure.ts'
 import { windowSegmentsMax } from './config/settings.ts'
 import type { NodeSettings } from './config/settings.ts'
 import { runSideLoop } from './node/side-loop.ts'
-import type { SideLoopPorts } from './node/side-loop.ts'
 import type { NodeStatus } from './status/status.ts'
 import { troubleStatuses } from './status/trouble-status.ts'
 import { TroubleTeller } from './node/trouble-teller.ts'
 import { waitingStatus } from './status/waiting-status.ts'
-import { WatchedEventLog } from './node/watched-event-log.ts'
 import { WatchedGrid, oneKind, queueKinds } from './node/watched-grid.ts'
 import { olderEpochs } from './epochs/older-epochs.ts'
 import { floorChecksum } from './epochs/postgres-floor-events.ts'
 import { openPostgresLedger } from './ledger/postgres-ledger.ts'
 import type { PostgresLedger } from './ledger/postgres-ledger.ts'
-import { PostgresPool } from './database/postgres-pool.ts'
 import { forgetResolvedLetters } from './dead-letters/resolved-letters.ts'
 import { NodePresence } from './epochs/presence.ts'
 import type { PostgresTransaction } from './ledger/postgres-transaction.ts'
 import type { Pipeline } from './pipeline/pipeline.ts'
-import { SystemClock } from './schedule/clock.ts'
-import type { Clock } from './schedule/clock.ts'
-import type { RunningSink } from './sinks/sink.ts'
-import type { WebSocketSink } from './sinks/web-socket/web-socket.ts'
-import { Troubles } from './troubles.ts'
+import type { Channel } from './sinks/web-socket/channel.ts'
 
 export interface RunOptions {
   readonly settings: NodeSettings
@@ -155,7 +141,7 @@ async function runEpoch(base: Base, ledger: PostgresLedger, { options, status, s
   const checksum = floorChecksum(base, { pipeline: pipeline.name, topic: pipeline.source.topic })
   await checksum.check()
   const built = await buildNode(base, ledger, settings, pipeline)
-  const { node, membership, channels, ends } = built
+  const { node, membership, sinks, ends } = built
   const watched = { clock, observer: metrics, database: base.pool, grid: base.grid }
   const progress = (built.progress = watchOwnProgress(watched, { id: base.id, settings, pipeline, node, membership, ends, status }))
   const http = await show({ built, waitsFor: undefined })
@@ -169,7 +155,9 @@ async function runEpoch(base: Base, ledger: PostgresLedger, { options, status, s
     ['watching the windows', (until) => tellPressure(pressure, until)],
     ['tidying up after earlier epochs', (until) => tidy(base, built, options, until)],
     ['deleting old dead letters', (until) => forgetLetters(base, options, until)],
-    ...channels.map((channel) => [`the ${channel.label}`, (until: AbortSignal) => channel.follow(until)] as const),
+    ...sinks.flatMap(({ open, running }) =>
+      open.follow === undefined ? [] : [[`the ${running.label}`, (until: AbortSignal) => open.follow!(until)] as const],
+    ),
   ]
   const beside = loops.map(([what, run]) => runSideLoop(what, run, base.side, side.signal))
   cron.start(side.signal)
@@ -189,59 +177,8 @@ async function runEpoch(base: Base, ledger: PostgresLedger, { options, status, s
   } finally {
     side.abort()
     await Promise.all(beside)
+    await closeSinks(sinks)
   }
-}
-
-/** Everything a node stands on: log, grid, database, and what tells of it. */
-interface Base {
-  /** Unique for this life of the process. */
-  readonly id: string
-  readonly clock: Clock
-  readonly logger: Logger
-  readonly metrics: NodeMetrics
-  readonly troubles: Troubles
-  readonly pool: PostgresPool
-  readonly log: EventLog
-  /** How often a `Node` was built. */
-  lives: number
-  /** As of the last opening of an epoch. */
-  identity: LogIdentity
-  readonly grid: JobGrid
-  readonly cron: CronSchedule
-  readonly stopMember: MemberEnd['stopMember']
-  readonly dropMember: MemberEnd['dropMember']
-  /** What loops beside the work are told with. */
-  readonly side: SideLoopPorts
-  readonly sandbox: Sandbox | undefined
-}
-
-async function openBase(settings: NodeSettings, pipeline: Pipeline, file: PipelineFile | undefined, parts: Parts): Promise<Base> {
-  const { node, grid: gridSettings, database, logLevel } = settings
-  const clock = new SystemClock()
-  const secrets = gridSettings.secret === undefined ? [] : [gridSettings.secret]
-  const logger = createLogger({ node: node.name, level: logLevel, secrets })
-  const metrics = parts.use(new NodeMetrics({ logger, clock }))
-  const pool = parts.use(
-    new PostgresPool({
-      url: database.url,
-      applicationName: `forebay ${node.name}`,
-      connectionsMax: database.poolMax,
-      connectTimeoutMs: 5000,
-      statementTimeoutMs: database.statementTimeoutMs,
-      lockTimeoutMs: database.lockTimeoutMs,
-      idleInTransactionTimeoutMs: database.statementTimeoutMs,
-    }),
-  )
-  const troubles = new Troubles(clock)
-  const log = parts.use(new WatchedEventLog(openEventLog(settings, pipeline), troubles))
-  const identity = await log.identity()
-  checkMemory(settings, identity.partitions, { channels: channelsOf(chosenTasks(settings, pipeline)) })
-  const { grid, stopMember, dropMember } = await startGrid(gridSettings, { clock, observer: metrics }, parts)
-  const id = `${node.name}.${randomBytes(3).toString('hex')}`
-  const cron = openCronSchedule(settings, pipeline, { id, clock, observer: metrics, tally: metrics.cron, troubles }, parts)
-  const side = { clock, observer: metrics, troubles }
-  const sandbox = createSandbox(settings, pipeline, file, parts)
-  return { id, clock, lives: 0, logger, metrics, troubles, pool, log, identity, grid, cron, stopMember, dropMember, side, sandbox }
 }
 
 async function openLedger(base: Base, { settings, pipeline, fileHash, signal }: RunOptions, isJoinOnly: boolean): Promise<PostgresLedger> {
@@ -249,7 +186,7 @@ async function openLedger(base: Base, { settings, pipeline, fileHash, signal }: 
   const identity = await log.identity()
   if (identity.partitions > base.identity.partitions) {
     try {
-      checkMemory(settings, identity.partitions, { channels: channelsOf(chosenTasks(settings, pipeline)) })
+      checkMemory(settings, identity.partitions, { sinkBytes: sinkBytesOf(chosenTasks(settings, pipeline)) })
     } catch (error) {
       // It ran until now, and what was added may stay small; the next start refuses.
       logger.warn(sentenceOf(error))
@@ -289,7 +226,8 @@ function forgetLetters({ pool, identity, log, clock }: Base, { settings, pipelin
 interface BuiltNode {
   readonly node: Node
   readonly membership: Membership
-  readonly channels: readonly WebSocketSink[]
+  readonly sinks: readonly TaskSink[]
+  readonly channels: readonly Channel[]
   readonly epoch: number
   readonly scope: string
   readonly scopeParts: Scope
@@ -314,9 +252,9 @@ async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSetti
   const valuesGrid = new WatchedGrid(base.grid, troubles, { kinds: oneKind('values'), prefix })
   const tasks = chosenTasks(settings, pipeline)
   const tracked = trackedTasks(tasks)
-  const sinks = new Map<string, RunningSink>()
-  for (const task of tasks)
-    sinks.set(task.name, await createSink(task, { pool, grid: valuesGrid, clock, observer, scope, secret, nodeId: id }))
+  const context = { pipeline: pipeline.name, node: id, database: pool, grid: valuesGrid, clock, observer, scope, secret }
+  const sinks: TaskSink[] = []
+  for (const task of tasks) sinks.push(await openSink(task, context))
   const read = () => observer.total('events') - observer.total('tombstones')
   const before = read()
   const letters = new LetterTally({ clock, observer, events: () => read() - before })
@@ -339,14 +277,14 @@ async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSetti
       source: pipeline.source,
       key: pipeline.key,
       onDead: (task, error) => letters.converted(task, error),
-      tasks: tasks.map((task) => ({
-        ...nodeTask(task, watch.sinkOf(task.name, sinks.get(task.name)!), tracked, settings),
+      tasks: tasks.map((task, i) => ({
+        ...nodeTask(task, watch.sinkOf(task.name, sinks[i]!.running), tracked, settings),
         onBuried: (buried) => letters.buried(buried),
       })),
     },
   )
-  const channels = [...sinks.values()].filter((sink): sink is WebSocketSink => sink.delivery === 'ephemeral')
-  return { node, membership, channels, epoch, scope, scopeParts, watch, ends: new LogEnds(), progress: undefined, letters }
+  const channels = sinks.flatMap(({ open }) => open.channel ?? [])
+  return { node, membership, sinks, channels, epoch, scope, scopeParts, watch, ends: new LogEnds(), progress: undefined, letters }
 }
 
 /** What the node tells of itself, in whatever epoch it is. */
@@ -370,7 +308,7 @@ function statusSource(base: Base, face: Face, { settings, pipeline }: RunOptions
       bufferStatus(
         built.node,
         base.log,
-        memoryBound(settings, base.identity.partitions, channelsOf(chosenTasks(settings, pipeline))).bufferBytes,
+        memoryBound(settings, base.identity.partitions, sinkBytesOf(chosenTasks(settings, pipeline))).bufferBytes,
       )
     return gatherStatus({
       ...same,

@@ -49,3 +49,8 @@ export interface Observer {
   /** Something an operator should read. `level` is pino's. */
   log(level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Readonly<Record<string, unknown>>): void
 }
+
+/** For commands, which tell nothing of their work this way. */
+export const silent: Observer = { count: ignore, value: ignore, committed: ignore, log: ignore }
+
+function ignore(): void {}

@@ -15,12 +15,12 @@ const rooms = [
   'ground',
   'schedule',
   'troubles',
-  'pipeline',
   'database',
-  'events',
   'ledger',
   'grid',
   'sinks',
+  'pipeline',
+  'events',
   'ingest',
   'work',
   'sandbox',
@@ -44,7 +44,7 @@ const rooms = [
 ]
 /** Files beside the rooms. */
 const besides = new Map([
-  ...['own.ts', 'thrown.ts', 'errors.ts', 'assert.ts', 'observer.ts'].map((file) => [file, 'ground'] as const),
+  ...['own.ts', 'at-once.ts', 'thrown.ts', 'errors.ts', 'assert.ts', 'observer.ts'].map((file) => [file, 'ground'] as const),
   ['troubles.ts', 'troubles'],
   ['main.ts', 'main'],
   ['index.ts', 'entries'],
@@ -60,7 +60,7 @@ const withoutAdapters = ['text', 'ground', 'schedule', 'troubles', 'pipeline', '
 /** What a file that speaks to a server imports. */
 const technologies = /^(pg|pg-copy-streams|kafkajs|hazelcast-client|fastify|ws)$/
 const notSpeaking = new Map([
-  ['pipeline/table-plan.ts', 'quotes the names of columns with pg, and asks no server'],
+  ['sinks/postgres-table/table-plan.ts', 'quotes the names of columns with pg, and asks no server'],
   ['ledger/schema-sql.ts', 'quotes the name of a user, and asks no server'],
 ])
 /** Tests and people find these words by their noun instead. */
@@ -111,6 +111,12 @@ describe('The house', () => {
   it('keeps what data names in maps: an ordinary object would give what it inherits', () => {
     const dictionary = /^\s*(const|let|(static )?(readonly )?#?\w+:) .*Record<string, [^=]*> = \{\}/m
     expect(sources.filter((file) => dictionary.test(readFileSync(join(src, file), 'utf8')))).toEqual([])
+  })
+
+  it('tells sinks by their traits, never by their kind', () => {
+    const kinds = /'(postgres-table|web-socket)'/
+    const named = sources.filter((file) => kinds.test(readFileSync(join(src, file), 'utf8')))
+    expect(named.filter((file) => !/^sinks\/.*\/define-/.test(file))).toEqual([])
   })
 
   it('names files in kebab case', () => {

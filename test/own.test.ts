@@ -8,7 +8,7 @@ import { configuredTasks } from '../src/config/config-tasks.ts'
 import { own } from '../src/own.ts'
 import type { Pipeline } from '../src/pipeline/pipeline.ts'
 import { rowEncoder } from '../src/sinks/postgres-table/copy-text.ts'
-import { planTable } from '../src/pipeline/table-plan.ts'
+import { planTable } from '../src/sinks/postgres-table/table-plan.ts'
 
 const inherited = Object.getOwnPropertyNames(Object.prototype)
 
@@ -21,18 +21,14 @@ it('finds what a record holds and nothing that it inherits', () => {
 
 it('a table takes columns of any name, merged or left out', () => {
   const columns = Object.fromEntries(inherited.map((name) => [name, 'text?' as const]))
-  const plan = planTable({ kind: 'postgres-table', table: 't', columns: { k: 'int', ...columns }, upsertOn: ['k'] })
+  const plan = planTable({ table: 't', columns: { k: 'int', ...columns }, upsertOn: ['k'] })
   expect(plan.columns.slice(1).map(({ name, merge }) => [name, merge])).toEqual(inherited.map((name) => [name, 'last']))
   expect(rowEncoder('t', plan.columns)({ k: 1 })).toBe(`1${'\t\\N'.repeat(inherited.length)}`)
   const all = JSON.parse(`{"k":1,${inherited.map((name) => `${JSON.stringify(name)}:"x"`).join(',')}}`) as object
   expect(rowEncoder('t', plan.columns)(all)).toBe(`1${'\tx'.repeat(inherited.length)}`)
-  expect(() => planTable({ kind: 'postgres-table', table: 't', columns: { a: 'constructor' as 'int' } })).toThrow(
-    'has the type "constructor"',
-  )
+  expect(() => planTable({ table: 't', columns: { a: 'constructor' as 'int' } })).toThrow('has the type "constructor"')
   const merge = { k: 'toString' as 'last' }
-  expect(() => planTable({ kind: 'postgres-table', table: 't', columns: { a: 'int', k: 'int' }, upsertOn: ['a'], merge })).toThrow(
-    'none of first',
-  )
+  expect(() => planTable({ table: 't', columns: { a: 'int', k: 'int' }, upsertOn: ['a'], merge })).toThrow('none of first')
 })
 
 it('a task that the configuration does not name keeps what the pipeline says, whatever its name', () => {

@@ -7,8 +7,8 @@ import type { DeadLine } from '../src/ingest/converter.ts'
 import { createLogger } from '../src/status/logger.ts'
 import { errorOf, stackOf } from '../src/thrown.ts'
 import { rowEncoder } from '../src/sinks/postgres-table/copy-text.ts'
-import { latestLine } from '../src/sinks/job-encoder.ts'
-import { planTable } from '../src/pipeline/table-plan.ts'
+import { latestLine } from '../src/sinks/web-socket/latest-line.ts'
+import { planTable } from '../src/sinks/postgres-table/table-plan.ts'
 
 function fail(): never {
   throw new Error('a trap')
@@ -159,7 +159,6 @@ describe('whatever is thrown', () => {
 
   it('as the value of a column it is refused by name', () => {
     const { columns } = planTable({
-      kind: 'postgres-table',
       table: 't',
       columns: { a: 'int', b: 'bigint', c: 'text', d: 'boolean', e: 'double', f: 'numeric', g: 'timestamptz' },
     } as unknown as Parameters<typeof planTable>[0])
@@ -193,9 +192,7 @@ describe('whatever is thrown', () => {
         return '2026-01-01\t00:00:00.00Z\n'
       }
     }
-    const { columns } = planTable({ kind: 'postgres-table', table: 't', columns: { g: 'timestamptz' } } as unknown as Parameters<
-      typeof planTable
-    >[0])
+    const { columns } = planTable({ table: 't', columns: { g: 'timestamptz' } } as unknown as Parameters<typeof planTable>[0])
     expect(rowEncoder('t', columns)({ g: new Odd(0) })).toBe('1970-01-01T00:00:00.000Z')
   })
 

@@ -3,7 +3,7 @@ import type { Config } from '../config/config.ts'
 import { leafKeys, valueAt } from '../config/config-issues.ts'
 import { docOf } from '../config/config-keys.ts'
 import { secretEnv } from '../config/config-secrets.ts'
-import { channelsOf, checkMemory } from '../node/memory-bound.ts'
+import { sinkBytesOf, checkMemory } from '../node/memory-bound.ts'
 import type { MemoryBound } from '../node/memory-bound.ts'
 import type { Pipeline, TaskDefinition } from '../pipeline/pipeline.ts'
 import { durationText, parseDuration, parseSize, sizeText } from '../text/units.ts'
@@ -44,7 +44,7 @@ export function addCheckConfig(program: Command): void {
 
 async function checkConfig({ partitions, json = false, ...options }: CheckOptions): Promise<void> {
   const { config, pipeline, tasks, settings } = await openTarget(options)
-  const report = { config, pipeline, tasks, memory: checkMemory(settings, partitions, { channels: channelsOf(tasks) }), partitions }
+  const report = { config, pipeline, tasks, memory: checkMemory(settings, partitions, { sinkBytes: sinkBytesOf(tasks) }), partitions }
   process.stdout.write(json ? `${JSON.stringify(jsonOf(report), null, 2)}\n` : textOf(report))
   for (const warning of config.warnings) process.stderr.write(`${paint(process.stderr, 'yellow', 'warning:')} ${warning}\n`)
 }
@@ -55,7 +55,7 @@ function textOf({ config, pipeline, tasks, memory, partitions }: Report): string
   const lines = rows.map(
     ([key, value, source]) => `${key.padEnd(widths[0]!)}  ${value.padEnd(widths[1]!)}  ${paint(process.stdout, 'dim', source)}`,
   )
-  const taskLines = tasks.map((task) => `  ${task.name}  every ${durationText(task.everyMs)}  into ${sinkText(task)}`)
+  const taskLines = tasks.map((task) => `  ${task.name}  every ${durationText(task.everyMs)}  into ${task.sink.label}`)
   const cronLines = pipeline.cron.map(
     ({ name, expression, timezone, missed }) => `  ${name}  cron ${expression} ${timezone}, missed ${missed}`,
   )
@@ -106,10 +106,6 @@ function shown(key: string, value: unknown): string {
 }
 
 const defaults = new Map(leafKeys().map(({ path, schema }) => [path.join('.'), docOf(schema).default]))
-
-function sinkText({ sink }: TaskDefinition): string {
-  return sink.kind === 'postgres-table' ? `table ${sink.table}` : `channel ${sink.channel}`
-}
 
 function wholeNumber(text: string): number {
   if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('expected a whole number of at least 1')

@@ -5,6 +5,7 @@ import type { Redriven } from '../dead-letters/redrive.ts'
 import { printable } from '../text/printable.ts'
 import { own } from '../own.ts'
 import type { Pipeline } from '../pipeline/pipeline.ts'
+import { tableOf } from '../sinks/traits.ts'
 
 const errorCharsShown = 100
 const payloadCharsShown = 4000
@@ -65,9 +66,10 @@ export function letterText(letter: DeadLetterRow, event: DeadEvent, now: Redrive
 /** What a redrive means for tables whose merge depends on the order of jobs; a sentence a task. */
 export function mergeNotes({ tasks }: Pipeline, redriven: readonly (string | null)[]): string[] {
   const isAll = redriven.includes(null)
-  return tasks.flatMap(({ name, sink }) => {
-    if (sink.kind !== 'postgres-table' || sink.upsertOn === undefined || !(isAll || redriven.includes(name))) return []
-    const { columns, upsertOn, merge = {} } = sink
+  return tasks.flatMap((task) => {
+    const { name } = task
+    const { columns = {}, upsertOn, merge = {} } = tableOf(task) ?? {}
+    if (upsertOn === undefined || !(isAll || redriven.includes(name))) return []
     const values = Object.keys(columns).filter((column) => !upsertOn.includes(column))
     const ordered = values.filter((column) => ['first', 'last'].includes(own(merge, column) ?? 'last'))
     if (ordered.length === 0) return []

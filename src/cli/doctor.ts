@@ -16,12 +16,13 @@ import { gatherNodes } from '../inspect/gather-nodes.ts'
 import { readLedgerFacts } from '../inspect/ledger-facts.ts'
 import { askNodes } from '../inspect/node-facts.ts'
 import { chosenTasks } from '../config/fingerprint-of.ts'
-import { channelsOf } from '../node/memory-bound.ts'
+import { sinkBytesOf } from '../node/memory-bound.ts'
 import { inspectTarget } from './inspect-target.ts'
 import type { InspectTarget } from './inspect-target.ts'
 import { paint } from '../text/paint.ts'
 import { withTarget } from './target.ts'
 import type { TargetOptions } from './target.ts'
+import { tableOf } from '../sinks/traits.ts'
 
 interface DoctorOptions extends TargetOptions {
   readonly json?: boolean
@@ -74,7 +75,7 @@ async function examine(target: InspectTarget): Promise<Finding[]> {
       target.target.config,
       of.settings,
       partitions === 0 ? partitionsUnknown : partitions,
-      channelsOf(chosenTasks(of.settings, of.pipeline)),
+      sinkBytesOf(chosenTasks(of.settings, of.pipeline)),
     ),
     ...database,
     ...topic,
@@ -85,7 +86,7 @@ async function examine(target: InspectTarget): Promise<Finding[]> {
 }
 
 async function checkDatabase({ of, ports }: InspectTarget): Promise<Finding[]> {
-  const tables = of.tasks.flatMap(({ sink }) => (sink.kind === 'postgres-table' ? [sink] : []))
+  const tables = of.tasks.flatMap((task) => tableOf(task) ?? [])
   const facts = await look(() => readDatabaseFacts(ports.database, tables))
   const away = awayOf(facts)
   if (away !== undefined)

@@ -8,6 +8,7 @@ import { readLedgerFacts } from '../inspect/ledger-facts.ts'
 import type { InspectPorts } from '../inspect/gather-explain.ts'
 import { nodePids, openTarget } from './target.ts'
 import type { Target, TargetOptions } from './target.ts'
+import { isDurable } from '../sinks/traits.ts'
 
 export interface InspectTarget extends AsyncDisposable {
   readonly target: Target
@@ -62,7 +63,7 @@ function numbersBelow(count: number): number[] {
 /** What a node of this configuration would tell of itself. */
 function fingerprintOf({ settings, pipeline, tasks }: Target): Fingerprint {
   const { grid, eventBytesMax } = settings
-  const durable = tasks.filter(({ sink }) => sink.kind === 'postgres-table')
+  const durable = tasks.filter(isDurable)
   return {
     queues: grid.queues,
     hash: hashName,

@@ -30,6 +30,7 @@ import { specOf } from './replay-request.ts'
 import type { ReplayRequest } from './replay-request.ts'
 import { dryRunText, durationWords, findingsJson, findingsText, rangeJson, rangeText } from './replay-text.ts'
 import type { Target } from './target.ts'
+import { tableOf } from '../sinks/traits.ts'
 
 export interface ReplayContext {
   readonly target: Target
@@ -199,8 +200,8 @@ async function verifyTable(
   return findings
 }
 
-function isMergedTask({ sink }: ReplayRequest['tasks'][number]): boolean {
-  return sink.kind === 'postgres-table' && (sink.upsertOn ?? []).length > 0
+function isMergedTask(task: ReplayRequest['tasks'][number]): boolean {
+  return (tableOf(task)?.upsertOn ?? []).length > 0
 }
 
 /** A merged row does not tell which part of it is missing. */

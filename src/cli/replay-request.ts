@@ -6,6 +6,7 @@ import { parsePoint, pointText } from '../replay/replay-point.ts'
 import { checkRequest } from '../replay/replay-range.ts'
 import type { RangeRequest } from '../replay/replay-range.ts'
 import type { ReplaySpec } from '../replay/replay-store.ts'
+import { tableOf } from '../sinks/traits.ts'
 
 export interface ReplayOptions {
   readonly from?: string
@@ -67,7 +68,7 @@ function modeOf({ into, verify = false, repair = false, dryRun = false }: Replay
 }
 
 function tasksOf(pipeline: Pipeline, all: readonly TaskDefinition[], named: string | undefined): readonly TaskDefinition[] {
-  const withTable = all.filter(({ sink }) => sink.kind === 'postgres-table')
+  const withTable = all.filter((task) => tableOf(task) !== undefined)
   if (named === undefined) {
     if (withTable.length === 0)
       throw usage(

@@ -4,7 +4,7 @@ import type { TuneOptions } from './tune-result.ts'
 import { writeFileSync } from 'node:fs'
 import { openFlushProbe, openTune } from '../connect/tune.ts'
 import type { TuneBase } from '../connect/tune.ts'
-import { channelsOf } from '../node/memory-bound.ts'
+import { sinkBytesOf } from '../node/memory-bound.ts'
 import { Parts } from '../node/parts.ts'
 import type { NodeSettings } from '../config/settings.ts'
 import type { TaskDefinition } from '../pipeline/pipeline.ts'
@@ -25,6 +25,7 @@ import type { Target } from './target.ts'
 import { TuneBar } from './tune-bar.ts'
 import { svgChartsOf } from './tune-charts.ts'
 import { tuneJson, tuneText } from './tune-text.ts'
+import { tableOf } from '../sinks/traits.ts'
 import { writeAdvice } from './tune-write.ts'
 
 /** Milliseconds for each part of the measuring. */
@@ -60,7 +61,7 @@ async function measureAndAdvise(
   const measureShare = options.validate === true ? 0.5 : 1
   const { measurements, sample } = await measure(base, tasks, options, { bar, part: measureShare, signal })
   const gridOf = (isRoutingFree: boolean) =>
-    recommendGrid(measurements, settings, { eventLinesBytesMax: sample.eventLinesBytesMax, isRoutingFree, channels: channelsOf(tasks) })
+    recommendGrid(measurements, settings, { eventLinesBytesMax: sample.eventLinesBytesMax, isRoutingFree, sinkBytes: sinkBytesOf(tasks) })
   const grid = gridOf(true)
   const advised = { ...settings, grid: { ...settings.grid, ...settingsOfGrid(grid) } }
   // The author's own cadence, not that of an earlier tuning, says what is wanted.
@@ -110,13 +111,15 @@ async function measure(
   return { measurements: { events: sample.measurement, tasks: measured, grid, timerLateMs, process: ofProcess }, sample }
 }
 
-function probedTask({ name, sink, everyMs }: TaskDefinition, { jobs, measurement }: EventSample): ProbedTask {
+function probedTask(task: TaskDefinition, { jobs, measurement }: EventSample): ProbedTask {
+  const { name, everyMs } = task
+  const table = tableOf(task)
   const { texts } = jobs.get(name)!
   const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text) + 1, 0)
   const jobsPerEvent = texts.length / measurement.sampled
   return {
     task: name,
-    method: sink.kind === 'web-socket' ? 'push' : sink.upsertOn === undefined ? 'copy' : 'merge',
+    method: table === undefined ? 'push' : table.upsertOn === undefined ? 'copy' : 'merge',
     jobsPerEvent,
     bytesPerJob: texts.length === 0 ? 0 : bytes / texts.length,
     usualRows: (measurement.perSecond * jobsPerEvent * everyMs) / 1000,

@@ -2,6 +2,7 @@ import type { Fingerprint } from '../ledger/fingerprint.ts'
 import { ForebayError } from '../errors.ts'
 import { hashName } from '../ingest/converter.ts'
 import type { Pipeline, TaskDefinition } from '../pipeline/pipeline.ts'
+import { isDurable } from '../sinks/traits.ts'
 import type { NodeSettings } from './settings.ts'
 
 /** What a node of these settings has in common with all others of its epoch. Throws FB_CONFIG for a task that is not there. */
@@ -32,8 +33,4 @@ export function chosenTasks({ tasksOnly }: NodeSettings, pipeline: Pipeline): re
 export function trackedTasks(tasks: readonly TaskDefinition[]): string[] {
   const durable = tasks.filter(isDurable)
   return (durable.length > 0 ? durable : tasks).map((task) => task.name)
-}
-
-function isDurable({ sink }: TaskDefinition): boolean {
-  return sink.kind === 'postgres-table'
 }

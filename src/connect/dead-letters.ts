@@ -13,15 +13,19 @@ import { known } from '../epochs/routing-cut.ts'
 import { checkSameLog } from '../epochs/same-log.ts'
 import { namesOf, taskDifferences } from '../epochs/task-set.ts'
 import type { Pipeline, TaskDefinition } from '../pipeline/pipeline.ts'
-import { createPostgresTable } from '../sinks/postgres-table/postgres-table.ts'
-import type { PostgresTable } from '../sinks/postgres-table/postgres-table.ts'
+import { LocalJobGrid } from '../grid/local-job-grid.ts'
+import { silent } from '../observer.ts'
+import { SystemClock } from '../schedule/clock.ts'
+import { isDurable } from '../sinks/traits.ts'
+import { closeSinks, openSink } from './sinks.ts'
+import type { TaskSink } from './sinks.ts'
 
 export interface DeadLetterParts extends AsyncDisposable {
   readonly letters: PostgresDeadLetters
   readonly log: EventLog
   /** Checks that the event log is the one the letters are from. Throws FB_IDENTITY. */
   checkLog(): Promise<void>
-  /** Checks the log, and opens the tables of the tasks this configuration runs. Throws FB_IDENTITY, FB_CATALOGUE. */
+  /** Checks the log, and opens the sinks of the durable tasks this configuration runs. Throws FB_IDENTITY, FB_CATALOGUE. */
   forRedrive(): Promise<RedrivePorts<PostgresTransaction>>
 }
 
@@ -34,7 +38,9 @@ export async function openDeadLetters(
   const { name, source } = pipeline
   const database = openDatabase(settings)
   const log = openEventLog(settings, pipeline)
+  let opened = new Map<string, TaskSink>()
   const close = async () => {
+    await closeSinks([...opened.values()])
     await Promise.allSettled([log[Symbol.asyncDispose](), database[Symbol.asyncDispose]()])
   }
   const checkLog = () => checkSameLog({ log, database, warn }, { pipeline: name, topic: source.topic })
@@ -53,7 +59,8 @@ export async function openDeadLetters(
     forRedrive: async () => {
       checkTasks(active, name, trackedTasks(chosenTasks(settings, pipeline)))
       await checkLog()
-      return { letters, log, sinks: await openTables(database, chosenTasks(settings, pipeline)) }
+      opened = await openDurable(database, name, chosenTasks(settings, pipeline))
+      return { letters, log, sinks: new Map([...opened].map(([task, { running }]) => [task, running])) }
     },
     [Symbol.asyncDispose]: close,
   }
@@ -69,11 +76,12 @@ function checkTasks({ epoch, fingerprint }: EpochRow, pipeline: string, tasks: r
   )
 }
 
-async function openTables(database: Database, tasks: readonly TaskDefinition[]): Promise<Map<string, PostgresTable>> {
-  const sinks = new Map<string, PostgresTable>()
-  for (const { name, sink } of tasks) {
-    if (sink.kind !== 'postgres-table') continue
-    sinks.set(name, await database.use(`checking table ${sink.table}`, (client) => createPostgresTable(sink, client)))
-  }
+/** The sinks of tasks that keep what they are given. Nothing of what they need of a grid leaves this process. */
+async function openDurable(database: Database, pipeline: string, tasks: readonly TaskDefinition[]): Promise<Map<string, TaskSink>> {
+  const clock = new SystemClock()
+  const grid = new LocalJobGrid({ capacity: 1 })
+  const context = { pipeline, node: 'redrive', database, clock, observer: silent, grid, scope: 'redrive', secret: '' }
+  const sinks = new Map<string, TaskSink>()
+  for (const task of tasks.filter(isDurable)) sinks.set(task.name, await openSink(task, context))
   return sinks
 }

@@ -33,12 +33,13 @@ import type { MergedTableCheck, PlainTableCheck } from '../replay/table-check.ts
 import { SystemClock } from '../schedule/clock.ts'
 import type { Clock } from '../schedule/clock.ts'
 import { createMergedTableCheck, createPlainTableCheck } from '../replay/postgres-table-check.ts'
-import type { PostgresTableDefinition } from '../pipeline/postgres-table-definition.ts'
+import type { PostgresTableDefinition } from '../sinks/postgres-table/postgres-table-definition.ts'
 import { createPostgresTable } from '../sinks/postgres-table/postgres-table.ts'
 import type { PostgresTable } from '../sinks/postgres-table/postgres-table.ts'
-import { planTable, quotedTable } from '../pipeline/table-plan.ts'
-import type { TransactionalSink } from '../sinks/sink.ts'
+import { planTable, quotedTable } from '../sinks/postgres-table/table-plan.ts'
+import type { TransactionalSink } from '../sinks/running-sink.ts'
 import { writeIsolating } from '../work/isolate.ts'
+import { tableOf } from '../sinks/traits.ts'
 
 /** Bytes of one fetch of a replay: it never asks for much at once. */
 const fetchBytesMax = 256 * 1024
@@ -77,7 +78,7 @@ export async function openReplay(
   await checkSameLog({ log, database, warn }, { pipeline: pipeline.name, topic: pipeline.source.topic })
   const tasks = chosenTasks(settings, pipeline)
   await database.use('checking tables', async (client) => {
-    for (const { sink } of tasks) if (sink.kind === 'postgres-table') await createPostgresTable(sink, client)
+    for (const table of tasks.flatMap((task) => tableOf(task) ?? [])) await createPostgresTable(table, client)
   })
   const converter = converterOf(pipeline, tasks, { ...state.fingerprint, tracked: trackedTasks(tasks) })
   return { settings, pipeline, clock, log, database, state, converter, tasks }
@@ -91,15 +92,17 @@ export function keyFilterOf({ pipeline }: ReplayBase, key: string): KeyFilter {
 }
 
 /** `table` in the schema of the live one, unless it says its own. Throws FB_USAGE for a name Postgres would cut. */
-export function tableLike({ sink, name }: TaskDefinition, table: string | undefined): TaskTable {
-  if (sink.kind !== 'postgres-table') throw new ForebayError('FB_USAGE', `task ${name} has no table`)
-  if (table === undefined) return { task: name, definition: sink }
-  const { schema } = planTable(sink)
+export function tableLike(task: TaskDefinition, table: string | undefined): TaskTable {
+  const { name } = task
+  const definition = tableOf(task)
+  if (definition === undefined) throw new ForebayError('FB_USAGE', `task ${name} has no table`)
+  if (table === undefined) return { task: name, definition }
+  const { schema } = planTable(definition)
   const full = table.includes('.') || schema === null ? table : `${schema}.${table}`
   const parts = full.split('.')
   const isGood = parts.length <= 2 && parts.every((part) => part !== '' && Buffer.byteLength(part) <= 63 && !/[\0-\x1f]/.test(part))
   if (!isGood) throw new ForebayError('FB_USAGE', `--into takes a table or schema.table, each name of at most 63 bytes; not ${table}`)
-  return { task: name, definition: { ...sink, table: full } }
+  return { task: name, definition: { ...definition, table: full } }
 }
 
 /** As SQL names it. */
@@ -119,9 +122,7 @@ export function createReplay(
   live: TaskTable,
   replay: Omit<NewReplay, 'targetSql' | 'like' | 'liveTables'>,
 ): Promise<number> {
-  const liveTables = pipeline.tasks
-    .filter(({ sink }) => sink.kind === 'postgres-table')
-    .map((task) => sqlNameOf(tableLike(task, undefined)))
+  const liveTables = pipeline.tasks.filter((task) => tableOf(task) !== undefined).map((task) => sqlNameOf(tableLike(task, undefined)))
   return database.use('beginning a replay', (client) =>
     insertReplay(client, { ...replay, targetSql: sqlNameOf(table), like: sqlNameOf(live), liveTables }),
   )
@@ -186,7 +187,7 @@ export async function openCheck(
 
 /** Rows of one task have no place in the live table of another; two tasks may share one. Throws FB_USAGE. */
 async function checkOtherTasks(client: Client, { pipeline }: ReplayBase, table: TaskTable): Promise<void> {
-  const lives = pipeline.tasks.filter(({ sink }) => sink.kind === 'postgres-table')
+  const lives = pipeline.tasks.filter((task) => tableOf(task) !== undefined)
   const { rows } = await client.query<{ task: string }>(
     'select task from unnest($2::text[], $3::text[]) live (task, name) where to_regclass(live.name) = to_regclass($1)',
     [sqlNameOf(table), lives.map(({ name }) => name), lives.map((task) => sqlNameOf(tableLike(task, undefined)))],

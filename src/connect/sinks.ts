@@ -1,40 +1,33 @@
 /** The sinks of a node's tasks, and the tasks as a node takes them. */
-import type { JobGrid } from '../grid/job-grid.ts'
 import type { NodeTask } from '../node/node.ts'
 import type { NodeSettings } from '../config/settings.ts'
-import type { Observer } from '../observer.ts'
-import type { PostgresPool } from '../database/postgres-pool.ts'
 import { own } from '../own.ts'
 import type { TaskDefinition } from '../pipeline/pipeline.ts'
-import type { Clock } from '../schedule/clock.ts'
-import { createPostgresTable } from '../sinks/postgres-table/postgres-table.ts'
-import type { RunningSink } from '../sinks/sink.ts'
-import { createWebSocket } from '../sinks/web-socket/web-socket.ts'
+import type { OpenSink, SinkContext } from '../sinks/sink.ts'
+import { asFailure, runningSink } from '../sinks/running-sink.ts'
+import type { RunningSink } from '../sinks/running-sink.ts'
 
 const rowsMaxDefault = 50_000
 const bytesMaxDefault = 8 * 1024 * 1024
 
-interface SinkPorts {
-  readonly clock: Clock
-  readonly observer: Observer
-  readonly pool: PostgresPool
-  readonly grid: JobGrid
-  readonly scope: string
-  /** Key of the HMAC on what goes through the grid. */
-  readonly secret: string
-  readonly nodeId: string
+/** A sink of a task, open. */
+export interface TaskSink {
+  readonly task: string
+  readonly open: OpenSink
+  readonly running: RunningSink
 }
 
-/** The sink of a task. Throws what its table or the database says against it. */
-export async function createSink({ sink }: TaskDefinition, { pool, ...ports }: SinkPorts): Promise<RunningSink> {
-  if (sink.kind === 'postgres-table') return pool.use(`checking table ${sink.table}`, (client) => createPostgresTable(sink, client))
-  const { seed } = sink
-  if (seed === undefined) return createWebSocket({ definition: sink, ...ports })
-  const rowsOf = async () => {
-    const { rows } = await pool.use(`seeding channel ${sink.channel}`, (client) => client.query<{ key: string; value: unknown }>(seed.sql))
-    return rows.map(({ key, value }) => ({ key, json: JSON.stringify(value) }))
-  }
-  return createWebSocket({ definition: sink, ...ports, seed: rowsOf })
+/** Throws what the sink or its servers say against it. */
+export async function openSink({ name: task, sink }: TaskDefinition, context: Omit<SinkContext, 'task' | 'log'>): Promise<TaskSink> {
+  const { observer } = context
+  const log = (...told: Parameters<SinkContext['log']>) => observer.log(...told)
+  const open = await asFailure(sink, () => sink.open({ ...context, task, log }))
+  return { task, open, running: runningSink(sink, open) }
+}
+
+/** Closes what was opened, each whatever became of the others. */
+export async function closeSinks(sinks: readonly Pick<TaskSink, 'open'>[]): Promise<void> {
+  await Promise.allSettled(sinks.map(async ({ open }) => open.close?.()))
 }
 
 /** A task with the overrides of the settings applied. */
@@ -45,7 +38,7 @@ export function nodeTask(task: TaskDefinition, sink: RunningSink, tracked: reado
     isTracked: tracked.includes(task.name),
     convert: task.convert,
     encode: (job) => sink.encode(job),
-    latestBy: task.sink.kind === 'web-socket' ? task.sink.latestBy : undefined,
+    latestBy: task.sink.traits?.latestBy,
     sink,
     everyMs,
     rowsMax: rowsMax ?? rowsMaxDefault,

@@ -5,7 +5,7 @@
  */
 import { linesBytesMaxOf } from '../ingest/converting.ts'
 import { randomBytes } from 'node:crypto'
-import { convertingTask, destroyQuietly, openScratchLedger, silent } from './tune.ts'
+import { convertingTask, destroyQuietly, openScratchLedger } from './tune.ts'
 import type { ScratchTask, TuneBase } from './tune.ts'
 import type { EventLog } from '../events/event-log.ts'
 import { startFloors } from '../events/start-floors.ts'
@@ -19,9 +19,10 @@ import { Node } from '../node/node.ts'
 import type { NodeTask } from '../node/node.ts'
 import { windowSegmentsMax } from '../config/settings.ts'
 import type { NodeSettings } from '../config/settings.ts'
+import { silent } from '../observer.ts'
 import type { Observer } from '../observer.ts'
-import { createWebSocket } from '../sinks/web-socket/web-socket.ts'
-import type { WebSocketSink } from '../sinks/web-socket/web-socket.ts'
+import { openSink } from './sinks.ts'
+import type { TaskSink } from './sinks.ts'
 import type { EventSample } from '../tune/measure-events.ts'
 import { PacedLog } from '../tune/paced-log.ts'
 import type { TaskChoice } from '../tune/predict.ts'
@@ -67,8 +68,10 @@ export async function runTrial(base: TuneBase, options: TrialOptions): Promise<T
   const ledger = await openScratchLedger({ ...base, settings }, scope, () => startFloors(log, identity.partitions, 'latest'))
   const secret = settings.grid.secret ?? ledger.deployment
   const recorder = new Recorder(base)
-  const pushes: WebSocketSink[] = []
-  const tasks = base.tasks.map((task) => trialTask(task, { base, grid, scope, secret, observer: recorder.observer, options, pushes }))
+  const opened: TaskSink[] = []
+  const tasks: NodeTask[] = []
+  for (const task of base.tasks)
+    tasks.push(await trialTask(task, { base, grid, scope, secret, observer: recorder.observer, options, opened }))
   const membership = new Membership(
     { grid, clock, observer: silent },
     { id: scope, scope, beatMs: settings.grid.beatMs, leaseMs: settings.grid.leaseMs },
@@ -92,9 +95,9 @@ export async function runTrial(base: TuneBase, options: TrialOptions): Promise<T
     },
   )
   try {
-    await runFor(node, pushes, recorder, { ...options, base })
+    await runFor(node, opened, recorder, { ...options, base })
   } finally {
-    await destroyQuietly(grid, namesOf(scope, base, settings), isLocal ? () => undefined : base.warn)
+    await destroyQuietly(grid, namesOf(scope, base, settings, opened), isLocal ? () => undefined : base.warn)
     if (isLocal) await grid[Symbol.asyncDispose]()
   }
   goOn(signal)
@@ -108,7 +111,7 @@ export async function runTrial(base: TuneBase, options: TrialOptions): Promise<T
 
 async function runFor(
   node: Node,
-  pushes: readonly WebSocketSink[],
+  opened: readonly TaskSink[],
   recorder: Recorder,
   { base: { clock }, forMs, onStep, signal }: TrialOptions & { base: TuneBase },
 ): Promise<void> {
@@ -116,7 +119,7 @@ async function runFor(
   const abort = () => stop.abort()
   signal.addEventListener('abort', abort, { once: true })
   if (signal.aborted) abort()
-  const following = pushes.map((push) => push.follow(stop.signal))
+  const following = opened.map(({ open }) => open.follow?.(stop.signal))
   const running = node.run(stop.signal).finally(abort)
   // Its failure is thrown below; until then it must not be nobody's.
   running.catch(() => undefined)
@@ -186,27 +189,25 @@ class Recorder {
   }
 }
 
-function trialTask(
-  task: ScratchTask,
-  {
-    base,
-    grid,
-    scope,
-    secret,
-    observer,
-    options,
-    pushes,
-  }: { base: TuneBase; grid: JobGrid; scope: string; secret: string; observer: Observer; options: TrialOptions; pushes: WebSocketSink[] },
-): NodeTask {
-  const { name, sink: definition } = task.definition
-  const choice = options.choices.get(name)!
-  let sink = task.sink
-  if (definition.kind === 'web-socket') {
-    const push = createWebSocket({ definition, grid, clock: base.clock, observer, scope, secret, nodeId: scope })
-    pushes.push(push)
-    sink = push
-  }
-  return { ...convertingTask({ ...task, sink }), sink, ...choice }
+interface TrialTaskParts {
+  readonly base: TuneBase
+  readonly grid: JobGrid
+  readonly scope: string
+  readonly secret: string
+  readonly observer: Observer
+  readonly options: TrialOptions
+  /** Takes what is opened. */
+  readonly opened: TaskSink[]
+}
+
+async function trialTask(task: ScratchTask, { base, options, opened, ...ports }: TrialTaskParts): Promise<NodeTask> {
+  const { definition } = task
+  const choice = options.choices.get(definition.name)!
+  if (definition.sink.traits?.isWithinNodes !== true) return { ...convertingTask(task), sink: task.sink, ...choice }
+  const context = { ...ports, pipeline: base.pipeline.name, node: ports.scope, database: base.scratch.pool, clock: base.clock }
+  const one = await openSink(definition, context)
+  opened.push(one)
+  return { ...convertingTask({ ...task, sink: one.running }), sink: one.running, ...choice }
 }
 
 function withoutCommit(log: EventLog): EventLog {
@@ -221,8 +222,13 @@ function withoutCommit(log: EventLog): EventLog {
   }
 }
 
-function namesOf(scope: string, { identity, tasks }: TuneBase, { grid }: NodeSettings): Parameters<JobGrid['destroy']>[0] {
-  const channels = tasks.flatMap(({ definition: { sink } }) => (sink.kind === 'web-socket' ? [sink.channel] : []))
+function namesOf(
+  scope: string,
+  { identity }: TuneBase,
+  { grid }: NodeSettings,
+  opened: readonly TaskSink[],
+): Parameters<JobGrid['destroy']>[0] {
+  const channels = opened.flatMap(({ open }) => open.channel?.stats.channel ?? [])
   const queues = Array.from({ length: identity.partitions }, (_, partition) => partition).flatMap((partition) =>
     Array.from({ length: grid.queues }, (_, queue) => ringName(scope, { partition, queue })),
   )

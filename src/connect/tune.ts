@@ -15,7 +15,7 @@ import type { ConvertingTask } from '../ingest/converter.ts'
 import { fingerprintOf, trackedTasks } from '../config/fingerprint-of.ts'
 import { Parts } from '../node/parts.ts'
 import type { NodeSettings } from '../config/settings.ts'
-import type { Observer } from '../observer.ts'
+import { silent } from '../observer.ts'
 import { openPostgresLedger } from '../ledger/postgres-ledger.ts'
 import type { PostgresLedger } from '../ledger/postgres-ledger.ts'
 import { PostgresScratch } from '../replay/postgres-scratch.ts'
@@ -23,10 +23,11 @@ import { PostgresTransaction } from '../ledger/postgres-transaction.ts'
 import type { Pipeline, TaskDefinition } from '../pipeline/pipeline.ts'
 import { SystemClock } from '../schedule/clock.ts'
 import type { Clock } from '../schedule/clock.ts'
-import { createPostgresTable } from '../sinks/postgres-table/postgres-table.ts'
-import type { RunningSink, TransactionalSink } from '../sinks/sink.ts'
-import { planTable, quotedTable } from '../pipeline/table-plan.ts'
-import { createWebSocket } from '../sinks/web-socket/web-socket.ts'
+import { encodeOf } from '../sinks/job-encoder.ts'
+import { openPostgresTable } from '../sinks/postgres-table/open-postgres-table.ts'
+import { runningSink } from '../sinks/running-sink.ts'
+import type { RunningSink, TransactionalSink } from '../sinks/running-sink.ts'
+import { planTable, quotedTable } from '../sinks/postgres-table/table-plan.ts'
 import type { JobSample } from '../tune/measure-events.ts'
 import type { FlushProbe } from '../tune/measure-flushes.ts'
 import type { GridProbe } from '../tune/measure-grid.ts'
@@ -85,7 +86,7 @@ export async function openTune(
   )
   const made: ScratchTask[] = []
   for (const definition of tasks) {
-    const sink = await scratchSink(definition, { scratch, clock })
+    const sink = await scratchSink(definition, { scratch, clock, pipeline: pipeline.name })
     made.push({ definition, sink, isTracked: trackedTasks(tasks).includes(definition.name) })
   }
   const converter = new Converter({
@@ -106,13 +107,9 @@ export function convertingTask({ definition, isTracked, sink }: ScratchTask): Co
     isTracked,
     convert: definition.convert,
     encode: (job) => sink.encode(job),
-    latestBy: definition.sink.kind === 'web-socket' ? definition.sink.latestBy : undefined,
+    latestBy: definition.sink.traits?.latestBy,
   }
 }
-
-export const silent: Observer = { count: ignore, value: ignore, committed: ignore, log: ignore }
-
-function ignore(): void {}
 
 async function openGrids(settings: NodeSettings, parts: Parts): Promise<GridProbe> {
   const scope = `tune-${randomBytes(6).toString('hex')}`
@@ -125,14 +122,20 @@ async function openGrids(settings: NodeSettings, parts: Parts): Promise<GridProb
   return { writer, reader, scope }
 }
 
-async function scratchSink({ sink }: TaskDefinition, { scratch, clock }: { scratch: PostgresScratch; clock: Clock }): Promise<RunningSink> {
-  if (sink.kind === 'web-socket') {
-    const grid = new LocalJobGrid({ capacity: 1 })
-    return createWebSocket({ definition: sink, grid, clock, observer: silent, scope: 'tune', secret: 'tune', nodeId: 'tune' })
+async function scratchSink(
+  { name, sink }: TaskDefinition,
+  { scratch, clock, pipeline }: { scratch: PostgresScratch; clock: Clock; pipeline: string },
+): Promise<RunningSink> {
+  const { table, isWithinNodes } = sink.traits ?? {}
+  if (table !== undefined) {
+    const copy = await scratch.createLike(quotedTable(planTable(table)), { isPlain: table.upsertOn === undefined })
+    return runningSink(sink, await openPostgresTable({ ...table, table: copy }, { database: scratch.pool }))
   }
-  const live = quotedTable(planTable(sink))
-  const table = await scratch.createLike(live, { isPlain: sink.upsertOn === undefined })
-  return scratch.pool.use(`checking table ${sink.table}`, (client) => createPostgresTable({ ...sink, table }, client))
+  // What leaves the nodes would be there twice: its jobs go nowhere.
+  if (isWithinNodes !== true) return { label: sink.label, encode: encodeOf(sink), delivery: 'ephemeral', deliver: () => Promise.resolve() }
+  const grid = new LocalJobGrid({ capacity: 1 })
+  const ports = { clock, grid, observer: silent, database: scratch.pool, scope: 'tune', secret: 'tune', node: 'tune', pipeline }
+  return runningSink(sink, await sink.open({ ...ports, task: name, log: () => undefined }))
 }
 
 /** A ledger in the scratch schema, of a pipeline of its own. */
@@ -172,7 +175,7 @@ export async function openFlushProbe(base: TuneBase, samples: ReadonlyMap<string
   }
   const flushOnce = async ({ definition: { name }, sink, isTracked }: ScratchTask, rows: number): Promise<void> => {
     const jobs = [batchOf(name, rows)]
-    if (sink.delivery !== 'exactly-once') await sink.deliver(jobs)
+    if (sink.delivery !== 'exactly-once') await sink.deliver(jobs, new AbortController().signal)
     if (!isTracked) return
     // Queues advance together, no more of them than there are rows.
     const moved = rows >= queues.length ? queues : queues.slice(0, 1)

@@ -5,7 +5,7 @@
  * the outcome and the word that this time is decided are committed in one transaction. While it is open nobody else can begin
  * or run that task. Whoever held it and died loses it with its connection.
  */
-import type { Sql } from '../pipeline/pipeline.ts'
+import type { Sql } from '../database/sql.ts'
 
 export interface CronSchedule {
   readonly task: string

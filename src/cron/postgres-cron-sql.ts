@@ -3,7 +3,8 @@
  */
 import type pg from 'pg'
 import { ForebayError } from '../errors.ts'
-import type { Sql } from '../pipeline/pipeline.ts'
+import { sqlOf } from '../database/sql.ts'
+import type { Sql } from '../database/sql.ts'
 
 export interface CronSql {
   readonly sql: Sql
@@ -14,10 +15,8 @@ export interface CronSql {
 /** `timeoutMs`: how long the client waits for one statement. */
 export function openCronSql(client: pg.ClientBase, timeoutMs: number): CronSql {
   let isOpen = true
-  const ask = async (text: string, values: readonly unknown[]) => {
+  const sql = sqlOf(async (text, values) => {
     if (!isOpen) throw new ForebayError('FB_BAD_JOB', 'sql is used after its cron run has ended: await every statement')
-    refuseTransactionWords(text)
-    // The extended protocol takes one statement only, so none can hide behind another.
     const result = await client.query<pg.QueryResultRow>({
       text,
       values: [...values],
@@ -25,30 +24,6 @@ export function openCronSql(client: pg.ClientBase, timeoutMs: number): CronSql {
       query_timeout: timeoutMs,
     } as pg.QueryConfig)
     return result.rows
-  }
-  const sql = (text: TemplateStringsArray | string, ...rest: unknown[]) => {
-    const rows = typeof text === 'string' ? ask(text, (rest[0] ?? []) as unknown[]) : ask(numbered(text), rest)
-    // A statement that nobody awaits fails the run at its end; it must not end the process.
-    rows.catch(() => undefined)
-    return rows
-  }
-  return { sql: sql as Sql, close: () => void (isOpen = false) }
-}
-
-/** The parts of a template with `$1`, `$2` … between them. */
-function numbered(parts: readonly string[]): string {
-  return parts.reduce((text, part, i) => `${text}$${i}${part}`)
-}
-
-const leadingComments = /^(?:\s|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)*/
-const endsTransaction =
-  /^(?:begin|start\s+transaction|commit|end|abort|rollback(?!\s+(?:work\s+|transaction\s+)?to\b)|prepare\s+transaction)\b/i
-
-function refuseTransactionWords(text: string): void {
-  const [word] = endsTransaction.exec(text.replace(leadingComments, '')) ?? []
-  if (word === undefined) return
-  throw new ForebayError(
-    'FB_BAD_JOB',
-    `a cron run is one transaction of its own, which "${word.toLowerCase()}" would begin or end: leave it out, and throw to roll back`,
-  )
+  })
+  return { sql, close: () => void (isOpen = false) }
 }

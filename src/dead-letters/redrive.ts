@@ -13,7 +13,8 @@ import type { DeadLine } from '../ingest/converter.ts'
 import { converterOf } from '../ingest/converter-of.ts'
 import type { LedgerTransaction } from '../ledger/ledger.ts'
 import type { At, Pipeline, TaskDefinition } from '../pipeline/pipeline.ts'
-import type { TransactionalSink } from '../sinks/sink.ts'
+import type { RunningSink } from '../sinks/running-sink.ts'
+import { isDurable } from '../sinks/traits.ts'
 import type { DeadLetterRow, DeadLetters } from './dead-letters.ts'
 import { eventOf } from './dead-event.ts'
 import type { DeadEvent } from './dead-event.ts'
@@ -21,8 +22,8 @@ import type { DeadEvent } from './dead-event.ts'
 export interface RedrivePorts<Tx extends LedgerTransaction = LedgerTransaction> {
   readonly letters: DeadLetters<Tx>
   readonly log: EventLog
-  /** The sinks that write in the ledger's database, by task. */
-  readonly sinks: ReadonlyMap<string, TransactionalSink<unknown, Tx>>
+  /** The sinks of durable tasks, by task. */
+  readonly sinks: ReadonlyMap<string, RunningSink>
 }
 
 export interface RedriveOptions {
@@ -60,7 +61,7 @@ export async function redriveLetter<Tx extends LedgerTransaction>(
     if (event.from !== 'nowhere') await prepareEvents(source, [event.record], options.eventBytesMax)
     const { jobs, from } = remake(letter, event, sinks, options)
     const write = async (transaction: Tx) => {
-      for (const lines of jobs) await sinks.get(lines.task)!.write(transaction, [lines])
+      for (const lines of jobs) await give(sinks.get(lines.task)!, transaction, lines, options.isDry)
     }
     if (!(await letters.redrive(letter.id, write, options.isDry))) return { outcome: 'taken' }
     return { outcome: 'redriven', jobs: jobs.reduce((sum, { count }) => sum + count, 0), from }
@@ -69,6 +70,14 @@ export async function redriveLetter<Tx extends LedgerTransaction>(
     if (!options.isDry) await letters.fail(letter.id, sentenceOf(error))
     return { outcome: 'failed', error: sentenceOf(error) }
   }
+}
+
+/** What cannot be taken back is not delivered by a dry run. */
+async function give(sink: RunningSink, transaction: LedgerTransaction, lines: JobLines, isDry: boolean): Promise<void> {
+  if (sink.delivery === 'exactly-once') return sink.write(transaction, [lines])
+  const outcome = isDry ? undefined : await sink.deliver([lines], new AbortController().signal)
+  const [dead] = outcome?.dead ?? []
+  if (dead !== undefined) throw refusal(dead.error)
 }
 
 /** Throws FB_BAD_EVENT or FB_BAD_JOB when it cannot be done. */
@@ -156,7 +165,7 @@ function linesOf({ partition, offset, ordinal, isJob, createdAt }: DeadLetterRow
 function lostTask({ task }: DeadLetterRow, { tasks }: Pipeline): string {
   if (task === null) return 'no task that this configuration runs writes into a table'
   const found = tasks.find(({ name }) => name === task)
-  if (found?.sink.kind === 'postgres-table')
+  if (found !== undefined && isDurable(found))
     return `task ${task} is left out by tasksOnly of this configuration: redrive with one that runs the task`
   return found !== undefined
     ? `task ${task} keeps nothing that could be written later: discard the letter`

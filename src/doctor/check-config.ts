@@ -14,13 +14,13 @@ const javaMajorMin = 17
 const javaCommand = 'java'
 
 /** `partitions`: of the topic, as far as it is known; `channels`: how many tasks push to clients. */
-export function checkConfiguration(config: Config, settings: NodeSettings, partitions: number, channels: number): Finding[] {
+export function checkConfiguration(config: Config, settings: NodeSettings, partitions: number, sinkBytes: number): Finding[] {
   const { grid } = settings
   const findings = config.warnings.map((what) =>
     warn('configuration', what, 'others may read or change what they should not', 'do what the sentence says'),
   )
   try {
-    const { gridBytes, nodeBytes } = checkMemory(settings, partitions, { channels })
+    const { gridBytes, nodeBytes } = checkMemory(settings, partitions, { sinkBytes })
     findings.push(
       ok(
         'configuration',

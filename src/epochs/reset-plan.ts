@@ -10,7 +10,8 @@ import type { PartitionRange } from '../events/event-log.ts'
 import { parseLogPoint } from '../events/log-point.ts'
 import type { LogPoint } from '../events/log-point.ts'
 import type { TaskDefinition } from '../pipeline/pipeline.ts'
-import { planTable, quotedTable } from '../pipeline/table-plan.ts'
+import { planTable, quotedTable } from '../sinks/postgres-table/table-plan.ts'
+import { isDurable, tableOf } from '../sinks/traits.ts'
 
 export type ResetPoint = LogPoint<'earliest'>
 
@@ -154,21 +155,28 @@ export function changeOf(of: {
 
 interface DurableTask {
   readonly name: string
-  readonly table: string
+  /** As sentences name it. */
+  readonly place: string
+  /** Null where the jobs are no rows of a table that a reset could empty. */
+  readonly table: string | null
   readonly kind: 'insert' | 'sum' | 'repeatable'
 }
 
 function durableTasks(tasks: readonly TaskDefinition[]): DurableTask[] {
-  return tasks.flatMap(({ name, sink }) => {
-    if (sink.kind !== 'postgres-table') return []
-    const { key, columns } = planTable(sink)
+  return tasks.filter(isDurable).map((task) => {
+    const { name, sink } = task
+    const definition = tableOf(task)
+    // Where it is, is not known here: what is made again is there twice.
+    if (definition === undefined) return { name, place: sink.label, table: null, kind: 'insert' }
+    const { table } = definition
+    const { key, columns } = planTable(definition)
     const isSum = columns.some((column) => !column.isKey && (column.merge === 'add' || column.merge === 'add-approximate'))
-    return [{ name, table: sink.table, kind: key.length === 0 ? 'insert' : isSum ? 'sum' : 'repeatable' }]
+    return { name, place: sink.label, table, kind: key.length === 0 ? 'insert' : isSum ? 'sum' : 'repeatable' }
   })
 }
 
 function tablesOf({ truncate }: ResetWish, tasks: readonly TaskDefinition[]): string[] {
-  const tables = new Set(durableTasks(tasks).map(({ table }) => table))
+  const tables = new Set(durableTasks(tasks).flatMap(({ table }) => table ?? []))
   const stranger = truncate.find((table) => !tables.has(table))
   if (stranger !== undefined) {
     throw new ForebayError(
@@ -177,14 +185,14 @@ function tablesOf({ truncate }: ResetWish, tasks: readonly TaskDefinition[]): st
     )
   }
   return [...new Set(truncate)].map((name) => {
-    const definition = tasks.map(({ sink }) => sink).find((sink) => sink.kind === 'postgres-table' && sink.table === name)
-    return quotedTable(planTable(definition as Extract<typeof definition, { kind: 'postgres-table' }>))
+    const definition = tasks.map(tableOf).find((found) => found?.table === name)
+    return quotedTable(planTable(definition!))
   })
 }
 
 /** Everything that is not said yet, at once. */
 function checkTasks({ truncate, allowsDuplicates }: ResetWish, tasks: readonly TaskDefinition[]): void {
-  const open = durableTasks(tasks).filter(({ table }) => !truncate.includes(table))
+  const open = durableTasks(tasks).filter(({ table }) => table === null || !truncate.includes(table))
   const sums = open.filter(({ kind }) => kind === 'sum')
   const inserts = open.filter(({ kind }) => kind === 'insert' && !allowsDuplicates)
   const sentences = [
@@ -193,8 +201,8 @@ function checkTasks({ truncate, allowsDuplicates }: ResetWish, tasks: readonly T
         `Task ${name} adds up in table ${table}: what is made again would be added a second time. Say --truncate ${table}.`,
     ),
     ...inserts.map(
-      ({ name, table }) =>
-        `Task ${name} inserts into table ${table}: rows made again would be there twice. Say --truncate ${table}, or --allow-duplicates.`,
+      ({ name, place, table }) =>
+        `Task ${name} inserts into ${place}: rows made again would be there twice. Say ${table === null ? '' : `--truncate ${table}, or `}--allow-duplicates.`,
     ),
   ]
   if (sentences.length > 0) throw new ForebayError('FB_USAGE', sentences.join('\n'))
@@ -206,9 +214,9 @@ function warningsOf(
   tasks: readonly TaskDefinition[],
 ): string[] {
   const left = partitions.filter(({ cut }) => cut >= 0n)
-  const open = durableTasks(tasks).filter(({ table }) => !truncate.includes(table))
-  const twice = open.filter(({ kind }) => kind === 'insert').map(({ table }) => table)
-  const repeated = open.filter(({ kind }) => kind === 'repeatable').map(({ table }) => table)
+  const open = durableTasks(tasks).filter(({ table }) => table === null || !truncate.includes(table))
+  const twice = open.filter(({ kind }) => kind === 'insert').map(({ place }) => place.replace(/^table /, ''))
+  const repeated = open.filter(({ kind }) => kind === 'repeatable').map(({ table }) => table!)
   const isBack = partitions.some((partition) => isMadeAgain(partition))
   return [
     ...(truncate.length > 0 && left.length > 0

@@ -11,7 +11,7 @@ import { WebSocketServer, type WebSocket } from 'ws'
 import { sentenceOf } from '../errors.ts'
 import type { Observer } from '../observer.ts'
 import type { PushView } from '../sinks/web-socket/push-clients.ts'
-import type { ChannelRequest } from '../pipeline/web-socket-definition.ts'
+import type { ChannelRequest } from '../sinks/web-socket/web-socket-definition.ts'
 import { isOriginAllowed } from '../config/host-check.ts'
 import type { Visitors } from './visitors.ts'
 

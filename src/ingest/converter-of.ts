@@ -2,7 +2,7 @@ import { linesBytesMaxOf } from './converting.ts'
 import type { Fingerprint } from '../ledger/fingerprint.ts'
 import { Converter } from './converter.ts'
 import type { Pipeline, TaskDefinition } from '../pipeline/pipeline.ts'
-import { jobEncoder } from '../sinks/job-encoder.ts'
+import { encodeOf } from '../sinks/job-encoder.ts'
 
 /** What decides how a node converts, beside the pipeline. */
 export interface ConvertingLimits extends Pick<Fingerprint, 'queues' | 'eventBytesMax' | 'segmentBytesMax'> {
@@ -19,7 +19,7 @@ export function converterOf(
   return new Converter({
     source,
     key,
-    tasks: tasks.map(({ name, convert, sink }) => ({ name, isTracked: tracked.includes(name), convert, encode: jobEncoder(sink) })),
+    tasks: tasks.map(({ name, convert, sink }) => ({ name, isTracked: tracked.includes(name), convert, encode: encodeOf(sink) })),
     queues,
     eventBytesMax,
     linesBytesMax: linesBytesMaxOf(segmentBytesMax),

@@ -8,6 +8,8 @@ import { assert } from '../assert.ts'
 import type { DeadLetter, LedgerTransaction } from './ledger.ts'
 import { databaseError, failureSentence, isConnectionLost } from '../database/postgres-error.ts'
 import type { Said } from '../database/postgres-error.ts'
+import { sqlOf } from '../database/sql.ts'
+import type { Sql } from '../database/sql.ts'
 
 export type { Said } from '../database/postgres-error.ts'
 
@@ -23,6 +25,8 @@ export interface Statement {
   readonly name?: string
   readonly text: string
   readonly values?: unknown[]
+  /** `extended`: a text of several statements is refused. */
+  readonly queryMode?: string
 }
 
 /** Letters in one insert at most, and bytes of their payloads, of which each becomes two in hexadecimal. */
@@ -40,6 +44,8 @@ export class PostgresTransaction implements LedgerTransaction {
   readonly #client: pg.ClientBase
   readonly #origin: LetterOrigin
   readonly #doing: string
+  /** One statement of a sink's own; throws as `query` does. */
+  readonly sql: Sql
   #savepoints = 0
   #isOpen = true
 
@@ -47,6 +53,11 @@ export class PostgresTransaction implements LedgerTransaction {
     this.#client = client
     this.#origin = origin
     this.#doing = doing
+    this.sql = sqlOf(async (text, values) => {
+      // The extended protocol takes one statement only, so none can hide behind another.
+      const statement = { text, values: [...values], queryMode: 'extended' }
+      return (await this.query<pg.QueryResultRow>(statement)).rows
+    })
   }
 
   /** Throws FB_BAD_JOB, FB_SCHEMA or FB_DATABASE_UNREACHABLE; afterwards only `attempt` can go on with the transaction. */

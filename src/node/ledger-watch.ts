@@ -10,7 +10,7 @@ import { isForebayError, sentenceOf, serverCodeOf } from '../errors.ts'
 import type { ErrorCode, ForebayError } from '../errors.ts'
 import type { Flush, Ledger, LedgerTransaction, OwnerCapture, PartitionHalt, PartitionView } from '../ledger/ledger.ts'
 import type { Clock } from '../schedule/clock.ts'
-import type { RunningSink } from '../sinks/sink.ts'
+import type { RunningSink } from '../sinks/running-sink.ts'
 import type { TroubleWatch } from '../troubles.ts'
 import { placeOf } from './watched-event-log.ts'
 
@@ -89,15 +89,16 @@ export class LedgerWatch<Tx extends LedgerTransaction> implements Ledger<Tx> {
       delivery: sink.delivery,
       label: sink.label,
       encode: (job) => sink.encode(job),
-      deliver: (jobs) => this.#flush('deliver', task, () => sink.deliver(jobs)),
+      deliver: (jobs, signal) => this.#flush('deliver', task, () => sink.deliver(jobs, signal)),
     }
   }
 
-  async #flush(kind: 'flush' | 'deliver', task: string, exchange: () => Promise<void>): Promise<void> {
+  async #flush<T>(kind: 'flush' | 'deliver', task: string, exchange: () => Promise<T>): Promise<T> {
     this.#flushing.set(task, this.#clock.wallMs())
     try {
-      await this.#troubles.watch(kind, `task ${task}`, exchange)
+      const result = await this.#troubles.watch(kind, `task ${task}`, exchange)
       this.#failing.delete(task)
+      return result
     } catch (error) {
       if (isForebayError(error) && error.code !== 'FB_FENCED') this.#note(task, error)
       throw error

@@ -6,7 +6,6 @@ import { ForebayError } from '../errors.ts'
 import { recentEntriesMax } from '../grid/job-grid.ts'
 import type { TaskDefinition } from '../pipeline/pipeline.ts'
 import { sizeText } from '../text/units.ts'
-import { latestBytesMax, unsentBytesMax } from '../sinks/web-socket/latest-values.ts'
 import { readEntriesMax } from '../work/queue-reader.ts'
 import { windowSegmentsMax } from '../config/settings.ts'
 import type { GridSettings, NodeSettings } from '../config/settings.ts'
@@ -35,11 +34,6 @@ const draftBytesFactor = 2 * 4 + 2
 const decodedShare = 1.2
 /** A read of a ring comes in as pieces of the socket and is put together from them. */
 const readBytesFactor = 2
-/**
- * Of one channel, in sizes of its values: the values, their copy in frames (a character of two bytes may take three there), and the
- * grid's copy of them as it comes in and is decoded. What clients have not taken yet comes on top.
- */
-const channelBytesFactor = 1 + 1.5 + 2
 /** A member needs room for its own objects and for copies in migration. */
 const memberHeapShareMax = 0.8
 const machineShareMax = 0.8
@@ -64,9 +58,9 @@ export function gridBytesWorstCase({ grid }: Pick<Sized, 'grid'>, partitions: nu
 
 /**
  * Bytes of buffers of a node that owns everything: fetches, drafts of segments, and what its readers hold. Those take a full window
- * and one read beyond it, and as many `channels` as push to clients; own segments are kept for them beside a grid that is elsewhere. COPY takes the segments as they are; merged rows are few against them.
+ * and one read beyond it, and `sinkBytes`, what the sinks hold; own segments are kept for them beside a grid that is elsewhere. COPY takes the segments as they are; merged rows are few against them.
  */
-export function bufferBytesWorstCase({ events, grid, eventBytesMax }: Sized, partitions: number, channels = 0): number {
+export function bufferBytesWorstCase({ events, grid, eventBytesMax }: Sized, partitions: number, sinkBytes = 0): number {
   const queues = partitions * grid.queues
   const { segmentBytesMax, capacity } = grid
   const fetches = partitions * (events.fetchBytesMax * fetchesHeld + eventBytesOf(events, eventBytesMax))
@@ -74,36 +68,35 @@ export function bufferBytesWorstCase({ events, grid, eventBytesMax }: Sized, par
   const windows = queues * segmentBytesMax * windowSegmentsMax(capacity) * decodedShare
   const reads = queues * segmentBytesMax * Math.min(readEntriesMax, capacity) * readBytesFactor
   const recents = grid.mode === 'local' ? 0 : queues * segmentBytesMax * recentEntriesMax
-  const values = channels * (latestBytesMax * channelBytesFactor + unsentBytesMax)
-  return Math.ceil(fetches + drafts + windows + reads + recents + values)
+  return Math.ceil(fetches + drafts + windows + reads + recents + sinkBytes)
 }
 
 /** The same with the rings, when they are in the process. */
-export function nodeBytesWorstCase(settings: Sized, partitions: number, channels = 0): number {
+export function nodeBytesWorstCase(settings: Sized, partitions: number, sinkBytes = 0): number {
   const { grid } = settings
-  return bufferBytesWorstCase(settings, partitions, channels) + (grid.mode === 'local' ? ringBytes(grid, partitions) : 0)
+  return bufferBytesWorstCase(settings, partitions, sinkBytes) + (grid.mode === 'local' ? ringBytes(grid, partitions) : 0)
 }
 
-export function memoryBound(settings: Sized, partitions: number, channels = 0): MemoryBound {
+export function memoryBound(settings: Sized, partitions: number, sinkBytes = 0): MemoryBound {
   const { grid } = settings
   const survivors = Math.max(1, memberCount(grid) - grid.backups)
   const memberBytes = grid.mode === 'local' ? null : (ringBytes(grid, partitions) * copiesOn(grid, survivors)) / survivors
   const gridBytes = gridBytesWorstCase(settings, partitions)
-  const bufferBytes = bufferBytesWorstCase(settings, partitions, channels)
-  return { gridBytes, memberBytes, bufferBytes, nodeBytes: nodeBytesWorstCase(settings, partitions, channels) }
+  const bufferBytes = bufferBytesWorstCase(settings, partitions, sinkBytes)
+  return { gridBytes, memberBytes, bufferBytes, nodeBytes: nodeBytesWorstCase(settings, partitions, sinkBytes) }
 }
 
 /**
  * Throws FB_CONFIG with the numbers when full rings would not fit into the members' heaps, or a node's buffers into this
- * machine. `channels` push to clients (default none). `machineBytes`: memory this process may use; default: that of the machine, or of
+ * machine. `sinkBytes`: what its sinks hold (default nothing). `machineBytes`: memory this process may use; default: that of the machine, or of
  * its container.
  */
 export function checkMemory(
   settings: Sized,
   partitions: number,
-  { channels = 0, machineBytes = memoryOfMachine() }: { channels?: number; machineBytes?: number } = {},
+  { sinkBytes = 0, machineBytes = memoryOfMachine() }: { sinkBytes?: number; machineBytes?: number } = {},
 ): MemoryBound {
-  const bound = memoryBound(settings, partitions, channels)
+  const bound = memoryBound(settings, partitions, sinkBytes)
   const { grid } = settings
   const heapBytes = grid.memberHeapMb * 1024 * 1024
   const rings = `${partitions} partitions x ${grid.queues} queues x ${grid.capacity} segments x ${sizeText(grid.segmentBytesMax)}`
@@ -117,16 +110,16 @@ export function checkMemory(
   if (bound.nodeBytes > machineBytes * machineShareMax) {
     throw new ForebayError(
       'FB_CONFIG',
-      `a node does not fit: owning everything (${rings}, fetches of ${sizeText(settings.events.fetchBytesMax)}${channels === 0 ? '' : `, ${channels} channels of ${sizeText(latestBytesMax)}`}) it holds ${sizeText(bound.nodeBytes)},` +
+      `a node does not fit: owning everything (${rings}, fetches of ${sizeText(settings.events.fetchBytesMax)}${sinkBytes === 0 ? '' : `, ${sizeText(sinkBytes)} of its sinks`}) it holds ${sizeText(bound.nodeBytes)},` +
         ` more than ${machineShareMax * 100}% of the ${sizeText(machineBytes)} it may use; lower grid.capacity, grid.segmentBytesMax, events.fetchBytesMax or events.inflatedBytesMax`,
     )
   }
   return bound
 }
 
-/** How many of `tasks` push to clients. */
-export function channelsOf(tasks: readonly Pick<TaskDefinition, 'sink'>[]): number {
-  return tasks.filter(({ sink }) => sink.kind === 'web-socket').length
+/** What the sinks of `tasks` hold on a node at most. */
+export function sinkBytesOf(tasks: readonly Pick<TaskDefinition, 'sink'>[]): number {
+  return tasks.reduce((sum, { sink }) => sum + (sink.traits?.memoryBytesMax ?? 0), 0)
 }
 
 /** Of one partition, beside what was fetched. */

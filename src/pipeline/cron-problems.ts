@@ -1,6 +1,6 @@
 import { parseCron, timezoneProblem } from '../schedule/cron-expression.ts'
-import { isFields, shown, unknownFields } from './fields.ts'
-import type { Fields } from './fields.ts'
+import { isFields, shown, unknownFields } from '../text/fields.ts'
+import type { Fields } from '../text/fields.ts'
 import { parseDuration } from '../text/units.ts'
 
 const optionFields = ['timezone', 'missed', 'missedAfter', 'timeout', 'attemptsMax']

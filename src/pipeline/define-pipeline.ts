@@ -3,7 +3,7 @@ import type { CronTask } from './cron.ts'
 import { pipelineProblems } from './pipeline-problems.ts'
 import type { CronDefinition, Decoder, Pipeline, TaskDefinition } from './pipeline.ts'
 import type { Given, NothingExtra, Task, Tasks } from './task.ts'
-import type { Sink } from './typed-sink.ts'
+import type { Sink } from '../sinks/sink.ts'
 import { parseDuration, parseSize } from '../text/units.ts'
 
 export interface PipelineOptions<Event> {
@@ -73,7 +73,7 @@ function taskDefinition(name: string, task: WrittenTask): TaskDefinition {
     everyMs: measured(parseDuration(task.every)),
     ...(task.rowsMax === undefined ? {} : { rowsMax: task.rowsMax }),
     ...(task.bytesMax === undefined ? {} : { bytesMax: measured(parseSize(task.bytesMax)) }),
-    sink: Object.freeze({ ...task.sink.definition }),
+    sink: task.sink as Sink<unknown>,
     convert: task.convert,
   })
 }

@@ -1,12 +1,10 @@
 /**
  * What is wrong with a pipeline as written, for authors whom no compiler told: plain JavaScript, and rules beyond types.
  */
-import { isForebayError } from '../errors.ts'
-import { planTable } from './table-plan.ts'
 import { cronProblems } from './cron-problems.ts'
-import { isFields, shown, unknownFields } from './fields.ts'
-import type { Fields } from './fields.ts'
-import type { SinkDefinition } from './pipeline.ts'
+import { isFields, shown, unknownFields } from '../text/fields.ts'
+import type { Fields } from '../text/fields.ts'
+import type { Sink } from '../sinks/sink.ts'
 import { parseDuration, parseSize } from '../text/units.ts'
 
 const pipelineFields = ['name', 'version', 'source', 'key', 'tasks', 'cron']
@@ -16,6 +14,7 @@ const taskFields = ['every', 'rowsMax', 'bytesMax', 'sink', 'convert']
 const namePattern = /^[a-z][a-z0-9-]{0,47}$/
 const taskPattern = /^[A-Za-z][A-Za-z0-9_-]{0,47}$/
 const topicPattern = /^[A-Za-z0-9._-]{1,249}$/
+const deliveries: readonly unknown[] = ['exactly-once', 'at-least-once', 'ephemeral']
 const everyMsMax = 24 * 3_600_000
 
 /** One clause each; empty when the pipeline can run. */
@@ -33,7 +32,7 @@ export function pipelineProblems(pipeline: unknown): string[] {
   if (!isFields(tasks) || Object.keys(tasks).length === 0) return [...problems, 'tasks must name at least one task']
   for (const [task, written] of Object.entries(tasks)) problems.push(...taskProblems(task, written))
   const scheduled = cronProblems(pipeline.cron, (task) => taskPattern.test(task), Object.keys(tasks))
-  return [...problems, ...repeatedChannels(tasks), ...scheduled]
+  return [...problems, ...sharedSinks(tasks), ...scheduled]
 }
 
 function sourceProblems(source: unknown): string[] {
@@ -66,47 +65,30 @@ function taskProblems(name: string, task: unknown): string[] {
   if ('problem' in bytesMax) problems.push(`${at}.bytesMax: ${bytesMax.problem}`)
   else if (bytesMax.value < 1) problems.push(`${at}.bytesMax must be at least 1B`)
   if (typeof task.convert !== 'function') problems.push(`${at}.convert must be a function of the event`)
-  return [...problems, ...sinkProblems(at, definitionOf(task))]
+  return [...problems, ...sinkProblems(task.sink).map((problem) => `${at}.sink: ${problem}`)]
 }
 
-function sinkProblems(at: string, sink: SinkDefinition | undefined): string[] {
-  if (sink?.kind === 'postgres-table') {
-    try {
-      planTable(sink)
-      return []
-    } catch (error) {
-      if (isForebayError(error)) return [`${at}.sink: ${error.message}`]
-      throw error
-    }
-  }
-  if (sink?.kind !== 'web-socket') return [`${at}.sink must be a sink: postgresTable(…) or webSocket(…)`]
-  const problems: string[] = []
-  if (!matches(sink.channel, namePattern))
-    problems.push(`${at}.sink: a channel's name is lower case letters, digits and dashes, not ${shown(sink.channel)}`)
-  if (typeof sink.latestBy !== 'function') problems.push(`${at}.sink: latestBy must be a function of the value`)
-  if (sink.seed !== undefined && !(isFields(sink.seed) && matches(sink.seed.sql, /\S/)))
-    problems.push(`${at}.sink: seed must be { sql } with a query of key and value`)
-  if (sink.authorize !== undefined && typeof sink.authorize !== 'function')
-    problems.push(`${at}.sink: authorize must be a function of the request, not ${shown(sink.authorize)}`)
-  return problems
+function sinkProblems(sink: unknown): readonly string[] {
+  if (!isSink(sink)) return ['it must be a sink: postgresTable(…), webSocket(…), or an object with kind, label, delivery and open']
+  if (!deliveries.includes(sink.delivery)) return [`delivery must be one of ${deliveries.join(', ')}, not ${shown(sink.delivery)}`]
+  return sink.problems?.() ?? []
 }
 
-function repeatedChannels(tasks: Fields): string[] {
+function isSink(sink: unknown): sink is Sink<unknown> {
+  return isFields(sink) && typeof sink.kind === 'string' && typeof sink.label === 'string' && typeof sink.open === 'function'
+}
+
+function sharedSinks(tasks: Fields): string[] {
   const taskOf = new Map<string, string>()
   const problems: string[] = []
   for (const [name, task] of Object.entries(tasks)) {
-    const sink = isFields(task) ? definitionOf(task) : undefined
-    if (sink?.kind !== 'web-socket') continue
-    const other = taskOf.get(sink.channel)
-    if (other !== undefined) problems.push(`tasks.${name} and tasks.${other} push into the same channel ${sink.channel}: give each its own`)
-    taskOf.set(sink.channel, name)
+    const sink = isFields(task) ? task.sink : undefined
+    if (!isSink(sink) || sink.traits?.isExclusive !== true) continue
+    const other = taskOf.get(sink.label)
+    if (other !== undefined) problems.push(`tasks.${name} and tasks.${other} have ${sink.label} in common: give each its own`)
+    taskOf.set(sink.label, name)
   }
   return problems
-}
-
-function definitionOf(task: Fields): SinkDefinition | undefined {
-  const definition = isFields(task.sink) ? task.sink.definition : undefined
-  return isFields(definition) ? (definition as unknown as SinkDefinition) : undefined
 }
 
 function matches(value: unknown, pattern: RegExp): boolean {

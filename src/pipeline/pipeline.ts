@@ -2,9 +2,9 @@
  * A pipeline at run time: what `definePipeline` returns once everything in it has been checked, without the user's types.
  */
 import type { EventHeaders } from './event-headers.ts'
+import type { Sql } from '../database/sql.ts'
 import type { MissedPolicy } from '../schedule/cron-due.ts'
-import type { PostgresTableDefinition } from './postgres-table-definition.ts'
-import type { WebSocketDefinition } from './web-socket-definition.ts'
+import type { Sink } from '../sinks/sink.ts'
 
 /** Where an event stands in the log and what its record says beside the value; handed to `decode` and `convert`. */
 export interface At {
@@ -30,8 +30,6 @@ export interface At {
 /** What is done with an event without a value; a compacted topic says so that its key is gone. */
 export type Tombstones = 'skip' | 'dead-letter' | 'decode'
 
-export type SinkDefinition = PostgresTableDefinition | WebSocketDefinition
-
 /** One kind of job: how an event becomes jobs, how often they are flushed, and where they go. */
 export interface TaskDefinition {
   readonly name: string
@@ -41,7 +39,7 @@ export interface TaskDefinition {
   readonly rowsMax?: number
   /** Flush early at this many bytes of jobs; absent: no limit of its own. */
   readonly bytesMax?: number
-  readonly sink: SinkDefinition
+  readonly sink: Sink<unknown>
   /** One job, an array of jobs, or undefined for none. Pure; what it throws becomes a dead letter. */
   readonly convert: (event: unknown, at: At) => unknown
 }
@@ -58,15 +56,6 @@ export interface Decoder<out Event, in Value extends Buffer | null = Buffer> {
    * stands, as does one that `decode` throws for what was not fetched; neither makes a dead letter.
    */
   readonly prepare?: (values: readonly Buffer[]) => Promise<void>
-}
-
-/**
- * One statement in the transaction of a cron run; resolves to its rows. As a template (sql`… ${value}`) or as a text with `$1`, values are
- * sent beside the text, never in it. Throws when the statement fails or would end the transaction.
- */
-export interface Sql {
-  <Row extends object = Record<string, unknown>>(text: TemplateStringsArray, ...values: readonly unknown[]): Promise<Row[]>
-  <Row extends object = Record<string, unknown>>(text: string, values?: readonly unknown[]): Promise<Row[]>
 }
 
 /** What a run of a cron task is given. */

@@ -2,7 +2,7 @@
  * A task as a pipeline's author writes it, with the types that hold `convert` and the sink together.
  */
 import type { At } from './pipeline.ts'
-import type { Sink } from './typed-sink.ts'
+import type { Sink } from '../sinks/sink.ts'
 import type { Duration, Size } from '../text/units.ts'
 
 export type Jobs<Row> = Row | readonly Row[] | undefined

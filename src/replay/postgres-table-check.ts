@@ -10,13 +10,13 @@ import type { Comparison, Difference, RowText } from './findings.ts'
 import type { Mended, MergedTableCheck, OffsetSpan, PlainTableCheck } from './table-check.ts'
 import { checkCatalogue } from '../sinks/postgres-table/catalogue.ts'
 import type { FoundTable } from '../sinks/postgres-table/catalogue.ts'
-import type { PostgresTableDefinition } from '../pipeline/postgres-table-definition.ts'
+import type { PostgresTableDefinition } from '../sinks/postgres-table/postgres-table-definition.ts'
 import { createPostgresTable } from '../sinks/postgres-table/postgres-table.ts'
 import type { PostgresTable } from '../sinks/postgres-table/postgres-table.ts'
 import * as comparison from '../sinks/postgres-table/table-comparison.ts'
 import type { RowScope } from '../sinks/postgres-table/table-comparison.ts'
-import { planTable, positionColumns } from '../pipeline/table-plan.ts'
-import type { TablePlan } from '../pipeline/table-plan.ts'
+import { planTable, positionColumns } from '../sinks/postgres-table/table-plan.ts'
+import type { TablePlan } from '../sinks/postgres-table/table-plan.ts'
 
 interface ComparedRow {
   readonly identity: readonly string[]

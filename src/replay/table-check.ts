@@ -4,7 +4,7 @@
  */
 import type { JobLines } from '../grid/segment.ts'
 import type { LedgerTransaction } from '../ledger/ledger.ts'
-import type { TransactionalSink } from '../sinks/sink.ts'
+import type { TransactionalSink } from '../sinks/running-sink.ts'
 import type { Comparison } from './findings.ts'
 
 /** Offsets of a partition, the first excluded and the last included. */

@@ -8,7 +8,7 @@
  */
 import { ForebayError } from '../errors.ts'
 import type { LedgerTransaction } from '../ledger/ledger.ts'
-import type { TransactionalSink } from '../sinks/sink.ts'
+import type { TransactionalSink } from '../sinks/running-sink.ts'
 import { writeIsolating } from '../work/isolate.ts'
 import { Findings } from './findings.ts'
 import type { Comparison } from './findings.ts'

@@ -29,7 +29,7 @@ export interface GridAdvice {
 export interface GridNeeds {
   readonly eventLinesBytesMax: number
   readonly isRoutingFree: boolean
-  readonly channels: number
+  readonly sinkBytes: number
 }
 
 const kibibyte = 1024
@@ -45,13 +45,13 @@ const heapShare = 0.8
 const windowMs = 1000
 
 /**
- * Without `isRoutingFree` queues and segment size stay as they are set, and the rest is fitted to them. `channels` push to clients: they
+ * Without `isRoutingFree` queues and segment size stay as they are set, and the rest is fitted to them. `sinkBytes` push to clients: they
  * count in the worst case, as they do at start.
  */
 export function recommendGrid(
   measurements: Pick<Measurements, 'events' | 'grid'>,
   settings: Pick<NodeSettings, 'events' | 'grid' | 'eventBytesMax'>,
-  { eventLinesBytesMax, isRoutingFree, channels }: GridNeeds,
+  { eventLinesBytesMax, isRoutingFree, sinkBytes }: GridNeeds,
 ): GridAdvice {
   const { grid } = settings
   const routing = isRoutingFree ? routingOf(measurements, grid, eventLinesBytesMax) : grid
@@ -60,7 +60,7 @@ export function recommendGrid(
     grid.mode !== 'local' && grid.members.length > 1 ? Math.max(1, Math.min(grid.backups, grid.members.length - 1)) : grid.backups
   const routed = { ...grid, queues, segmentBytesMax, backups }
   const capacity = capacityOf(settings, routed, measurements.events)
-  const worstCase = memoryBound({ ...settings, grid: { ...routed, capacity } }, measurements.events.partitions, channels)
+  const worstCase = memoryBound({ ...settings, grid: { ...routed, capacity } }, measurements.events.partitions, sinkBytes)
   const heapMb = Math.ceil((worstCase.memberBytes ?? 0) / heapShare / mebibyte / heapStepMb) * heapStepMb
   const memberHeapMb = worstCase.memberBytes === null ? grid.memberHeapMb : Math.max(heapMbLeast, heapMb)
   return { queues, segmentBytesMax, backups, capacity, memberHeapMb, worstCase }

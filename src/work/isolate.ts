@@ -9,7 +9,8 @@
 import { isForebayError, sentenceOf } from '../errors.ts'
 import type { JobLines } from '../grid/segment.ts'
 import type { DeadLetter, LedgerTransaction } from '../ledger/ledger.ts'
-import type { RefusedJob, TransactionalSink } from '../sinks/sink.ts'
+import type { TransactionalSink } from '../sinks/running-sink.ts'
+import type { RefusedJob } from '../sinks/sink.ts'
 
 /** Enough for two or three bad jobs in a batch of thousands. */
 export const triesMax = 64
@@ -105,7 +106,7 @@ function withoutJobs(jobs: readonly JobLines[], refused: readonly RefusedJob[]):
   })
 }
 
-function lettersOf(jobs: readonly JobLines[], refused: readonly RefusedJob[]): DeadLetter[] {
+export function lettersOf(jobs: readonly JobLines[], refused: readonly RefusedJob[]): DeadLetter[] {
   return bySection(jobs, refused).flatMap(({ lines, refused: own }) => {
     const singles = lines.slices(own.map(({ index }) => [index, index + 1] as const))
     return singles.map((single, i) => deadLetterOf(single, own[i]!.error))

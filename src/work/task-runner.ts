@@ -15,9 +15,9 @@ import type { DeadLetter, Flush, Ledger, LedgerTransaction } from '../ledger/led
 import { Backoff } from '../schedule/backoff.ts'
 import type { Clock } from '../schedule/clock.ts'
 import { Ticker } from '../schedule/ticker.ts'
-import type { RunningSink, TransactionalSink } from '../sinks/sink.ts'
+import type { RunningSink, TransactionalSink } from '../sinks/running-sink.ts'
 import { FlushSize } from './flush-size.ts'
-import { writeIsolating, writeRefused } from './isolate.ts'
+import { lettersOf, writeIsolating, writeRefused } from './isolate.ts'
 import type { QueueReader } from './queue-reader.ts'
 import type { InboxBatch } from './task-inbox.ts'
 
@@ -134,7 +134,7 @@ export class TaskRunner {
     if (taken.length === 0) return
     const startedMs = this.#ports.clock.now()
     try {
-      await this.#apply(taken)
+      await this.#apply(taken, signal)
     } catch (error) {
       this.#size.took(rowsOf(taken), this.#ports.clock.now() - startedMs)
       return this.#failed(error, taken, signal)
@@ -198,21 +198,22 @@ export class TaskRunner {
     }
   }
 
-  async #apply(taken: readonly Taken[]): Promise<void> {
+  async #apply(taken: readonly Taken[], signal: AbortSignal): Promise<void> {
     const { task, sink, isTracked } = this.#options
     const sections = taken.flatMap((batch) => batch.sections)
     const jobs = sections.filter((section) => section.kind === 'job')
     const letters = sections.filter((section) => section.kind === 'dead').flatMap(deadLettersOf)
-    if (sink.delivery !== 'exactly-once' && jobs.length > 0) await sink.deliver(jobs)
+    const outcome = sink.delivery !== 'exactly-once' && jobs.length > 0 ? await sink.deliver(jobs, signal) : undefined
+    const undelivered = outcome?.dead === undefined ? [] : lettersOf(jobs, outcome.dead)
     if (!isTracked) return
     const advances = taken.map(({ reader, from, to }) => ({ ...reader.id, from, to }))
     this.#refused = 0
     const write: Flush['write'] = async (transaction) => {
-      const refused = sink.delivery === 'exactly-once' && jobs.length > 0 ? await this.#write(sink, transaction, jobs) : []
+      const refused = sink.delivery === 'exactly-once' && jobs.length > 0 ? await this.#write(sink, transaction, jobs) : undelivered
       const buried = [...letters, ...refused]
       if (buried.length > 0) await transaction.bury(buried)
       this.#buried = buried
-      this.#refused = refused.length
+      this.#refused = sink.delivery === 'exactly-once' ? refused.length : 0
     }
     await this.#ports.ledger.flush({ task, advances, write })
   }

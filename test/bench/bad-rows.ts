@@ -13,10 +13,10 @@ import { startWatchdog } from '../../src/launch/start-watchdog.ts'
 import type { Ledger } from '../../src/ledger/ledger.ts'
 import { openPostgresLedger } from '../../src/ledger/postgres-ledger.ts'
 import type { PostgresTransaction } from '../../src/ledger/postgres-transaction.ts'
-import type { ColumnType } from '../../src/pipeline/postgres-table-definition.ts'
+import type { ColumnType } from '../../src/sinks/postgres-table/postgres-table-definition.ts'
 import { createPostgresTable } from '../../src/sinks/postgres-table/postgres-table.ts'
 import type { PostgresTable } from '../../src/sinks/postgres-table/postgres-table.ts'
-import type { TransactionalSink } from '../../src/sinks/sink.ts'
+import type { TransactionalSink } from '../../src/sinks/running-sink.ts'
 import { writeIsolating } from '../../src/work/isolate.ts'
 import { testPool } from '../support/postgres-database.ts'
 
@@ -104,9 +104,7 @@ async function open({ v, n = 'int', type = 'text', upsertOn, reason }: Case, ind
   await ask(`create table ${table} (n ${n}, v ${v})`)
   if (reason === 'trigger') await ask(`create trigger refuse before insert on ${table} for each row execute function refuse_bad()`)
   const columns = { n: 'int', v: type } as const
-  return pool.use('opening', (client) =>
-    createPostgresTable({ kind: 'postgres-table', table, columns, ...(upsertOn === undefined ? {} : { upsertOn }) }, client),
-  )
+  return pool.use('opening', (client) => createPostgresTable({ table, columns, ...(upsertOn === undefined ? {} : { upsertOn }) }, client))
 }
 
 /** Milliseconds of one flush, whose odd jobs are refused when `isHalfBad`. */

@@ -7,7 +7,7 @@ import type { EventLog, EventRecord } from '../../src/events/event-log.ts'
 import type { JobLines } from '../../src/grid/segment.ts'
 import { bytes, definePipeline, postgresTable } from '../../src/index.ts'
 import type { LedgerTransaction } from '../../src/ledger/ledger.ts'
-import type { TransactionalSink } from '../../src/sinks/sink.ts'
+import type { TransactionalSink } from '../../src/sinks/running-sink.ts'
 
 const pipeline = definePipeline({
   name: 'p',
@@ -22,9 +22,10 @@ const pipeline = definePipeline({
 async function redriven(letter: DeadLetterRow, record: EventRecord | undefined, { isByOrdinal = false } = {}) {
   const written: string[] = []
   const sink = {
+    delivery: 'exactly-once',
     encode: ({ v }: { v: string }) => v,
     write: async (_: LedgerTransaction, jobs: readonly JobLines[]) => void written.push(...jobs.flatMap((lines) => lines.lines())),
-  } as unknown as TransactionalSink<unknown, LedgerTransaction>
+  } as unknown as TransactionalSink
   const letters = {
     redrive: async (_: string, write: (transaction: LedgerTransaction) => Promise<void>) => (await write({} as LedgerTransaction), true),
     fail: async () => undefined,

@@ -3,7 +3,7 @@ import { Converter } from '../../src/ingest/converter.ts'
 import type { DeadLine } from '../../src/ingest/converter.ts'
 import { converting } from '../../src/ingest/converting.ts'
 import { strayFailure } from '../../src/node/stray-failure.ts'
-import { latestLine } from '../../src/sinks/job-encoder.ts'
+import { latestLine } from '../../src/sinks/web-socket/latest-line.ts'
 
 const unheard: unknown[] = []
 const onUnheard = (reason: unknown) => void unheard.push(reason)

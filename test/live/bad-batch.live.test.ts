@@ -8,9 +8,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { JobLines } from '../../src/grid/segment.ts'
 import { packageRoot } from '../../src/launch/package-root.ts'
 import { PostgresTransaction } from '../../src/ledger/postgres-transaction.ts'
-import type { PostgresTableDefinition } from '../../src/pipeline/postgres-table-definition.ts'
+import type { PostgresTableDefinition } from '../../src/sinks/postgres-table/postgres-table-definition.ts'
 import { createPostgresTable } from '../../src/sinks/postgres-table/postgres-table.ts'
-import type { TransactionalSink } from '../../src/sinks/sink.ts'
+import type { TransactionalSink } from '../../src/sinks/running-sink.ts'
 import { writeRefused } from '../../src/work/isolate.ts'
 import { ask, floorsReachEnd, postgresFeed } from '../support/live-node.ts'
 import { createTestDatabase, testPool } from '../support/postgres-database.ts'
@@ -40,7 +40,7 @@ describe('A batch of 5,000 rows', () => {
     await using pool = testPool(database.url)
     let tries = 0
     const letters = await pool.use('testing', async (client) => {
-      const table = await createPostgresTable({ kind: 'postgres-table', table: 'numbers', columns: { n: 'int' } }, client)
+      const table = await createPostgresTable({ table: 'numbers', columns: { n: 'int' } }, client)
       const write = (transaction: PostgresTransaction, jobs: readonly JobLines[]) => (tries++, table.write(transaction, jobs))
       const sink = { ...table, write } as unknown as TransactionalSink
       const numbers = Array.from({ length: count }, (_, n) => n)
@@ -84,7 +84,7 @@ describe('A batch of 5,000 rows of which half are refused', () => {
     await ask(database.url, made)
     await using pool = testPool(database.url)
     return await pool.use('testing', async (client) => {
-      const table = await createPostgresTable({ kind: 'postgres-table', ...definition }, client)
+      const table = await createPostgresTable({ ...definition }, client)
       const bytes = Buffer.from(numbers.map((n) => `${table.encode(rowOf(n))}\n`).join(''))
       const of = { task: 'a', kind: 'job' as const, partition: 0, queue: 0 }
       const jobs = new JobLines(of, bytes, { offset: 0n, timeMs: 0 }, Uint32Array.from(numbers), new Uint32Array(count))
@@ -169,7 +169,7 @@ describe('A batch of 5,000 rows of which half are refused', () => {
     await ask(database.url, 'drop table if exists halved; create table halved (n int, v varchar(3))')
     await using pool = testPool(database.url)
     const letters = await pool.use('testing', async (client) => {
-      const table = await createPostgresTable({ kind: 'postgres-table', table: 'halved', columns: { n: 'int', v: 'text' } }, client)
+      const table = await createPostgresTable({ table: 'halved', columns: { n: 'int', v: 'text' } }, client)
       await ask(database.url, 'alter table halved alter v type varchar(4)')
       const bytes = Buffer.from('1\tlong\n2\tlonger\n')
       const of = { task: 'a', kind: 'job' as const, partition: 0, queue: 0 }
@@ -198,7 +198,7 @@ describe('A partitioned table without a partition for the rows', () => {
       { table: 'keyed_days', columns: { day: 'int', n: 'int' }, upsertOn: ['day', 'n'] },
     ] as const) {
       const refused = pool.use('testing', async (client) => {
-        const table = await createPostgresTable({ kind: 'postgres-table', ...definition }, client)
+        const table = await createPostgresTable({ ...definition }, client)
         const bytes = Buffer.from('2\t1\n2\t2\n')
         const of = { task: 'a', kind: 'job' as const, partition: 0, queue: 0 }
         const jobs = new JobLines(of, bytes, { offset: 0n, timeMs: 0 }, Uint32Array.of(0, 1), new Uint32Array(2))

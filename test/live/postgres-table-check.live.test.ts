@@ -5,7 +5,7 @@ import { PostgresTransaction } from '../../src/ledger/postgres-transaction.ts'
 import { jobLinesOf } from '../../src/replay/range-converter.ts'
 import { expectedLine } from '../../src/replay/table-check.ts'
 import { createMergedTableCheck, createPlainTableCheck } from '../../src/replay/postgres-table-check.ts'
-import type { PostgresTableDefinition } from '../../src/pipeline/postgres-table-definition.ts'
+import type { PostgresTableDefinition } from '../../src/sinks/postgres-table/postgres-table-definition.ts'
 import { createPostgresTable } from '../../src/sinks/postgres-table/postgres-table.ts'
 import { createTestDatabase, testPool } from '../support/postgres-database.ts'
 import type { TestDatabase } from '../support/postgres-database.ts'
@@ -14,7 +14,6 @@ let database: TestDatabase
 let pool: PostgresPool
 
 const definition: PostgresTableDefinition = {
-  kind: 'postgres-table',
   table: 'kinds',
   columns: {
     source_partition: 'int',
@@ -148,7 +147,6 @@ describe('A plain table', () => {
 
   it('is known by declared columns, and tells which missing row it does not take', async () => {
     const of: PostgresTableDefinition = {
-      kind: 'postgres-table',
       table: 'trades',
       columns: { trade: 'text', size: 'int' },
       identity: ['trade'],
@@ -159,14 +157,13 @@ describe('A plain table', () => {
     const { missing, extra, mended } = await check(of, trades, { mends: true })
     expect({ missing, extra }).toEqual({ missing: 2, extra: 0 })
     expect(mended).toMatchObject({ rows: 1, refused: [{ offset: 1n, error: expect.stringContaining('unique') }] })
-    const nameless = { kind: 'postgres-table', table: 'trades', columns: of.columns } as const
+    const nameless = { table: 'trades', columns: of.columns } as const
     await expect(check(nameless, trades)).rejects.toMatchObject({ code: 'FB_PIPELINE' })
   })
 })
 
 describe('A merged table', () => {
   const of: PostgresTableDefinition = {
-    kind: 'postgres-table',
     table: 'sums',
     columns: { k: 'text', total: 'double?', best: 'numeric?', note: 'text?' },
     upsertOn: ['k'],

@@ -6,10 +6,10 @@ import { decodeSegment, encodeSegment } from '../../src/grid/segment.ts'
 import type { JobLines } from '../../src/grid/segment.ts'
 import type { PostgresPool } from '../../src/database/postgres-pool.ts'
 import { PostgresTransaction } from '../../src/ledger/postgres-transaction.ts'
-import type { PostgresTableDefinition } from '../../src/pipeline/postgres-table-definition.ts'
+import type { PostgresTableDefinition } from '../../src/sinks/postgres-table/postgres-table-definition.ts'
 import { createPostgresTable } from '../../src/sinks/postgres-table/postgres-table.ts'
 import type { PostgresTable } from '../../src/sinks/postgres-table/postgres-table.ts'
-import type { TransactionalSink } from '../../src/sinks/sink.ts'
+import type { TransactionalSink } from '../../src/sinks/running-sink.ts'
 import { writeRefused } from '../../src/work/isolate.ts'
 import { copyExamples, copyText } from '../support/copy-texts.ts'
 import { createTestDatabase, testPool } from '../support/postgres-database.ts'
@@ -47,7 +47,7 @@ afterAll(async () => {
 type Definition = Omit<PostgresTableDefinition, 'kind'>
 
 function tableOf(definition: Definition, of = pool): Promise<PostgresTable> {
-  return of.use('testing', (client) => createPostgresTable({ kind: 'postgres-table', ...definition }, client))
+  return of.use('testing', (client) => createPostgresTable({ ...definition }, client))
 }
 
 /** Jobs as they arrive: through a segment. */
@@ -484,9 +484,7 @@ describe('the check of the catalogue', () => {
     const limited = (definition: Definition) =>
       pool.use('testing', async (client) => {
         await client.query(`begin; set local role ${role}`)
-        const error: unknown = await createPostgresTable({ kind: 'postgres-table', ...definition }, client).catch(
-          (caught: unknown) => caught,
-        )
+        const error: unknown = await createPostgresTable({ ...definition }, client).catch((caught: unknown) => caught)
         await client.query('rollback')
         return error
       })

@@ -16,7 +16,7 @@ import type { PushChannel } from '../../src/http/socket-door.ts'
 import { addressGroup, Visitors } from '../../src/http/visitors.ts'
 import { decideAccess } from '../../src/sinks/web-socket/channel-access.ts'
 import type { PushView } from '../../src/sinks/web-socket/push-clients.ts'
-import type { ChannelRequest, ChannelVerdict } from '../../src/pipeline/web-socket-definition.ts'
+import type { ChannelRequest, ChannelVerdict } from '../../src/sinks/web-socket/web-socket-definition.ts'
 import { nodeStatus } from './node-status.ts'
 
 const token = 'a-token-of-some-length'

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import stockTicks from '../../examples/stock-ticks/pipeline.ts'
-import { channelsOf, checkMemory, gridBytesWorstCase, memoryBound, nodeBytesWorstCase } from '../../src/node/memory-bound.ts'
+import { sinkBytesOf, checkMemory, gridBytesWorstCase, memoryBound, nodeBytesWorstCase } from '../../src/node/memory-bound.ts'
 import type { EventSettings, GridSettings } from '../../src/config/settings.ts'
 
 const mib = 1024 * 1024
@@ -61,13 +61,11 @@ describe('The memory bound', () => {
     expect(bytesOf({}, 64 * mib) - bytesOf({})).toBe(4 * 63 * mib)
   })
 
-  it('counts the values of each channel, with what is made of them', () => {
-    const channels = channelsOf(stockTicks.tasks)
-    expect(channels).toBe(1)
-    expect(memoryBound(settingsWith({}), 4, channels).bufferBytes - memoryBound(settingsWith({}), 4).bufferBytes).toBe(
-      (4.5 * 64 + 32) * mib,
-    )
-    expect(() => checkMemory(settingsWith({}), 4, { channels, machineBytes: 512 * mib })).toThrow(/1 channels of 64MiB\) it holds/)
+  it('counts what the sinks hold: of a channel its values, with what is made of them', () => {
+    const sinkBytes = sinkBytesOf(stockTicks.tasks)
+    expect(sinkBytes).toBe((4.5 * 64 + 32) * mib)
+    expect(memoryBound(settingsWith({}), 4, sinkBytes).bufferBytes - memoryBound(settingsWith({}), 4).bufferBytes).toBe(sinkBytes)
+    expect(() => checkMemory(settingsWith({}), 4, { sinkBytes, machineBytes: 512 * mib })).toThrow(/, 320MiB of its sinks\) it holds/)
     expect(() => checkMemory(settingsWith({}), 4, { machineBytes: 512 * mib })).not.toThrow()
   })
 

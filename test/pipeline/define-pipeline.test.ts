@@ -39,7 +39,12 @@ describe('definePipeline', () => {
         everyMs: 15,
         rowsMax: 10,
         bytesMax: 4_194_304,
-        sink: { kind: 'postgres-table', table: 't', columns: { symbol: 'text' } },
+        sink: {
+          kind: 'postgres-table',
+          label: 'table t',
+          delivery: 'exactly-once',
+          traits: { table: { table: 't', columns: { symbol: 'text' } } },
+        },
       },
     ])
     expect(pipeline.key?.({ symbol: 'SPY' })).toBe('SPY')
@@ -98,7 +103,7 @@ describe('definePipeline', () => {
       'tasks.rows.rowsMax must be a whole number of at least 1',
     ],
     ['no convert', { name: 'a', source, tasks: { rows: { ...rows, convert: 3 } } }, 'tasks.rows.convert must be a function'],
-    ['no sink', { name: 'a', source, tasks: { rows: { ...rows, sink: {} } } }, 'tasks.rows.sink must be a sink'],
+    ['no sink', { name: 'a', source, tasks: { rows: { ...rows, sink: {} } } }, 'tasks.rows.sink: it must be a sink'],
     [
       'a merge without key',
       { name: 'a', source, tasks: { rows: { ...rows, sink: postgresTable('t', { columns: { a: 'int' }, merge: { a: 'add' } }) } } },
@@ -107,7 +112,7 @@ describe('definePipeline', () => {
     [
       'one channel twice',
       { name: 'a', source, tasks: { one: channel, two: channel } },
-      'tasks.two and tasks.one push into the same channel prices',
+      'tasks.two and tasks.one have channel prices in common',
     ],
     ['a key that is no function', { name: 'a', source, key: 'symbol', tasks: { rows } }, 'key must be a function of the event'],
   ])('refuses %s', (_what, pipeline, problem) => {

@@ -15,7 +15,7 @@ function moduleOf(text: string, extension = '.mjs'): string {
   return file
 }
 
-const task = `{ name: 't', everyMs: 1000, sink: { kind: 'web-socket', channel: 'c', latestBy: () => 'k' }, convert: () => undefined }`
+const task = `{ name: 't', everyMs: 1000, sink: { channel: 'c', latestBy: () => 'k' }, convert: () => undefined }`
 const good = `export default { name: 'a', version: '1', source: { topic: 't', decode: { decode: (b) => b } }, tasks: [${task}] }\n`
 
 describe('loadPipeline', () => {

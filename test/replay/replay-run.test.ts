@@ -8,7 +8,7 @@ import { runReplay } from '../../src/replay/replay-run.ts'
 import type { ReplayRun } from '../../src/replay/replay-run.ts'
 import type { PartitionProgress, ReplayProgressStore, ReplayStep } from '../../src/replay/replay-store.ts'
 import type { Clock } from '../../src/schedule/clock.ts'
-import type { TransactionalSink } from '../../src/sinks/sink.ts'
+import type { TransactionalSink } from '../../src/sinks/running-sink.ts'
 
 const converter = new Converter({
   source: { topic: 't', tombstones: 'skip', decode: { decode: String } },

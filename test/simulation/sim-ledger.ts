@@ -2,7 +2,7 @@
 import { ForebayError, isForebayError } from '../../src/errors.ts'
 import type { JobLines } from '../../src/grid/segment.ts'
 import type { DeadLetter, Flush, Ledger, LedgerTransaction, OwnerCapture, PartitionHalt, PartitionView } from '../../src/ledger/ledger.ts'
-import type { DeliveringSink, TransactionalSink } from '../../src/sinks/sink.ts'
+import type { DeliveringSink, TransactionalSink } from '../../src/sinks/running-sink.ts'
 import type { SimDatabase, SimEpoch, Transaction } from './sim-database.ts'
 import type { Wire } from './wire.ts'
 

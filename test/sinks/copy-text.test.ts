@@ -2,12 +2,12 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { isForebayError } from '../../src/errors.ts'
 import { decodeField, rowEncoder } from '../../src/sinks/postgres-table/copy-text.ts'
-import type { ColumnType } from '../../src/pipeline/postgres-table-definition.ts'
-import { planTable } from '../../src/pipeline/table-plan.ts'
+import type { ColumnType } from '../../src/sinks/postgres-table/postgres-table-definition.ts'
+import { planTable } from '../../src/sinks/postgres-table/table-plan.ts'
 import { copyExamples, copyLengths, copyText, readCopyText } from '../support/copy-texts.ts'
 
 function encoderOf(type: ColumnType): (value: unknown) => string {
-  const encode = rowEncoder('t', planTable({ kind: 'postgres-table', table: 't', columns: { c: type } }).columns)
+  const encode = rowEncoder('t', planTable({ table: 't', columns: { c: type } }).columns)
   return (value) => encode({ c: value })
 }
 
@@ -33,7 +33,7 @@ describe('a row as COPY text', () => {
   })
 
   describe('is read back by an independent reader of COPY text', () => {
-    const { columns } = planTable({ kind: 'postgres-table', table: 't', columns: { a: 'text', b: 'text?', j: 'json' } })
+    const { columns } = planTable({ table: 't', columns: { a: 'text', b: 'text?', j: 'json' } })
     const encode = rowEncoder('t', columns)
     const isReadBack = (rows: readonly { a: string; b: string | null }[]) => {
       const lines = rows.map(({ a, b }) => encode({ a, b, j: { [a]: [b] } }))
@@ -72,7 +72,6 @@ describe('a row as COPY text', () => {
 
   it('joins the fields by tabs, key columns first', () => {
     const { columns } = planTable({
-      kind: 'postgres-table',
       table: 't',
       columns: { a: 'int?', k: 'text', b: 'boolean', j: 'bigint' },
       upsertOn: ['j', 'k'],
@@ -127,7 +126,7 @@ describe('a row as COPY text', () => {
   })
 
   it.each([null, undefined, 'row', 7])('refuses %s as a row', (job) => {
-    const encode = rowEncoder('t', planTable({ kind: 'postgres-table', table: 't', columns: { c: 'int?' } }).columns)
+    const encode = rowEncoder('t', planTable({ table: 't', columns: { c: 'int?' } }).columns)
     try {
       encode(job)
       expect.unreachable()

@@ -2,11 +2,11 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { rowEncoder } from '../../src/sinks/postgres-table/copy-text.ts'
 import { RowMerger } from '../../src/sinks/postgres-table/merge.ts'
-import type { PostgresTableDefinition } from '../../src/pipeline/postgres-table-definition.ts'
-import { planTable } from '../../src/pipeline/table-plan.ts'
+import type { PostgresTableDefinition } from '../../src/sinks/postgres-table/postgres-table-definition.ts'
+import { planTable } from '../../src/sinks/postgres-table/table-plan.ts'
 
 function merged(definition: Omit<PostgresTableDefinition, 'kind' | 'table'>, jobs: readonly object[], rowsMax = 1000): (string | null)[][] {
-  const { columns } = planTable({ kind: 'postgres-table', table: 't', ...definition })
+  const { columns } = planTable({ table: 't', ...definition })
   const encode = rowEncoder('t', columns)
   const merger = new RowMerger(columns)
   const half = Math.floor(jobs.length / 2)

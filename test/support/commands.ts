@@ -23,8 +23,10 @@ export interface ConfigChoice {
   readonly node?: Readonly<Record<string, unknown>>
   readonly tasks?: Readonly<Record<string, unknown>>
   readonly tasksOnly?: readonly string[]
-  /** Of the pipeline; default 1. */
+  /** Of the pipeline of items; default 1. */
   readonly version?: '1' | '2'
+  /** Another pipeline's module. */
+  readonly pipeline?: string
 }
 
 /** A folder with configurations, removed at the end. */
@@ -32,11 +34,21 @@ export class ConfigFolder {
   readonly dir = mkdtempSync(join(tmpdir(), 'forebay commands '))
 
   /** Writes a configuration and gives its path. */
-  write(name: string, { url, grid, events = { kind: 'postgres' }, node = {}, tasks = {}, tasksOnly, version = '1' }: ConfigChoice): string {
+  write(name: string, choice: ConfigChoice): string {
+    const {
+      url,
+      grid,
+      events = { kind: 'postgres' },
+      node = {},
+      tasks = {},
+      tasksOnly,
+      version = '1',
+      pipeline = pipelines[version],
+    } = choice
     const file = join(this.dir, `${name}.yaml`)
     writeFileSync(join(this.dir, 'url'), `${url}\n`, { mode: 0o600 })
     const values = {
-      pipeline: pipelines[version],
+      pipeline,
       ...(tasksOnly === undefined ? {} : { tasksOnly }),
       node: { name, port: 0, ...node },
       events: { ...events, eventBytesMax: '200000B' },

@@ -3,6 +3,7 @@ import { checkMemory } from '../../src/node/memory-bound.ts'
 import { sizeText } from '../../src/text/units.ts'
 import { recommendTasks } from '../../src/tune/recommend.ts'
 import { gridChoiceOf, recommendGrid } from '../../src/tune/recommend-grid.ts'
+import { channelBytesMax } from '../../src/sinks/web-socket/latest-values.ts'
 import { Quantiles } from '../../src/tune/quantiles.ts'
 import { nodeSettings } from '../support/live-node.ts'
 import { eventsMeasured, flushes, measured, taskMeasured } from './measured.ts'
@@ -94,11 +95,11 @@ describe('The advice for the grid', () => {
     const sizes = [1, 64, 128, 512, 1024].map((kib) => ({ size: kib * 1024, ms: new Quantiles([0.2 + kib * msPerKib]) }))
     return { append: sizes, delivery: sizes }
   }
-  const advise = (perSecond: number, of: ReturnType<typeof settings>, eventLinesBytesMax = 200, msPerKib = 0.003, channels = 0) =>
+  const advise = (perSecond: number, of: ReturnType<typeof settings>, eventLinesBytesMax = 200, msPerKib = 0.003, sinkBytes = 0) =>
     recommendGrid({ events: eventsMeasured(perSecond, { lineBytesPerEvent: 200 }), grid: timed(msPerKib) }, of, {
       eventLinesBytesMax,
       isRoutingFree: true,
-      channels,
+      sinkBytes,
     })
 
   it.each([
@@ -131,16 +132,20 @@ describe('The advice for the grid', () => {
 
   it('counts the values of channels in the worst case, as start does', () => {
     const of = settings(1, { mode: 'local', members: [] })
-    const { worstCase, queues, segmentBytesMax, capacity } = advise(1000, of, 200, 0.003, 2)
+    const { worstCase, queues, segmentBytesMax, capacity } = advise(1000, of, 200, 0.003, 2 * channelBytesMax)
     const advised = { ...of, grid: { ...of.grid, queues, segmentBytesMax, capacity } }
-    expect(worstCase.nodeBytes).toBe(checkMemory(advised, eventsMeasured(1000).partitions, { channels: 2 }).nodeBytes)
+    expect(worstCase.nodeBytes).toBe(checkMemory(advised, eventsMeasured(1000).partitions, { sinkBytes: 2 * channelBytesMax }).nodeBytes)
     expect(worstCase.nodeBytes).toBeGreaterThan(advise(1000, of).worstCase.nodeBytes)
   })
 
   it('keeps queues and segments that are set when it may not change the routing', () => {
     const of = settings(3, { queues: 7, segmentBytesMax: 1 << 20 })
     const all = { events: eventsMeasured(1000), grid: timed(0.003) }
-    const { queues, segmentBytesMax, memberHeapMb } = recommendGrid(all, of, { eventLinesBytesMax: 200, isRoutingFree: false, channels: 0 })
+    const { queues, segmentBytesMax, memberHeapMb } = recommendGrid(all, of, {
+      eventLinesBytesMax: 200,
+      isRoutingFree: false,
+      sinkBytes: 0,
+    })
     expect([queues, segmentBytesMax]).toEqual([7, 1 << 20])
     expect(memberHeapMb).toBeGreaterThanOrEqual(512)
   })

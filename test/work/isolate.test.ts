@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { ForebayError } from '../../src/errors.ts'
 import { JobLines } from '../../src/grid/segment.ts'
 import type { LedgerTransaction } from '../../src/ledger/ledger.ts'
-import type { TransactionalSink } from '../../src/sinks/sink.ts'
+import type { TransactionalSink } from '../../src/sinks/running-sink.ts'
 import { writeIsolating, writeRefused } from '../../src/work/isolate.ts'
 
 const transaction: LedgerTransaction = { attempt: (body) => body(), bury: () => Promise.resolve() }

@@ -6,9 +6,9 @@ import { ForebayError } from '../../errors.ts'
 import { own } from '../../own.ts'
 import { limitOf } from './field-limit.ts'
 import type { FieldLimit } from './field-limit.ts'
-import type { BaseColumnType } from '../../pipeline/postgres-table-definition.ts'
-import { quotedTable } from '../../pipeline/table-plan.ts'
-import type { PlannedColumn, TablePlan } from '../../pipeline/table-plan.ts'
+import type { BaseColumnType } from './postgres-table-definition.ts'
+import { quotedTable } from './table-plan.ts'
+import type { PlannedColumn, TablePlan } from './table-plan.ts'
 
 /** The table as it is in the catalogue. */
 export interface FoundTable {

@@ -5,8 +5,8 @@
 import { types } from 'node:util'
 import { ForebayError, sentenceOf } from '../../errors.ts'
 import { own } from '../../own.ts'
-import type { BaseColumnType } from '../../pipeline/postgres-table-definition.ts'
-import type { PlannedColumn } from '../../pipeline/table-plan.ts'
+import type { BaseColumnType } from './postgres-table-definition.ts'
+import type { PlannedColumn } from './table-plan.ts'
 
 const nullField = '\\N'
 const int8Min = -(2n ** 63n)

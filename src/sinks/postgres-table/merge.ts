@@ -8,8 +8,8 @@ import { ForebayError } from '../../errors.ts'
 import { decodeField } from './copy-text.ts'
 import { parseDecimal, printDecimal, roundTo, unitsAt } from './field-limit.ts'
 import type { Decimal, FieldLimit } from './field-limit.ts'
-import type { BaseColumnType } from '../../pipeline/postgres-table-definition.ts'
-import type { PlannedColumn } from '../../pipeline/table-plan.ts'
+import type { BaseColumnType } from './postgres-table-definition.ts'
+import type { PlannedColumn } from './table-plan.ts'
 
 /** What a column keeps between two lines; null: nothing yet. */
 type Kept = string | number | bigint | Decimal | RunningSum | null

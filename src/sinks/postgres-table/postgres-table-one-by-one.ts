@@ -8,7 +8,7 @@ import type { PostgresTransaction, Said } from '../../ledger/postgres-transactio
 import type { FoundTable } from './catalogue.ts'
 import { decodeField } from './copy-text.ts'
 import type { RefusedJob } from '../sink.ts'
-import type { TablePlan } from '../../pipeline/table-plan.ts'
+import type { TablePlan } from './table-plan.ts'
 import { oneByOneText, refusedSetting, rowsSetting } from './table-statements.ts'
 
 /** Rows, and about the characters, of one block at most. */

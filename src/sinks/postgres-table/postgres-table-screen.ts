@@ -12,10 +12,10 @@ import type { PostgresTransaction, Said } from '../../ledger/postgres-transactio
 import { own } from '../../own.ts'
 import type { FoundTable } from './catalogue.ts'
 import { decodeField } from './copy-text.ts'
-import type { BaseColumnType } from '../../pipeline/postgres-table-definition.ts'
+import type { BaseColumnType } from './postgres-table-definition.ts'
 import type { RefusedJob } from '../sink.ts'
-import { quotedTable } from '../../pipeline/table-plan.ts'
-import type { TablePlan } from '../../pipeline/table-plan.ts'
+import { quotedTable } from './table-plan.ts'
+import type { TablePlan } from './table-plan.ts'
 
 interface TableRules {
   readonly canAsk: boolean

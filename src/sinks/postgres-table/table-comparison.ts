@@ -4,8 +4,8 @@
  */
 import pg from 'pg'
 import type { FoundTable } from './catalogue.ts'
-import { positionColumns, quotedTable } from '../../pipeline/table-plan.ts'
-import type { PlannedColumn, TablePlan } from '../../pipeline/table-plan.ts'
+import { positionColumns, quotedTable } from './table-plan.ts'
+import type { PlannedColumn, TablePlan } from './table-plan.ts'
 
 /** Rows that are called for: with partition, offset and ordinal of their job. */
 export const expectedTable = 'pg_temp.forebay_expected'

@@ -8,9 +8,9 @@ import pg from 'pg'
 import { isJobStateSql } from '../../database/sql-states.ts'
 import type { FoundTable } from './catalogue.ts'
 import { printDecimal } from './field-limit.ts'
-import type { BaseColumnType } from '../../pipeline/postgres-table-definition.ts'
-import { quotedTable } from '../../pipeline/table-plan.ts'
-import type { PlannedColumn, TablePlan } from '../../pipeline/table-plan.ts'
+import type { BaseColumnType } from './postgres-table-definition.ts'
+import { quotedTable } from './table-plan.ts'
+import type { PlannedColumn, TablePlan } from './table-plan.ts'
 
 // Without the length of a varchar or the digits of a numeric: a cast would cut or round silently, an insert refuses or rounds by the column.
 const parameterTypes: Readonly<Record<BaseColumnType, string>> = {

@@ -1,6 +1,6 @@
 /** What a channel's `authorize` says of a client, made safe: whatever is not a clear yes is a no. */
 import { ForebayError } from '../../errors.ts'
-import type { ChannelRequest, WebSocketDefinition } from '../../pipeline/web-socket-definition.ts'
+import type { ChannelRequest, WebSocketDefinition } from './web-socket-definition.ts'
 
 const authorizeMs = 5000
 

@@ -20,6 +20,13 @@ export interface LatestValue {
 export const latestBytesMax = 64 * 1024 * 1024
 /** Bytes of frames that clients of one channel have not taken yet at most, over all of them, unless it is told otherwise. */
 export const unsentBytesMax = 32 * 1024 * 1024
+/**
+ * Of one channel, in sizes of its values: the values, their copy in frames (a character of two bytes may take three there), and the
+ * grid's copy of them as it comes in and is decoded.
+ */
+const channelBytesFactor = 1 + 1.5 + 2
+/** What a channel holds on a node at most. What clients have not taken yet comes on top of its values. */
+export const channelBytesMax = latestBytesMax * channelBytesFactor + unsentBytesMax
 /** Of one entry beside its texts: the objects of its value, its places in the map and on the shelves of the shared copy. */
 const entryBytes = 256
 /** Of these a character takes one byte in a frame, like in the key. */

@@ -14,14 +14,15 @@ import type { JobLines } from '../../grid/segment.ts'
 import type { Observer } from '../../observer.ts'
 import type { Clock } from '../../schedule/clock.ts'
 import { Wake } from '../../schedule/wake.ts'
-import { latestLine } from '../job-encoder.ts'
+import { latestLine } from './latest-line.ts'
+import type { Channel } from './channel.ts'
 import { LatestSnapshot } from './latest-snapshot.ts'
 import { LatestValues, type LatestValue, unsentBytesMax } from './latest-values.ts'
 import { decodeFanout, encodeFanout, newestOf, type LatestSeal } from './latest-wire.ts'
 import { PushClients, type PushSocket, type PushView } from './push-clients.ts'
-import type { DeliveringSink } from '../sink.ts'
+import type { DeliveringSink } from '../running-sink.ts'
 import { decideAccess } from './channel-access.ts'
-import type { ChannelRequest, WebSocketDefinition } from '../../pipeline/web-socket-definition.ts'
+import type { ChannelRequest, WebSocketDefinition } from './web-socket-definition.ts'
 
 const entryBytesMax = 65_536
 const readWaitMs = 500
@@ -71,7 +72,7 @@ export function createWebSocket(options: WebSocketOptions): WebSocketSink {
   return new WebSocketSink(options)
 }
 
-export class WebSocketSink implements DeliveringSink {
+export class WebSocketSink implements DeliveringSink, Channel {
   readonly delivery = 'ephemeral'
   readonly label: string
   readonly #options: WebSocketOptions
@@ -301,5 +302,3 @@ export class WebSocketSink implements DeliveringSink {
     }
   }
 }
-
-/** JSON in which bigints are strings. The replacer that this takes is many times slower, so it is used only where there is a bigint. */

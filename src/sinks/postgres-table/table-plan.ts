@@ -2,8 +2,8 @@
  * A table definition worked out: the order of the columns in a line, and what becomes of each. Pure.
  */
 import pg from 'pg'
-import { ForebayError } from '../errors.ts'
-import { own } from '../own.ts'
+import { ForebayError } from '../../errors.ts'
+import { own } from '../../own.ts'
 import type { BaseColumnType, ColumnType, MergeMode, PostgresTableDefinition } from './postgres-table-definition.ts'
 
 export interface PlannedColumn {

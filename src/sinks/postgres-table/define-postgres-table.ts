@@ -1,5 +1,9 @@
-import type { BaseColumnType, ColumnType, ColumnValues, MergeMode } from './postgres-table-definition.ts'
-import type { Sink } from './typed-sink.ts'
+import { isForebayError } from '../../errors.ts'
+import { rowEncoder } from './copy-text.ts'
+import type { BaseColumnType, ColumnType, ColumnValues, MergeMode, PostgresTableDefinition } from './postgres-table-definition.ts'
+import type { Sink, SinkContext } from '../sink.ts'
+import { openPostgresTable } from './open-postgres-table.ts'
+import { planTable } from './table-plan.ts'
 
 export type Columns = Readonly<Record<string, ColumnType>>
 
@@ -43,14 +47,31 @@ export function postgresTable<const C extends Columns, const Key extends KeyColu
 ): Sink<RowOf<C>> {
   const { columns, upsertOn, merge, identity } = options
   const merged = merge as Readonly<Record<string, MergeMode>> | undefined
-  return {
-    definition: {
-      kind: 'postgres-table',
-      table,
-      columns,
-      ...(upsertOn === undefined ? {} : { upsertOn }),
-      ...(merged === undefined ? {} : { merge: merged }),
-      ...(identity === undefined ? {} : { identity }),
-    },
+  const definition: PostgresTableDefinition = {
+    table,
+    columns,
+    ...(upsertOn === undefined ? {} : { upsertOn }),
+    ...(merged === undefined ? {} : { merge: merged }),
+    ...(identity === undefined ? {} : { identity }),
+  }
+  let encode: ((row: unknown) => string) | undefined
+  return Object.freeze({
+    kind: 'postgres-table',
+    label: `table ${table}`,
+    delivery: 'exactly-once',
+    traits: { table: definition },
+    problems: () => tableProblems(definition),
+    encode: (row: RowOf<C>) => (encode ??= rowEncoder(table, planTable(definition).columns))(row),
+    open: (context: SinkContext) => openPostgresTable(definition, context),
+  })
+}
+
+function tableProblems(definition: PostgresTableDefinition): string[] {
+  try {
+    planTable(definition)
+    return []
+  } catch (error) {
+    if (isForebayError(error)) return [error.message]
+    throw error
   }
 }

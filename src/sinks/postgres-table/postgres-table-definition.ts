@@ -32,7 +32,6 @@ export type ColumnType = BaseColumnType | `${BaseColumnType}?`
 export type MergeMode = 'first' | 'last' | 'min' | 'max' | 'add' | 'add-approximate'
 
 export interface PostgresTableDefinition {
-  readonly kind: 'postgres-table'
   /** The table's name, or `schema.table`; exactly as in the catalogue, without quotes. */
   readonly table: string
   readonly columns: Readonly<Record<string, ColumnType>>

@@ -16,7 +16,6 @@ export type ChannelVerdict = { readonly keys?: (key: string) => boolean } | fals
 
 /** A WebSocket channel as a pipeline declares it: the latest value of every `latestBy`, pushed to whoever listens. */
 export interface WebSocketDefinition {
-  readonly kind: 'web-socket'
   /** Served at `/ws/<channel>` by every node. */
   readonly channel: string
   /** What a value is the latest of. Pure. */

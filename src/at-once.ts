@@ -1,5 +1,5 @@
 import { types } from 'node:util'
-import { ForebayError } from '../errors.ts'
+import { ForebayError } from './errors.ts'
 
 /**
  * `given`, unless it is a promise: then FB_BAD_EVENT, and nobody hears of its later failure. `what` gave it.

@@ -1,5 +1,9 @@
+import { latestLine } from './latest-line.ts'
+import { openWebSocket } from './open-web-socket.ts'
+import { channelBytesMax } from './latest-values.ts'
+import type { Sink, SinkContext } from '../sink.ts'
 import type { ChannelRequest, ChannelVerdict, WebSocketDefinition } from './web-socket-definition.ts'
-import type { Sink } from './typed-sink.ts'
+import { webSocketProblems } from './web-socket-problems.ts'
 
 export interface WebSocketOptions<Value> {
   /** What a value is the latest of. Pure. */
@@ -21,16 +25,20 @@ export interface WebSocketOptions<Value> {
  * A channel that every node serves at `/ws/<channel>`: a snapshot of the latest value of each `latestBy` on connect, then
  * what changes. Values are JSON; an older one never replaces a newer one.
  */
-export function webSocket<Value>(channel: string, options: WebSocketOptions<Value>): Sink<Value> {
-  const latestBy = options.latestBy as WebSocketDefinition['latestBy']
-  const { seed, authorize } = options
-  return {
-    definition: {
-      kind: 'web-socket',
-      channel,
-      latestBy,
-      ...(seed === undefined ? {} : { seed }),
-      ...(authorize === undefined ? {} : { authorize }),
-    },
+export function webSocket<Value>(channel: string, { latestBy, seed, authorize }: WebSocketOptions<Value>): Sink<Value> {
+  const definition: WebSocketDefinition = {
+    channel,
+    latestBy: latestBy as WebSocketDefinition['latestBy'],
+    ...(seed === undefined ? {} : { seed }),
+    ...(authorize === undefined ? {} : { authorize }),
   }
+  return Object.freeze({
+    kind: 'web-socket',
+    label: `channel ${channel}`,
+    delivery: 'ephemeral',
+    traits: { latestBy, isExclusive: true, memoryBytesMax: channelBytesMax, isWithinNodes: true },
+    problems: () => webSocketProblems(definition),
+    encode: (value: Value) => latestLine(definition, value),
+    open: (context: SinkContext) => openWebSocket(definition, context),
+  })
 }

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import type { PostgresTableDefinition } from '../../src/pipeline/postgres-table-definition.ts'
-import { planTable, quotedTable } from '../../src/pipeline/table-plan.ts'
+import type { PostgresTableDefinition } from '../../src/sinks/postgres-table/postgres-table-definition.ts'
+import { planTable, quotedTable } from '../../src/sinks/postgres-table/table-plan.ts'
 
-const base = { kind: 'postgres-table', table: 't', columns: { k: 'text', n: 'int', b: 'boolean' } } as const
+const base = { table: 't', columns: { k: 'text', n: 'int', b: 'boolean' } } as const
 
 describe('a table plan', () => {
   it('puts key columns first and merges what is not said by last', () => {
