@@ -1,9 +1,11 @@
 /** Zstandard: by Node itself where it has it (from 22.15 on), else by a decoder in JavaScript. */
 import { createRequire } from 'node:module'
+import vm from 'node:vm'
 import zlib from 'node:zlib'
 import { atOnce, pieceBytesMax } from './inflated-pieces.ts'
 import type { Pieces } from './inflated-pieces.ts'
 import { UnreadableRecords } from './kafka-record-batch.ts'
+import { zstdFrames } from './zstd-frames.ts'
 
 /** What newer versions of Node have, whose types are not those of the oldest one that is supported. */
 interface NodeZstd {
@@ -13,8 +15,17 @@ interface NodeZstd {
 
 type Library = typeof import('fzstd')
 const { zstdDecompressSync, createZstdDecompress } = zlib as unknown as NodeZstd
-/** So little at a time that what it inflates to stays small: four bytes can make a block of 128 KiB. */
-const stepBytes = 64
+/** A body with fewer matches than this takes no time worth a guard, whatever they ask for. */
+const unguardedSequences = 1000
+/** A full block takes about two milliseconds; one that was forged may ask for a minute of copying beyond its end. So much time is given, */
+const spareMs = 1000
+/** and so much more for each full block that was made of it. */
+const blockMs = 50
+const blockBytes = 128 * 1024
+/** The decoder moves all of its window at each block. So much is done whatever the blocks hold, */
+const movedBytesFree = 2 ** 33
+/** and so much more for each byte that they hold: as the largest window takes with full blocks. */
+const movedBytesPerByte = 2 ** 10
 let library: Library | undefined
 
 /** Throws what the decoder throws. */
@@ -26,38 +37,44 @@ export function zstdPieces(body: Buffer): Pieces {
   )
 }
 
-/** By JavaScript. */
+/** By JavaScript, block by block. Throws UnreadableRecords, and what the decoder throws. */
 export function* scriptedPieces(body: Buffer): Generator<Buffer> {
-  checkWindow(body)
   library ??= createRequire(import.meta.url)('fzstd') as Library
-  let made: Buffer[] = []
-  const decoder = new library.Decompress((piece) => {
-    // It writes into the same bytes again.
-    if (piece.length > 0) made.push(Buffer.from(piece))
-  })
-  for (let at = 0; at < body.length; at += stepBytes) {
-    const step = body.subarray(at, at + stepBytes)
-    decoder.push(step, at + stepBytes >= body.length)
-    if (made.length === 0) continue
-    yield* made
-    made = []
+  let [movedBytes, sequences, leftMs] = [-movedBytesFree, 0, spareMs]
+  for (const frame of zstdFrames(body)) {
+    let made: Buffer[] = []
+    const decoder = new library.Decompress((piece) => {
+      // It writes into the same bytes again.
+      if (piece.length > 0) made.push(Buffer.from(piece))
+      movedBytes += frame.windowBytes - piece.length * movedBytesPerByte
+      leftMs = Math.min(spareMs, leftMs + (blockMs * piece.length) / blockBytes)
+    })
+    sequences += frame.sequences
+    for (const [i, block] of frame.blocks.entries()) {
+      const push = () => decoder.push(block, i === frame.blocks.length - 1)
+      if (sequences < unguardedSequences) push()
+      else leftMs -= timeOf(push, leftMs)
+      if (movedBytes > 0) throw new UnreadableRecords(`its zstd blocks hold too little for a window of ${frame.windowBytes} bytes`)
+      yield* made
+      made = []
+    }
   }
 }
 
-/** It allocates the window that the frame names, whatever that is; Node's own decoder has this limit too. */
-const windowBytesMax = 2 ** 27
+const guarded = vm.createContext({ push: undefined as unknown })
+const call = new vm.Script('push()')
 
-function checkWindow(body: Buffer): void {
-  const flags = body[4] ?? 0
-  const isSingleSegment = (flags & 0x20) !== 0
-  const field = isSingleSegment ? contentBytes(body, flags) : 2 ** (10 + ((body[5] ?? 0) >> 3)) * (1 + ((body[5] ?? 0) & 7) / 8)
-  if (field > windowBytesMax) throw new UnreadableRecords(`its zstd frame needs a window of ${field} bytes`)
-}
-
-/** Of a frame that is one segment: its size, behind the id of a dictionary. */
-function contentBytes(body: Buffer, flags: number): number {
-  const at = 5 + [0, 1, 2, 4][flags & 3]!
-  const bytes = 2 ** (flags >> 6)
-  if (at + bytes > body.length) return 0
-  return bytes === 8 ? Number(body.readBigUInt64LE(at)) : body.readUIntLE(at, bytes) + (bytes === 2 ? 256 : 0)
+/** How long it took. Throws UnreadableRecords when it takes longer than it may. */
+function timeOf(push: () => void, limitMs: number): number {
+  const startedAt = performance.now()
+  guarded['push'] = push
+  try {
+    call.runInContext(guarded, { timeout: Math.max(1, Math.ceil(limitMs)) })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException | undefined)?.code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw error
+    throw new UnreadableRecords('its zstd frame takes too long for what it holds')
+  } finally {
+    guarded['push'] = undefined
+  }
+  return performance.now() - startedAt
 }
