@@ -78,6 +78,11 @@ export interface EventLog {
   offsetAt(partition: number, timestampMs: number): Promise<bigint>
   /** The event at exactly `offset`, by one small read; undefined when the log holds none there. */
   eventAt(partition: number, offset: bigint): Promise<EventRecord | undefined>
+  /**
+   * Under which leader the log took in what lies at `offset`, also where that is no event (a transaction's marker, an aborted record);
+   * undefined when it holds nothing there or knows no such thing. Absent: `eventAt` tells.
+   */
+  leaderEpochAt?(partition: number, offset: bigint): Promise<number | undefined>
   open(partition: number, nextOffset: bigint): Promise<EventCursor>
   /** Age at which events are deleted; null: never by age. Absent: nothing is known. */
   retentionMs?(): Promise<number | null>

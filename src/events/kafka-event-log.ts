@@ -20,6 +20,7 @@ import { KafkaCursor } from './kafka-cursor.ts'
 import { kafkaErrorType, kafkaFailure } from './kafka-error.ts'
 import { fetchFrom } from './kafka-fetched.ts'
 import { portionsOf } from './kafka-portions.ts'
+import { leaderEpochIn } from './kafka-record-batch.ts'
 import type { PortionLimits } from './kafka-portions.ts'
 
 export interface KafkaEventLogOptions extends KafkaAddress {
@@ -132,6 +133,19 @@ export class KafkaEventLog implements EventLog {
           if (lastOffset >= offset) return events.find((event) => event.offset === offset)
         }
         return undefined
+      } catch (error) {
+        if (kafkaErrorType(error) === 'OFFSET_OUT_OF_RANGE') return undefined
+        throw error
+      }
+    })
+  }
+
+  leaderEpochAt(partition: number, offset: bigint): Promise<number | undefined> {
+    const { topic } = this.#options
+    return this.#ask(`asking for the leader epoch at offset ${offset} of partition ${partition} of topic ${topic}`, async (cluster) => {
+      try {
+        const fetched = await fetchFrom(cluster, { topic, partition, nextOffset: offset, bytesMax: 1, waitMs: 0 })
+        return fetched === undefined ? undefined : leaderEpochIn(fetched.records, offset)
       } catch (error) {
         if (kafkaErrorType(error) === 'OFFSET_OUT_OF_RANGE') return undefined
         throw error

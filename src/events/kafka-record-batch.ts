@@ -58,6 +58,14 @@ export function* recordBatchesIn(bytes: Buffer): Generator<RecordBatch> {
   }
 }
 
+/** The leader epoch of the batch in which `offset` lies, or lay before compaction; undefined where there is none. */
+export function leaderEpochIn(bytes: Buffer, offset: bigint): number | undefined {
+  for (const { firstOffset, lastOffset, leaderEpoch } of recordBatchesIn(bytes)) {
+    if (lastOffset >= offset) return firstOffset <= offset && leaderEpoch >= 0 ? leaderEpoch : undefined
+  }
+  return undefined
+}
+
 function sizeOf(bytes: Buffer, at: number): number {
   const format = bytes.readInt8(at + 16)
   if (format !== formatTwo) {

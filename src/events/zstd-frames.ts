@@ -5,6 +5,7 @@
 import { UnreadableRecords } from './kafka-record-batch.ts'
 
 export interface ZstdFrame {
+  readonly bytes: Buffer
   readonly windowBytes: number
   /** The first one with the head of the frame in front, the last one with its checksum behind. */
   readonly blocks: readonly Buffer[]
@@ -57,7 +58,7 @@ function frameAt(body: Buffer, start: number): { frame: ZstdFrame; end: number }
     blocks.push(body.subarray(from, end))
     from = at = end
   }
-  return { frame: { windowBytes, blocks, sequences }, end: from }
+  return { frame: { bytes: body.subarray(start, from), windowBytes, blocks, sequences }, end: from }
 }
 
 function headAt(body: Buffer, start: number): { windowBytes: number; firstBlock: number; sumBytes: number } {

@@ -28,13 +28,19 @@ const movedBytesFree = 2 ** 33
 const movedBytesPerByte = 2 ** 10
 let library: Library | undefined
 
-/** Throws what the decoder throws. */
+/** Throws UnreadableRecords, and what the decoder throws. */
 export function zstdPieces(body: Buffer): Pieces {
   if (zstdDecompressSync === undefined || createZstdDecompress === undefined) return scriptedPieces(body)
-  return (
-    atOnce(body, (maxOutputLength) => zstdDecompressSync(body, { maxOutputLength })) ??
-    createZstdDecompress({ chunkSize: pieceBytesMax }).end(body)
-  )
+  const native = (frame: Buffer): Pieces =>
+    atOnce(frame, (maxOutputLength) => zstdDecompressSync(frame, { maxOutputLength })) ??
+    createZstdDecompress({ chunkSize: pieceBytesMax }).end(frame)
+  const frames = [...zstdFrames(body)].map(({ bytes }) => bytes)
+  return frames.length === 1 ? native(frames[0]!) : piecesOfAll(frames, native)
+}
+
+/** Node's decoder stops behind the first frame, and says nothing of others. */
+async function* piecesOfAll(frames: readonly Buffer[], native: (frame: Buffer) => Pieces): AsyncGenerator<Buffer> {
+  for (const frame of frames) yield* native(frame)
 }
 
 /** By JavaScript, block by block. Throws UnreadableRecords, and what the decoder throws. */

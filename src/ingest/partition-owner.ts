@@ -24,6 +24,7 @@ import { haltRefusal, highestWatermark } from '../ledger/ledger.ts'
 import { CarefulConversion, sandboxEventsMax } from './careful-conversion.ts'
 import type { ConvertedEvent, Converter } from './converter.ts'
 import { LogContinuity } from './log-continuity.ts'
+import type { Applied } from './log-continuity.ts'
 import { PartitionOutbox } from './partition-outbox.ts'
 import { hastySettleMs, roomWaitMs } from './partition-owner-options.ts'
 import type { PartitionOwnerOptions, PartitionOwnerPorts } from './partition-owner-options.ts'
@@ -165,7 +166,11 @@ export class PartitionOwner {
         `partition ${partition}: the floor is ${view.floor}${applied > view.floor ? `, and jobs up to ${applied} are applied` : ''}, but the log ends at ${endOffset}: the topic was truncated or made anew`,
       )
     }
-    const continuity = new LogContinuity(log, partition, view.floor, view.leaderEpoch)
+    const appliedNow = async (): Promise<Applied> => {
+      const now = await ledger.read(partition)
+      return now.leaderEpoch === undefined ? undefined : { offset: highestWatermark(now), epoch: now.leaderEpoch }
+    }
+    const continuity = new LogContinuity(log, partition, view.leaderEpoch, appliedNow)
     const outbox = new PartitionOutbox(view, this.#options)
     const sender = new SegmentSender(this.#ports, this.#options, outbox)
     const cursor = await log.open(partition, nextOffset)
@@ -197,6 +202,7 @@ export class PartitionOwner {
       try {
         polled ??= { batch: this.#isHeld(work) ? await this.#hold(work, signal) : await this.#poll(work), generation }
         await work.continuity.check(polled.batch)
+        while (work.settler.isEpochUnkept && !signal.aborted) await this.#ports.clock.sleep(hastySettleMs, signal)
         backoff.reset()
         const { batch } = polled
         polled = undefined

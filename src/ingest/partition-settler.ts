@@ -99,18 +99,24 @@ export class PartitionSettler {
     this.#settledMs = this.#ports.clock.now()
   }
 
+  /** The ledger does not have the present leader epoch yet: nothing that was read under it may be sent before (rule 21). */
+  get isEpochUnkept(): boolean {
+    return (this.#options.leaderEpoch() ?? -1) > (this.#view.leaderEpoch ?? -1)
+  }
+
   /** A settling can move something: the position is beyond the floor, or jobs wait to be applied. */
   #isToSettle(): boolean {
     const { queues, position } = this.#outbox
     const now = this.#ports.clock.now()
     const isOpen = queues.some((outbox) => !outbox.isIdle || outbox.sent > lowestWatermark(this.#view, outbox.queue))
     if (isOpen) this.#openMs = now
-    return isOpen || position !== this.#view.floor || this.drainTo !== undefined || now - this.#settledMs >= idleSettleMs
+    const isDue = isOpen || position !== this.#view.floor || this.isEpochUnkept || this.drainTo !== undefined
+    return isDue || now - this.#settledMs >= idleSettleMs
   }
 
-  /** Windows are to open, or a cut waits. */
+  /** Windows are to open, or a cut or a new leader's events wait. */
   #isHasty(): boolean {
-    return this.drainTo !== undefined || this.#outbox.queues.some((outbox) => outbox.isHalfFull)
+    return this.drainTo !== undefined || this.isEpochUnkept || this.#outbox.queues.some((outbox) => outbox.isHalfFull)
   }
 
   async #repairFlagged(): Promise<void> {

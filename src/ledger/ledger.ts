@@ -24,7 +24,7 @@ export interface PartitionView {
   readonly isDraining?: boolean
   /** Set while an operator has to decide: nothing more is read, and the floor stays (rule 21). */
   readonly halt?: PartitionHalt
-  /** The newest leader epoch that had been read when the floor was raised; absent where none is known. */
+  /** Nothing that was ever sent was read under a later leader epoch; absent where none is known. */
   readonly leaderEpoch?: number
 }
 
@@ -83,7 +83,7 @@ export interface OwnerCapture {
   readonly position: bigint
   /** `isIdle`: nothing buffered and no append unacknowledged. */
   readonly queues: readonly { readonly sent: bigint; readonly isIdle: boolean }[]
-  /** The newest leader epoch up to the position; absent where none is known. Kept with the floor (rule 21). */
+  /** The newest leader epoch that was read; absent where none is known. Kept beside the floor, and never taken back (rule 21). */
   readonly leaderEpoch?: number | undefined
 }
 

@@ -160,12 +160,12 @@ export class PostgresLedger implements Ledger<PostgresTransaction> {
       // The rows are read by a statement of its own, after the floor's row is locked.
       const results = await this.#startTransaction(
         client,
-        `select floor, ${isDrainingSql(this.#pipelineLiteral, String(this.epoch))} as "isDraining" from forebay.floors ${where} for update`,
+        `select floor, leader_epoch as "leaderEpoch", ${isDrainingSql(this.#pipelineLiteral, String(this.epoch))} as "isDraining" from forebay.floors ${where} for update`,
         `select task, queue, applied from forebay.watermarks ${where}`,
         `select reason, floor as "haltFloor", log_end as "logEnd" from forebay.halts ${where}`,
       )
       const [floors, watermarks, halts] = results.slice(-3) as [
-        pg.QueryResult<{ floor: string; isDraining: boolean }>,
+        pg.QueryResult<{ floor: string; isDraining: boolean } & EpochRow>,
         pg.QueryResult<WatermarkRow>,
         pg.QueryResult<HaltRow>,
       ]
@@ -174,10 +174,12 @@ export class PostgresLedger implements Ledger<PostgresTransaction> {
       const view = this.#viewOf(partition, floors.rows[0]?.floor, watermarks.rows)
       const floor = floorAllowedBy(capture, view)
       assert(floor >= view.floor, 'I5: a floor never goes back')
-      const write =
-        floor > view.floor ? `update forebay.floors set floor = ${floor}, leader_epoch = ${epochLiteral(capture)} ${where};` : ''
+      const leaderEpoch = laterEpoch(capture.leaderEpoch, floors.rows[0]?.leaderEpoch)
+      const isNew = floor > view.floor || leaderEpoch !== (floors.rows[0]?.leaderEpoch ?? undefined)
+      const write = isNew ? `update forebay.floors set floor = ${floor}, leader_epoch = ${leaderEpoch ?? 'null'} ${where};` : ''
       await client.query(`${write} commit`)
-      return { ...view, floor, ...(floors.rows[0]?.isDraining === true ? { isDraining: true } : {}) }
+      const isDraining = floors.rows[0]?.isDraining === true
+      return { ...view, floor, ...(isDraining ? { isDraining } : {}), ...(leaderEpoch === undefined ? {} : { leaderEpoch }) }
     })
   }
 
@@ -272,10 +274,11 @@ function epochOf(row: EpochRow | undefined): Pick<PartitionView, 'leaderEpoch'> 
   return row === undefined || row.leaderEpoch === null ? {} : { leaderEpoch: row.leaderEpoch }
 }
 
-function epochLiteral({ leaderEpoch }: OwnerCapture): string {
-  if (leaderEpoch === undefined) return 'null'
-  assert(Number.isInteger(leaderEpoch), 'a leader epoch is a whole number')
-  return String(leaderEpoch)
+/** Never back: of two owners the later one may know less (rule 21). */
+function laterEpoch(own: number | undefined, kept: number | null | undefined): number | undefined {
+  assert(own === undefined || Number.isInteger(own), 'a leader epoch is a whole number')
+  if (own === undefined || kept === null || kept === undefined) return own ?? kept ?? undefined
+  return Math.max(own, kept)
 }
 
 function columnsOf(advances: readonly Advance[]): unknown[] {

@@ -8,10 +8,14 @@ export class WatchedEventLog implements EventLog {
   readonly #log: EventLog
   readonly #troubles: TroubleWatch
   readonly retentionMs?: () => Promise<number | null>
+  readonly leaderEpochAt?: (partition: number, offset: bigint) => Promise<number | undefined>
 
   constructor(log: EventLog, troubles: TroubleWatch) {
     this.#log = log
     this.#troubles = troubles
+    if (log.leaderEpochAt !== undefined)
+      this.leaderEpochAt = (partition, offset) =>
+        troubles.watch('log-look', placeOf(partition), () => log.leaderEpochAt!(partition, offset))
     if (log.retentionMs !== undefined) this.retentionMs = () => troubles.watch('log-look', 'retention', () => log.retentionMs!())
   }
 

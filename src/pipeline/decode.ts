@@ -45,8 +45,8 @@ export function bytes<Event, Value extends Buffer | null = Buffer>(decode: (byte
   return { decode }
 }
 
-/** `look` is given the text and what JSON made of it, and says what it is taken for. Throws FB_BAD_EVENT. */
-export function parseJson(value: Buffer, look: (text: string, parsed: unknown) => unknown): unknown {
+/** `look` is given the text, what JSON made of it, and its bytes, and says what it is taken for. Throws FB_BAD_EVENT. */
+export function parseJson(value: Buffer, look: (text: string, parsed: unknown, value: Buffer) => unknown): unknown {
   const text = value.toString('utf8')
   // A replacement character is cheap to look for, and rare: only then are the bytes checked themselves.
   if (text.includes('\ufffd') && !isUtf8(value)) throw new ForebayError('FB_BAD_EVENT', 'the event is not JSON: its bytes are not UTF-8')
@@ -56,7 +56,7 @@ export function parseJson(value: Buffer, look: (text: string, parsed: unknown) =
   } catch (error) {
     throw new ForebayError('FB_BAD_EVENT', `the event is not JSON: ${sentenceOf(error)}`, { cause: error })
   }
-  return look(text, parsed)
+  return look(text, parsed, value)
 }
 
 function sentenceOfIssues(issues: readonly z.core.$ZodIssue[]): string {

@@ -9,8 +9,8 @@ import { ForebayError, sentenceOf } from '../errors.ts'
 
 /** So many digits in a row are no longer held for certain. */
 const digitsMin = 16
-/** An exponent beyond those that 15 digits are held with; a hexadecimal text may look like one. */
-const farExponent = /[eE][+-]?\d{3}/
+/** An exponent beyond those that 15 digits are held with; a hexadecimal text may look like one. The digit in front lets most of a text be passed by unread. */
+const farExponent = /\d[eE][+-]?\d{3}/
 /** The same two as JSON writes them, not inside of a text that begins with them. */
 const suspicious = /(?:^|[:,[\s])-?(?:[\d.]{16}|\d[\d.]*[eE][+-]?\d{3})/
 /** Longer ones stay text: making a bigint of them takes time that grows with the square. */
@@ -29,9 +29,9 @@ class ChangedNumber {
   }
 }
 
-/** `parsed`, which `JSON.parse` made of `text`, unless that changed a number. Throws FB_BAD_EVENT with the path of the first one. */
-export function refuseChangedNumbers(text: string, parsed: unknown): unknown {
-  if (!mayHoldOne(text)) return parsed
+/** `parsed`, which `JSON.parse` made of `text` (its bytes: `value`), unless that changed a number. Throws FB_BAD_EVENT with the path of the first one. */
+export function refuseChangedNumbers(text: string, parsed: unknown, value: Buffer): unknown {
+  if (!mayHoldOne(text, value)) return parsed
   const found = findChanged(parseWith(text, (literal) => (isExact(literal) ? 0 : new ChangedNumber(literal))))
   if (found === undefined) return parsed
   const { path, literal } = found
@@ -42,8 +42,8 @@ export function refuseChangedNumbers(text: string, parsed: unknown): unknown {
 }
 
 /** The same with numbers kept: whole ones that would be changed come as bigint, others (and those of an exponent) as the text they are written as. */
-export function keepNumbers(text: string, parsed: unknown): unknown {
-  if (!mayHoldOne(text)) return parsed
+export function keepNumbers(text: string, parsed: unknown, value: Buffer): unknown {
+  if (!mayHoldOne(text, value)) return parsed
   return parseWith(text, (literal) => {
     if (isExact(literal)) return Number(literal)
     return /^-?\d+$/.test(literal) && literal.length <= bigintDigitsMax ? BigInt(literal) : literal
@@ -51,20 +51,23 @@ export function keepNumbers(text: string, parsed: unknown): unknown {
 }
 
 /** A run of 16 digits covers one of every 16 places, so only those are looked at: a look at every letter would double what an event costs. */
-function mayHoldOne(text: string): boolean {
-  for (let i = digitsMin - 1; i < text.length; i += digitsMin) {
-    if (!isOfNumber(text, i)) continue
-    let [from, to] = [i, i]
-    while (isOfNumber(text, from - 1)) from--
-    while (isOfNumber(text, to + 1)) to++
-    if (to - from + 1 >= digitsMin) return suspicious.test(text)
+function mayHoldOne(text: string, value: Buffer): boolean {
+  for (let i = digitsMin - 1; i < value.length; i += digitsMin) {
+    if (isOfNumber(value[i]!) && isLongRun(value, i)) return suspicious.test(text)
   }
   return farExponent.test(text) && suspicious.test(text)
 }
 
-function isOfNumber(text: string, at: number): boolean {
-  const code = text.charCodeAt(at)
-  return (code >= zero && code <= nine) || code === point
+function isLongRun(value: Buffer, at: number): boolean {
+  let [from, to] = [at, at + 1]
+  while (from > 0 && isOfNumber(value[from - 1]!)) from--
+  while (to < value.length && isOfNumber(value[to]!)) to++
+  return to - from >= digitsMin
+}
+
+/** Also in UTF-8: no byte of another letter is one of these. */
+function isOfNumber(byte: number): boolean {
+  return (byte >= zero && byte <= nine) || byte === point
 }
 
 /** As `JSON.parse` does it: of a key that comes twice the last one counts. */

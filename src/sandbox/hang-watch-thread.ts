@@ -1,6 +1,6 @@
 /**
  * The thread that watches the one which converts. It ends the process when that one has not turned for `hangTimeoutMs`, having said in which
- * event it was and counted the death in the book of owners; and when the process has lost its parent.
+ * event it was and counted the death in the book of owners; when the process has lost its parent; and when it holds too much memory.
  *
  * Time counts only as far as this thread itself ran: after a sleep of the machine, or SIGSTOP, one look counts for two intervals at most.
  */
@@ -10,7 +10,7 @@ import { Converting, placeText } from '../ingest/converting.ts'
 import type { ConvertingPlace } from '../ingest/converting.ts'
 import type { HangWatchData } from './hang-watch.ts'
 
-const { memory, intervalMs, hangTimeoutMs, parentPid, topic, tasks, book } = workerData as HangWatchData
+const { memory, intervalMs, hangTimeoutMs, parentPid, memoryBytesMax = Infinity, topic, tasks, book } = workerData as HangWatchData
 const converting = new Converting(memory)
 const recordMs = 5000
 
@@ -23,6 +23,7 @@ setInterval(() => {
   const passedMs = Math.min(nowMs - lookedMs, 2 * intervalMs)
   lookedMs = nowMs
   if (parentPid !== undefined && process.ppid !== parentPid) end()
+  if (process.memoryUsage.rss() > memoryBytesMax) endForMemory()
   if (hangTimeoutMs === 0) return
   if (converting.beats !== beats) {
     beats = converting.beats
@@ -64,6 +65,16 @@ async function record(place: ConvertingPlace | undefined): Promise<void> {
      on conflict (pipeline, partition, "offset") do update set deaths = s.deaths + 1, last_at = now()`,
     [book.pipeline, place.partition, String(place.offset)],
   )
+}
+
+/** In the words of a heap that is full: buffers and native code are not in it. */
+function endForMemory(): void {
+  try {
+    writeSync(2, `FATAL ERROR: the process held more than ${Math.round(memoryBytesMax / 2 ** 20)} MiB of memory\n`)
+  } catch {
+    // Nobody reads any more.
+  }
+  end()
 }
 
 function end(): void {

@@ -8,6 +8,8 @@ export interface HangWatchOptions {
   readonly hangTimeoutMs: number
   /** The process ends when this is no longer its parent. */
   readonly parentPid?: number
+  /** The process ends when it holds more memory than this, of whatever kind. */
+  readonly memoryBytesMax?: number
   /** What is said of a place. */
   readonly topic?: string
   readonly tasks?: readonly string[]
@@ -25,12 +27,15 @@ export interface HangWatchData extends HangWatchOptions {
 const looksPerTimeout = 20
 const intervalMsMax = 1000
 const intervalMsMin = 20
+/** Memory grows by a gigabyte a second. */
+const memoryIntervalMs = 100
 
 /** Watches from now on; returns what ends it. Nothing is watched while a debugger is attached, which stops this thread as it likes. */
 export function startHangWatch(options: HangWatchOptions): () => void {
   if (inspector.url() !== undefined || (options.hangTimeoutMs === 0 && options.parentPid === undefined)) return () => undefined
-  const { hangTimeoutMs, topic = '', tasks = [] } = options
-  const intervalMs = Math.max(intervalMsMin, Math.min(intervalMsMax, hangTimeoutMs === 0 ? intervalMsMax : hangTimeoutMs / looksPerTimeout))
+  const { hangTimeoutMs, memoryBytesMax, topic = '', tasks = [] } = options
+  const mostMs = memoryBytesMax === undefined ? intervalMsMax : memoryIntervalMs
+  const intervalMs = Math.max(intervalMsMin, Math.min(mostMs, hangTimeoutMs === 0 ? mostMs : hangTimeoutMs / looksPerTimeout))
   const workerData: HangWatchData = { ...options, topic, tasks, memory: converting.memory, intervalMs }
   const worker = startThread(workerData)
   worker.unref()

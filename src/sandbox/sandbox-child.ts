@@ -14,6 +14,8 @@ import { startHangWatch } from './hang-watch.ts'
 import { progressFd } from './sandbox-wire.ts'
 import type { FromSandbox, SandboxSetup, ToSandbox, WireRecord } from './sandbox-wire.ts'
 
+/** Beyond the heap, which has a bound of its own: buffers, and what native code takes. */
+const memoryBytesMax = 2 ** 30
 let converter: Converter | undefined
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined)
@@ -22,7 +24,7 @@ process.on('message', (message: ToSandbox) => void ('setup' in message ? setUp(m
 preferForKilling()
 
 async function setUp({ pipelineFile, fileHash, tasks, limits, parentPid }: SandboxSetup): Promise<void> {
-  startHangWatch({ hangTimeoutMs: 0, parentPid })
+  startHangWatch({ hangTimeoutMs: 0, parentPid, memoryBytesMax })
   try {
     const loaded = await loadPipeline(pipelineFile)
     if (loaded.fileHash !== fileHash) return say({ refusal: `${pipelineFile} has changed since the node started: restart the node` })

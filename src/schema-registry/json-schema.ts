@@ -24,9 +24,9 @@ export function jsonSchema<Event = unknown>(options: JsonSchemaOptions<Event>): 
   return registryDecoder(options, 'JSON', async (schema) => {
     const check = await checkOf(schema)
     return (bytes) =>
-      parseJson(bytes, (text, parsed) => {
+      parseJson(bytes, (text, parsed, value) => {
         check(parsed)
-        return look(text, parsed)
+        return look(text, parsed, value)
       })
   })
 }

@@ -10,15 +10,20 @@ const record = (offset: bigint, leaderEpoch?: number): EventRecord => ({
   ...(leaderEpoch === undefined ? {} : { leaderEpoch }),
 })
 
-/** A log in which `events` holds the leader epoch of each offset. */
-function setting(events: Map<bigint, number>, floor: bigint, leaderEpoch?: number) {
+/** A log in which `events` holds the leader epoch of each offset, and a pipeline that has applied what is up to `applied`. */
+function setting(events: Map<bigint, number>, applied: bigint, leaderEpoch?: number, kept = leaderEpoch ?? -1) {
   const asked: bigint[] = []
   const eventAt = async (_: number, offset: bigint) => {
     asked.push(offset)
     const epoch = events.get(offset)
     return epoch === undefined ? undefined : record(offset, epoch)
   }
-  return { asked, continuity: new LogContinuity({ eventAt }, 3, floor, leaderEpoch) }
+  return {
+    asked,
+    continuity: new LogContinuity({ eventAt }, 3, leaderEpoch, async () =>
+      leaderEpoch === undefined ? undefined : { offset: applied, epoch: kept },
+    ),
+  }
 }
 
 const batch = (offsets: readonly bigint[], leaderEpoch: number): EventBatch => ({
@@ -43,12 +48,19 @@ describe('The continuity of a log', () => {
     await expect(continuity.check(batch([10n, 12n], 3))).resolves.toBeUndefined()
   })
 
-  it('lets a clean election pass, asking once for the last event that was read', async () => {
-    const { continuity, asked } = setting(new Map([[6n, 2]]), 4n, 2)
+  it('lets a clean election pass, asking once for the last event that was read and the last that is applied', async () => {
+    const { continuity, asked } = setting(
+      new Map([
+        [4n, 2],
+        [6n, 2],
+      ]),
+      4n,
+      2,
+    )
     await continuity.check(batch([5n, 6n], 2))
     await continuity.check(batch([7n], 5))
     await continuity.check(batch([8n], 5))
-    expect(asked).toEqual([6n])
+    expect(asked).toEqual([6n, 4n])
     expect(continuity.leaderEpoch).toBe(5)
   })
 
@@ -57,6 +69,37 @@ describe('The continuity of a log', () => {
     await continuity.check(batch([5n, 6n], 2))
     await expect(continuity.check(batch([7n], 5))).rejects.toMatchObject(truncated)
     await expect(continuity.check(batch([7n], 5))).rejects.toMatchObject(truncated)
+  })
+
+  it('finds events above the floor that an owner before had applied, at the offset where others took their place', async () => {
+    const { continuity } = setting(new Map([[20n, 5]]), 20n, 2)
+    await continuity.check(batch([5n, 6n], 2))
+    await expect(continuity.check(batch([7n, 8n], 5))).rejects.toMatchObject(truncated)
+  })
+
+  it('takes what another owner applied under a leader that this one had not met for what it is', async () => {
+    const { continuity } = setting(
+      new Map([
+        [6n, 2],
+        [20n, 5],
+      ]),
+      20n,
+      2,
+      5,
+    )
+    await continuity.check(batch([5n, 6n], 2))
+    await expect(continuity.check(batch([7n, 8n], 5))).resolves.toBeUndefined()
+  })
+
+  it('asks for whatever lies at an offset where the log can tell, event or not', async () => {
+    const asked: bigint[] = []
+    const log = {
+      eventAt: async () => undefined,
+      leaderEpochAt: async (_: number, offset: bigint) => (asked.push(offset), 5),
+    }
+    const continuity = new LogContinuity(log, 3, 2, async () => ({ offset: 4n, epoch: 2 }))
+    await expect(continuity.check(batch([5n], 5))).rejects.toMatchObject(truncated)
+    expect(asked).toEqual([4n])
   })
 
   it('finds one of before its life by what was kept with the floor', async () => {
@@ -88,7 +131,7 @@ describe('The continuity of a log', () => {
       if (isAway) throw new Error('away')
       return record(4n, 5)
     }
-    const continuity = new LogContinuity({ eventAt }, 3, 4n, 2)
+    const continuity = new LogContinuity({ eventAt }, 3, 2, async () => ({ offset: 4n, epoch: 2 }))
     await expect(continuity.check(batch([5n], 5))).rejects.toThrow('away')
     isAway = false
     await expect(continuity.check(batch([5n], 5))).rejects.toMatchObject(truncated)

@@ -141,7 +141,7 @@ const letters = () =>
   )
 
 it('one event of each kind is one dead letter, and ten thousand good ones are applied within a minute', { timeout: 180_000 }, async () => {
-  const kinds = ['exit', 'abort', 'memory', 'loop', 'wait']
+  const kinds = ['exit', 'abort', 'memory', 'loop', 'wait', 'segv']
   const hostile: string[] = []
   for (let n = 0; n < 2500; n++) {
     if (n % 300 === 150 && n / 300 < kinds.length) hostile.push(killer(kinds[Math.floor(n / 300)]!))
@@ -160,7 +160,7 @@ it('one event of each kind is one dead letter, and ten thousand good ones are ap
   const found = await letters()
   expect(found.map(({ offset }) => offset)).toEqual(expected)
   expect(found.map(({ error, task }) => ({ error, task }))).toEqual(
-    [/exit code 3/, /SIGABRT/, /FATAL ERROR|SIG|within/, /within/, /within/].map((how) => ({
+    [/exit code 3/, /SIGABRT/, /FATAL ERROR|SIG|within/, /within/, /within/, /SIGSEGV/].map((how) => ({
       error: expect.stringMatching(how),
       task: null,
     })),

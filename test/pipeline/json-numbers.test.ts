@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import { compareNumber, LosslessNumber, parse } from 'lossless-json'
 import { describe, expect, it } from 'vitest'
 import * as z from 'zod'
 import { json } from '../../src/index.ts'
@@ -7,7 +8,73 @@ const refusing = json(z.unknown())
 const exact = json(z.unknown(), { numbers: 'exact' })
 const of = (text: string) => Buffer.from(text)
 
+const digits = (most: number) => fc.string({ unit: fc.constantFrom(...'0123456789'), minLength: 1, maxLength: most })
+/** Sixteen digits, the fewest that may be changed. */
+const shortest = fc.bigInt(9_007_199_254_740_993n, 9_999_999_999_999_999n).map(String)
+/** Numbers as JSON writes them, near and beyond what JavaScript holds. */
+const literal = fc
+  .tuple(
+    fc.constantFrom('', '-'),
+    fc.oneof(fc.constant('0'), digits(22), shortest),
+    fc.option(digits(22), { freq: 2 }),
+    fc.option(fc.tuple(fc.constantFrom('e', 'E'), fc.constantFrom('', '-', '+'), digits(4)), { freq: 2 }),
+  )
+  .map(([sign, whole, fraction, exponent]) => {
+    const tail = `${fraction === null ? '' : `.${fraction}`}${exponent === null ? '' : exponent.join('')}`
+    return `${sign}${whole.replace(/^0+(?=\d)/, '')}${tail}`
+  })
+/** Texts of all kinds, those that look like a number among them. */
+const noise = fc.oneof(
+  fc.string({ unit: 'grapheme', maxLength: 20 }),
+  literal,
+  fc.constantFrom('é'.repeat(9), '"1e400', 'deadbeef1234', '\\'),
+)
+
+/** A document, with the literals of its numbers as they stand in it. */
+const document = fc
+  .array(
+    fc.tuple(
+      noise,
+      fc.constantFrom('', ' ', '\n\t '),
+      fc.oneof(
+        literal,
+        noise.map((text) => JSON.stringify(text)),
+      ),
+    ),
+    { maxLength: 8 },
+  )
+  .map((fields) => `{${fields.map(([key, space, value], i) => `${JSON.stringify(`${i}${key}`)}:${space}${value}${space}`).join(',')}}`)
+
+function literalsOf(value: unknown): string[] {
+  if (value instanceof LosslessNumber) return [value.toString()]
+  return typeof value === 'object' && value !== null ? Object.values(value).flatMap(literalsOf) : []
+}
+
+function isHeld(text: string): boolean {
+  const value = Number(text)
+  return Number.isFinite(value) && compareNumber(text, String(value)) === 0
+}
+
 describe('Numbers of JSON', () => {
+  it('are refused where one of all that lossless-json finds is another number in JavaScript, wherever it stands', () => {
+    let refused = 0
+    fc.assert(
+      fc.property(document, (text) => {
+        const isAnyChanged = !literalsOf(parse(text)).every(isHeld)
+        if (isAnyChanged) refused++
+        let error: unknown
+        try {
+          expect(refusing.decode(of(text))).toEqual(JSON.parse(text))
+        } catch (failure) {
+          error = failure
+        }
+        expect(error === undefined ? false : (error as Error).message.includes('would be changed')).toBe(isAnyChanged)
+      }),
+      { numRuns: 3000 },
+    )
+    expect(refused).toBeGreaterThan(500)
+  })
+
   it.each([
     ['9007199254740993', 'the number 9007199254740993 at the top would be changed to 9007199254740992', 9007199254740993n],
     ['-12345678901234567890', 'would be changed to -12345678901234567000', -12345678901234567890n],

@@ -87,17 +87,17 @@ export function describeLedger<Tx extends LedgerTransaction>(name: string, makeW
       expect((await next.settle({ ...capture, partition: 0 })).floor).toBe(30n)
     })
 
-    it('keeps the leader epoch with the floor', async () => {
+    it('keeps the newest leader epoch beside the floor, whether that moves or not, and never takes it back', async () => {
       const settle = (position: bigint, leaderEpoch?: number) =>
         ledger.settle({ partition: 0, position, queues: [0, 1].map(() => ({ sent: 9n, isIdle: true })), leaderEpoch })
       expect((await ledger.read(0)).leaderEpoch).toBeUndefined()
       await settle(20n, 3)
       expect((await ledger.read(0)).leaderEpoch).toBe(3)
-      // It is that of the floor, not of who looked last.
-      await settle(20n, 7)
-      expect((await ledger.read(0)).leaderEpoch).toBe(3)
-      await settle(21n)
-      expect((await ledger.read(0)).leaderEpoch).toBeUndefined()
+      expect((await settle(20n, 7)).leaderEpoch).toBe(7)
+      expect((await ledger.read(0)).leaderEpoch).toBe(7)
+      expect((await settle(21n)).leaderEpoch).toBe(7)
+      expect((await settle(22n, 5)).leaderEpoch).toBe(7)
+      expect(await ledger.read(0)).toMatchObject({ floor: 22n, leaderEpoch: 7 })
     })
 
     it('moves watermarks and writes rows and dead letters together (I7)', async () => {

@@ -1,9 +1,11 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { avro, jsonSchema, protobuf } from '../../src/schema-registry.ts'
 import { SchemaCache, schemasMax } from '../../src/schema-registry/schema-cache.ts'
+import { makeAuthority } from '../support/certificates.ts'
 import { SchemaRegistry, registered } from '../support/schema-registry.ts'
 
 let registry: SchemaRegistry
@@ -13,7 +15,10 @@ beforeEach(async () => {
   url = await registry.listen()
   registry.byId.set(1, { schema: '"int"' })
 })
-afterEach(() => registry[Symbol.asyncDispose]())
+afterEach(async () => {
+  vi.unstubAllEnvs()
+  await registry[Symbol.asyncDispose]()
+})
 
 const event = (id: number) => registered(id, Buffer.from([2]))
 const away = { code: 'FB_REGISTRY_UNREACHABLE', policy: 'retry', exitCode: 69 }
@@ -141,6 +146,53 @@ describe('a decoder with a schema registry', () => {
     await expect(token.prepare([event(1)])).rejects.toMatchObject({ code: 'FB_REGISTRY_REFUSED' })
     expect(registry.headers.at(-1)!.authorization).toBe('Bearer right-secret')
     await expect(avro({ registry: { url, tokenFile: `${file}.not` } }).prepare([event(1)])).rejects.toThrow(/cannot be read \(ENOENT\)/)
+  })
+
+  it('believes the authorities of caFile and no others, and reads the file again', { timeout: 60_000 }, async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'forebay-registry-tls-'))
+    try {
+      const [own, other] = [makeAuthority(folder, 'own'), makeAuthority(folder, 'other')]
+      const { certFile, keyFile } = own.issue('127.0.0.1')
+      await using secure = new SchemaRegistry({ key: readFileSync(keyFile), cert: readFileSync(certFile) })
+      secure.byId.set(1, { schema: '"int"' })
+      const secureUrl = await secure.listen()
+      const caFile = join(folder, 'believed.pem')
+      await writeFile(caFile, readFileSync(other.caFile))
+      for (const files of [{}, { caFile }]) {
+        const decoder = avro({ registry: { url: secureUrl, ...files } })
+        await expect(decoder.prepare([event(1)])).rejects.toMatchObject({ ...away, message: expect.stringContaining('registry.caFile') })
+      }
+      expect(secure.asked).toEqual([])
+      await writeFile(caFile, readFileSync(own.caFile))
+      const decoder = avro({ registry: { url: secureUrl, caFile } })
+      await decoder.prepare([event(1)])
+      expect(decoder.decode(event(1))).toBe(1)
+      await expect(avro({ registry: { url: secureUrl, caFile: join(folder, 'none.pem') } }).prepare([event(1)])).rejects.toThrow(/ENOENT/)
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
+
+  it('logs in with what the environment says, unless the options say otherwise', async () => {
+    const asked = async (options: { user?: string; tokenFile?: string } = {}) => {
+      await avro({ registry: { url, ...options } }).prepare([event(1)])
+      return registry.headers.at(-1)!.authorization
+    }
+    const basic = (login: string) => `Basic ${Buffer.from(login).toString('base64')}`
+    expect(await asked()).toBeUndefined()
+    vi.stubEnv('FOREBAY_REGISTRY_USER', 'reader')
+    await expect(asked()).rejects.toMatchObject({
+      code: 'FB_REGISTRY_REFUSED',
+      message: expect.stringContaining('FOREBAY_REGISTRY_PASSWORD'),
+    })
+    vi.stubEnv('FOREBAY_REGISTRY_PASSWORD', 'of:reader')
+    expect(await asked()).toBe(basic('reader:of:reader'))
+    expect(await asked({ user: 'other' })).toBe(basic('other:of:reader'))
+    vi.stubEnv('FOREBAY_REGISTRY_TOKEN', 'a-token')
+    expect(await asked()).toBe('Bearer a-token')
+    expect(await asked({ user: 'other' })).toBe(basic('other:of:reader'))
+    vi.stubEnv('FOREBAY_REGISTRY_TOKEN', 'a token')
+    await expect(asked()).rejects.toThrow('not one line of visible characters')
   })
 
   it.each([

@@ -435,6 +435,18 @@ export const mutants: readonly Mutant[] = [
     edits: [{ file: continuity, from: 'if (leaderEpoch > this.#newest) {', to: 'if (leaderEpoch < 0) {' }],
   },
   {
+    name: 'epoch-is-kept-too-late',
+    breaks: 'rule 21: nothing that was read under a later leader is sent before the ledger knows of that one',
+    caughtBy: ['I6', 'L1'],
+    edits: [{ file: settler, from: '(this.#options.leaderEpoch() ?? -1) > (this.#view.leaderEpoch ?? -1)', to: 'false' }],
+  },
+  {
+    name: 'what-others-applied-is-forgotten',
+    breaks: 'rule 21: what is applied above the floor is compared too',
+    caughtBy: ['I3', 'I6', 'L1'],
+    edits: [{ file: continuity, from: 'if (applied !== undefined) await', to: 'if (applied === undefined) await' }],
+  },
+  {
     name: 'lease-never-ends',
     breaks: 'rule 9: a node whose counter stands still is dead',
     caughtBy: ['L1'],

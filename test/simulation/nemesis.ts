@@ -1,5 +1,6 @@
 /** Makes trouble: what happens to nodes and servers between two steps of a schedule, and the end of all of it. */
 import { Wire } from './wire.ts'
+import { highestWatermark } from '../../src/offsets/ledger.ts'
 import { happenings } from './faults.ts'
 import type { Faults, Happening } from './faults.ts'
 import type { Random } from './random.ts'
@@ -281,9 +282,12 @@ export class Nemesis {
       }
       case 'truncation': {
         const partition = random.int(0, sizes.partitions - 1)
-        const { floor } = database.partitions[partition]!
-        const last = topic.eventAtFloor(partition, floor)
-        const endOffset = floor - BigInt(random.int(0, 4))
+        const view = database.view(partition)
+        // Without leader epochs only what is below the floor is looked at.
+        const drawn = random.int(0, 9)
+        const applied = topic.hasLeaderEpochs && drawn >= 5 ? highestWatermark(view) : view.floor
+        const last = topic.eventAtFloor(partition, applied)
+        const endOffset = applied - BigInt(drawn % 5)
         // What nobody has processed may vanish: the pipeline goes on with what is there.
         return last !== undefined && last.offset >= endOffset && topic.truncate(partition, endOffset)
       }

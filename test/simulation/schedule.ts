@@ -288,6 +288,7 @@ class Schedule {
     const { endOffset, truncatedAt } = topic.partitions[partition]!
     // Rule 21: however the log grew again, it stands still until an operator decides.
     if (truncatedAt !== undefined) return database.halts.has(partition)
+    if (database.epochForgotten.has(partition) && database.halts.has(partition)) return true
     return floor >= endOffset - 1n || (this.#isCutOff(partition) && this.#halted.has(partition))
   }
 

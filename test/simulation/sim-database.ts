@@ -90,6 +90,9 @@ export class SimDatabase {
     }))
   }
 
+  /** Partitions of which a failover forgot the leader epoch while rows of it may come: the next owner may halt without need (rule 21). */
+  readonly epochForgotten = new Set<number>()
+
   get epoch(): SimEpoch {
     return this.epochs.at(-1)!
   }
@@ -118,24 +121,39 @@ export class SimDatabase {
     this.#checkEpoch(epoch)
     const halt = this.halts.get(capture.partition)
     if (halt !== undefined) throw haltRefusal(halt)
-    this.raiseFloor(capture.partition, floorAllowedBy(capture, this.view(capture.partition)), capture.leaderEpoch)
+    this.#raiseEpoch(capture.partition, capture.leaderEpoch)
+    this.raiseFloor(capture.partition, floorAllowedBy(capture, this.view(capture.partition)))
     return this.viewFor(capture.partition, epoch)
   }
 
   halt(halt: PartitionHalt): void {
+    console.error(
+      'HALT',
+      JSON.stringify(halt, (_, v) => (typeof v === 'bigint' ? String(v) : v)),
+      this.partitions[halt.partition]!.leaderEpoch,
+    )
     if (!this.halts.has(halt.partition)) this.halts.set(halt.partition, halt)
   }
 
-  raiseFloor(partition: number, to: bigint, leaderEpoch?: number): void {
+  #raiseEpoch(partition: number, leaderEpoch = -1): void {
     const found = this.partitions[partition]!
-    const { floor: from, leaderEpoch: before } = found
+    const { leaderEpoch: before } = found
+    if (leaderEpoch <= (before ?? -1)) return
+    found.leaderEpoch = leaderEpoch
+    this.#remember(() => {
+      found.leaderEpoch = before
+      this.epochForgotten.add(partition)
+    })
+  }
+
+  raiseFloor(partition: number, to: bigint): void {
+    const found = this.partitions[partition]!
+    const { floor: from } = found
     if (to <= from) return
     found.floor = to
-    found.leaderEpoch = leaderEpoch
     this.oracle.floorRaised(partition, Number(to))
     this.#remember(() => {
       found.floor = from
-      found.leaderEpoch = before
     })
   }
 

@@ -42,7 +42,8 @@ export class SimTopic {
   readonly #tasks: readonly SimTask[]
   readonly #traffic: SimTraffic
   readonly #oracle: TopicWitness
-  readonly #hasLeaderEpochs: boolean
+  /** As Kafka has them; the log in Postgres knows none. */
+  readonly hasLeaderEpochs: boolean
   readonly #isHalted: (partition: number) => boolean
 
   constructor(options: {
@@ -58,7 +59,7 @@ export class SimTopic {
     /** Whether the partition is halted until an operator decides. */
     isHalted(partition: number): boolean
   }) {
-    this.#hasLeaderEpochs = options.hasLeaderEpochs
+    this.hasLeaderEpochs = options.hasLeaderEpochs
     this.#isHalted = options.isHalted
     this.#random = options.random
     this.#killing = options.killing
@@ -82,7 +83,7 @@ export class SimTopic {
     const log = this.partitions[partition]!
     if (log.truncatedAt !== undefined) {
       // Without epochs nothing shows a log that grew again before anybody looked.
-      if (this.#hasLeaderEpochs || this.#isHalted(partition)) this.#regrow(partition, nowMs)
+      if (this.hasLeaderEpochs || this.#isHalted(partition)) this.#regrow(partition, nowMs)
       return
     }
     // An election that loses nothing.
@@ -98,7 +99,7 @@ export class SimTopic {
 
   append(partition: number, event: Omit<EventRecord, 'offset'>): void {
     const log = this.partitions[partition]!
-    log.records.push({ offset: log.endOffset, ...(this.#hasLeaderEpochs ? { leaderEpoch: log.leaderEpoch } : {}), ...event })
+    log.records.push({ offset: log.endOffset, ...(this.hasLeaderEpochs ? { leaderEpoch: log.leaderEpoch } : {}), ...event })
     log.endOffset += 1n
   }
 

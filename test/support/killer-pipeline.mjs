@@ -15,6 +15,10 @@ const killers = {
     for (;;);
   },
   wait: () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0),
+  segv: () => {
+    process.kill(process.pid, 'SIGSEGV')
+    for (;;);
+  },
   // These fail outside of every call.
   stray: () => void Promise.reject(new Error('nobody waits for this, password=hidden-word')),
   timer: () => void setTimeout(() => fail(), 1),

@@ -196,7 +196,8 @@ export class MemoryLedger implements Ledger {
     const { partition } = capture
     const settle = async () => {
       const view = this.view(partition)
-      this.#views.set(partition, { ...view, floor: floorAllowedBy(capture, view) })
+      const leaderEpoch = Math.max(capture.leaderEpoch ?? -1, view.leaderEpoch ?? -1)
+      this.#views.set(partition, { ...view, floor: floorAllowedBy(capture, view), ...(leaderEpoch < 0 ? {} : { leaderEpoch }) })
       return this.view(partition)
     }
     return this.#faults.run('settle', settle, async () => this.view(partition))

@@ -1,5 +1,6 @@
 /** A schema registry for tests: the REST paths of Confluent's, over real HTTP. */
 import { createServer } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
@@ -17,12 +18,20 @@ export class SchemaRegistry {
   readonly bySubject = new Map<string, RegisteredSchema>()
   /** Answers instead, when it is given. */
   answer: ((request: IncomingMessage, response: ServerResponse) => void) | undefined
-  readonly #server = createServer((request, response) => this.#serve(request, response))
+  readonly #isTls: boolean
+  readonly #server: ReturnType<typeof createServer>
+
+  /** `tls`: key and certificate, in PEM. */
+  constructor(tls?: { readonly key: Buffer; readonly cert: Buffer }) {
+    const serve = (request: IncomingMessage, response: ServerResponse) => this.#serve(request, response)
+    this.#isTls = tls !== undefined
+    this.#server = tls === undefined ? createServer(serve) : createTlsServer(tls, serve)
+  }
 
   /** At `port`, or a free one. */
   async listen(port = 0): Promise<string> {
     await new Promise<void>((resolve) => this.#server.listen(port, '127.0.0.1', resolve))
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
+    return `${this.#isTls ? 'https' : 'http'}://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
   }
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
