@@ -1,6 +1,6 @@
 /** Makes trouble: what happens to nodes and servers between two steps of a schedule, and the end of all of it. */
 import { Wire } from './wire.ts'
-import { highestWatermark } from '../../src/offsets/ledger.ts'
+import { highestWatermark } from '../../src/ledger/ledger.ts'
 import { happenings } from './faults.ts'
 import type { Faults, Happening } from './faults.ts'
 import type { Random } from './random.ts'
