@@ -23,7 +23,7 @@ const spareMs = 1000
 const blockMs = 50
 const blockBytes = 128 * 1024
 /** The decoder moves all of its window at each block. So much is done whatever the blocks hold, */
-const movedBytesFree = 2 ** 33
+const movedBytesFree = 2 ** 32
 /** and so much more for each byte that they hold: as the largest window takes with full blocks. */
 const movedBytesPerByte = 2 ** 10
 let library: Library | undefined
