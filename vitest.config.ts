@@ -24,6 +24,7 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^forebay$/, replacement: fileURLToPath(new URL('src/index.ts', import.meta.url)) },
+      { find: 'forebay/node', replacement: fileURLToPath(new URL('src/start-node.ts', import.meta.url)) },
       { find: 'forebay/schema-registry', replacement: fileURLToPath(new URL('src/schema-registry.ts', import.meta.url)) },
     ],
   },

@@ -15,11 +15,16 @@ beforeAll(() => {
 }, 60_000)
 afterAll(() => rmSync(types, { recursive: true, force: true }))
 
-it.each(['index', 'schema-registry'])('the entry %s gives what it gave', async (entry) => {
+it.each(['index', 'start-node', 'schema-registry'])('the entry %s gives what it gave', async (entry) => {
   const text = readFileSync(join(types, `${entry}.d.ts`), 'utf8')
-  const exported = [...text.matchAll(/export (?:type )?\{([^}]*)\} from '\.\/([^']+)\.(?:ts|js)'/g)].flatMap(([, names, path]) =>
+  const own = [...text.matchAll(/^export (?:declare )?(?:function|interface|type) (\w+)/gm)].map(([, name]) => ({
+    name: name!,
+    file: join(types, `${entry}.d.ts`),
+  }))
+  const passed = [...text.matchAll(/export (?:type )?\{([^}]*)\} from '\.\/([^']+)\.(?:ts|js)'/g)].flatMap(([, names, path]) =>
     names!.split(',').flatMap((name) => (name.trim() === '' ? [] : [{ name: name.trim(), file: join(types, `${path}.d.ts`) }])),
   )
+  const exported = [...own, ...passed]
   expect(exported.length).toBeGreaterThan(3)
   const declared = exported.map(({ name, file }) => declarationOf(name, readFileSync(file, 'utf8')))
   expect(declared).not.toContain(undefined)

@@ -57,7 +57,7 @@ async function start({ config: file, json = false }: StartOptions): Promise<void
   }
   // Loaded late: the clients of Kafka, Hazelcast and Postgres are of no use to a wrong configuration.
   const { runNode } = await import('../main.ts')
-  const { verifyTopic } = await import('./verify-topic.ts')
+  const { verifyTopic } = await import('../connect/verify-topic.ts')
   await verifyTopic(settings, pipeline, file)
   const tasks = chosenTasks(settings, pipeline).map((task) => task.name)
   const forgetWatches = watchUserCode(settings, pipeline, tasks)

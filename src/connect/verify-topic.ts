@@ -1,4 +1,4 @@
-import { openTopicAdmin } from '../connect/servers.ts'
+import { openTopicAdmin } from './servers.ts'
 import { ForebayError, isForebayError } from '../errors.ts'
 import { topicDrift } from '../events/topic-settings.ts'
 import type { FoundTopic } from '../events/topic-settings.ts'
