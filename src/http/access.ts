@@ -1,7 +1,8 @@
 /**
  * Who may look at a node: whoever has its token, or a ticket that was drawn with it.
  *
- * A ticket opens one WebSocket, once, within `ticketMs`: a browser cannot send the token with a WebSocket, and a URL is no place for it.
+ * A browser cannot send headers with a WebSocket, and a URL is no place for a token. So a page offers two subprotocols, `forebay` and
+ * `bearer.` with the token in base64url, or draws a ticket, which opens one WebSocket, once, within `ticketMs`.
  * Comparisons take the same time whatever is offered. Nothing here is a cookie, so a foreign page can make no browser send any of it.
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
@@ -14,6 +15,9 @@ export interface AccessOptions {
   readonly now?: () => number
 }
 
+/** The subprotocol a node speaks: the only one it ever names in its answer. */
+export const subprotocol = 'forebay'
+const offer = 'bearer.'
 const ticketMs = 30_000
 /** Tickets in wait; the oldest goes. */
 const ticketsMax = 1000
@@ -36,7 +40,25 @@ export class Access {
   /** Whether an Authorization header carries the token. */
   isBearer(header: string | undefined): boolean {
     const [, offered] = /^bearer +(\S+) *$/i.exec(header ?? '') ?? []
-    return offered !== undefined && this.#digest !== undefined && timingSafeEqual(digestOf(offered), this.#digest)
+    return offered !== undefined && this.#isToken(offered)
+  }
+
+  /** Whether a Sec-WebSocket-Protocol header offers `forebay` and the token. */
+  isOffered(header: string | undefined): boolean {
+    const protocols = protocolsOf(header)
+    const offered = protocols.find((one) => one.startsWith(offer))
+    return offered !== undefined && protocols.includes(subprotocol) && this.#isToken(tokenOf(offered))
+  }
+
+  /** A Sec-WebSocket-Protocol header without the token, for eyes that need not see it. */
+  withoutToken(header: string): string {
+    return protocolsOf(header)
+      .filter((one) => !one.startsWith(offer) || !this.#isToken(tokenOf(one)))
+      .join(', ')
+  }
+
+  #isToken(offered: string): boolean {
+    return this.#digest !== undefined && timingSafeEqual(digestOf(offered), this.#digest)
   }
 
   drawTicket(): { ticket: string; expiresInMs: number } {
@@ -57,6 +79,14 @@ export class Access {
     this.#tickets.delete(name)
     return endsMs !== undefined && endsMs > this.#now()
   }
+}
+
+function protocolsOf(header: string | undefined): string[] {
+  return (header ?? '').split(',').map((one) => one.trim())
+}
+
+function tokenOf(protocol: string): string {
+  return Buffer.from(protocol.slice(offer.length), 'base64url').toString()
 }
 
 /** Digests are of one length, and tell nothing of where two texts differ. */

@@ -110,7 +110,8 @@ export class HttpServer implements AsyncDisposable {
       visitors: this.#visitors,
       clientsMax: this.#clientsMax,
       allowedNames: () => this.#allowedNames(),
-      refuse: (request, ticket) => this.#refuse(request, ticket),
+      refuse: (request, ticket) => this.#refuseSocket(request, ticket),
+      withoutToken: (protocols) => this.#access.withoutToken(protocols),
       isEncrypted: options.tls !== undefined,
     })
     this.#app = fastify({
@@ -305,7 +306,7 @@ export class HttpServer implements AsyncDisposable {
   }
 
   #guard(request: FastifyRequest, reply: FastifyReply): FastifyReply | undefined {
-    const refusal = this.#refuse(request.raw, null, probePaths.includes(request.routeOptions.url ?? ''))
+    const refusal = this.#refuse(request.raw, probePaths.includes(request.routeOptions.url ?? ''))
     if (refusal === undefined) return undefined
     if (refusal.statusCode === 401 && request.routeOptions.url === '/')
       return showPage(reply.code(401).header('www-authenticate', 'Bearer'))
@@ -313,8 +314,8 @@ export class HttpServer implements AsyncDisposable {
   }
 
   /** What holds for every request, WebSockets included. */
-  #refuse({ headers, socket }: IncomingMessage, ticket: string | null, isProbe = false): Refusal | undefined {
-    const { host, authorization } = headers
+  #refuse({ headers, socket }: IncomingMessage, isProbe = false): Refusal | undefined {
+    const { host } = headers
     if (!isHostAllowed(host, this.#allowedNames()))
       return {
         statusCode: 421,
@@ -324,7 +325,15 @@ export class HttpServer implements AsyncDisposable {
     if (!this.#visitors.ask(socket.remoteAddress))
       return { statusCode: 429, message: 'Too many requests of this address in this minute; ask later.' }
     const { isTokenNeeded } = this.#access
-    return isTokenNeeded && !this.#access.isBearer(authorization) && !this.#access.redeem(ticket) ? tokenWanted : undefined
+    return !isTokenNeeded || this.#access.isBearer(headers.authorization) ? undefined : tokenWanted
+  }
+
+  /** The same of a WebSocket, for which there are other ways to show the token. */
+  #refuseSocket(request: IncomingMessage, ticket: string | null): Refusal | undefined {
+    const refusal = this.#refuse(request)
+    if (refusal !== tokenWanted) return refusal
+    const { 'sec-websocket-protocol': protocols } = request.headers
+    return this.#access.isOffered(protocols) || this.#access.redeem(ticket) ? undefined : refusal
   }
 
   get #clientsMax(): number {

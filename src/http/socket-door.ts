@@ -12,6 +12,7 @@ import { sentenceOf } from '../errors.ts'
 import type { Observer } from '../observer.ts'
 import type { PushView } from '../sinks/web-socket/push-clients.ts'
 import type { ChannelRequest } from '../sinks/web-socket/web-socket-definition.ts'
+import { subprotocol } from './access.ts'
 import { isOriginAllowed } from '../config/host-check.ts'
 import type { Visitors } from './visitors.ts'
 
@@ -35,6 +36,8 @@ export interface SocketDoorOptions {
   readonly allowedNames: () => readonly string[]
   /** What holds for every request; `ticket` is the one its URL carries. */
   readonly refuse: (request: IncomingMessage, ticket: string | null) => Refusal | undefined
+  /** A Sec-WebSocket-Protocol header as others may see it. */
+  readonly withoutToken: (protocols: string) => string
   readonly isEncrypted: boolean
   readonly observer: Pick<Observer, 'log'>
 }
@@ -69,6 +72,8 @@ export class SocketDoor {
     clientTracking: false,
     maxPayload: inboundBytesMax,
     perMessageDeflate: false,
+    // The library would name the first that is offered, which may be the token.
+    handleProtocols: (protocols) => protocols.has(subprotocol) && subprotocol,
     ...limits,
   })
   readonly #guests = new Map<WebSocket, Guest>()
@@ -161,7 +166,7 @@ export class SocketDoor {
     const address = request.socket.remoteAddress ?? ''
     this.#deciding++
     try {
-      const verdict = await channel.authorize({ channel: name, address, headers: headersOf(request), query: rest, keys })
+      const verdict = await channel.authorize({ channel: name, address, headers: this.#headersOf(request), query: rest, keys })
       if (verdict === false) return undefined
       return verdict.allows === undefined ? own : { ...own, allows: verdict.allows }
     } catch (error) {
@@ -170,6 +175,14 @@ export class SocketDoor {
     } finally {
       this.#deciding--
     }
+  }
+
+  #headersOf({ headers }: IncomingMessage): Readonly<Record<string, string | undefined>> {
+    const plain = Object.entries(headers).map(([name, value]) => [name, Array.isArray(value) ? value.join(', ') : value] as const)
+    const all = Object.assign(Object.create(null) as Record<string, string | undefined>, Object.fromEntries(plain))
+    const protocols = all['sec-websocket-protocol']
+    if (protocols !== undefined) all['sec-websocket-protocol'] = this.#options.withoutToken(protocols)
+    return all
   }
 
   /** Once a minute at most: anybody can make it fail again and again. */
@@ -217,11 +230,6 @@ function parse(url: string): Asked | undefined {
   } catch {
     return undefined
   }
-}
-
-function headersOf({ headers }: IncomingMessage): Readonly<Record<string, string | undefined>> {
-  const plain = Object.entries(headers).map(([name, value]) => [name, Array.isArray(value) ? value.join(', ') : value] as const)
-  return Object.assign(Object.create(null) as Record<string, string | undefined>, Object.fromEntries(plain))
 }
 
 /** Answers in HTTP and closes the connection. */

@@ -26,7 +26,7 @@ export function redactSecrets(text: string, secrets: readonly string[] = []): st
 
 /** `name=value`, `name="value"`, `"name":"value"` and `\"name\":\"value\"`, and what a bearer says of himself. */
 const parameter =
-  /((?:password|passwd|passphrase|secret|token|api_?key)(?:=|\\{0,4}"\s{0,4}:\s{0,4}))(\\{0,4}["']?)([^\s&"',;}\\]+)|(\bbearer )[\w.~+/=-]{8,}/gi
+  /((?:password|passwd|passphrase|secret|token|api_?key)(?:=|\\{0,4}"\s{0,4}:\s{0,4}))(\\{0,4}["']?)([^\s&"',;}\\]+)|(\bbearer[ .])[\w.~+/=-]{8,}/gi
 
 function withoutParameters(text: string): string {
   return text.replace(parameter, (_all, name: string | undefined, quote: string | undefined, _value, bearer: string | undefined) =>

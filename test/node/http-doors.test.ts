@@ -62,9 +62,13 @@ const bearer = (text = token) => ({ headers: { authorization: `Bearer ${text}` }
 const statusAt = async (url: string, init?: RequestInit) => (await fetch(url, init)).status
 
 /** What a WebSocket is answered: the first message, or the status and sentence of the refusal. */
-function knock(url: string, options: ClientOptions = {}): Promise<{ socket: WebSocket; first?: string; refused?: number; why?: string }> {
+function knock(
+  url: string,
+  options: ClientOptions = {},
+  protocols: string[] = [],
+): Promise<{ socket: WebSocket; first?: string; refused?: number; why?: string }> {
   return new Promise((resolve) => {
-    const socket = new WebSocket(url.replace(/^http/, 'ws'), options)
+    const socket = new WebSocket(url.replace(/^http/, 'ws'), protocols, options)
     socket.on('error', () => undefined)
     socket.on('message', (data) => resolve({ socket, first: String(data) }))
     socket.on('unexpected-response', (_request, response) => {
@@ -158,6 +162,63 @@ describe('A node that other machines reach', () => {
     expect(attached).toEqual(Array.from({ length: 2 }, () => ({ channel: 'prices', view: { isCopying: false } })))
   })
 
+  it('opens a WebSocket for the token as a subprotocol, and names that to nobody', async () => {
+    const server = await listen(reached)
+    const url = `${server.url}/ws/prices`
+    const offer = (text: string) => `bearer.${Buffer.from(text).toString('base64url')}`
+    for (const protocols of [
+      ['forebay', offer(token)],
+      [offer(token), 'forebay'],
+    ]) {
+      const { first, socket } = await knock(url, {}, protocols)
+      expect([first, socket.protocol]).toEqual(['prices', 'forebay'])
+    }
+    for (const protocols of [
+      ['forebay'],
+      [offer(token)],
+      ['Forebay', offer(token)],
+      ['forebay', offer(`${token}x`)],
+      ['forebay', offer(token.slice(1))],
+      ['forebay', offer('')],
+      ['forebay', `bearer.${token}`],
+      ['forebay', offer('another'), offer(token)],
+    ])
+      expect(await knock(url, {}, protocols)).toMatchObject({ refused: 401, why: expect.not.stringContaining('bearer.') })
+    // It opens WebSockets and nothing else.
+    expect(await statusAt(`${server.url}/status`, { headers: { 'sec-websocket-protocol': `forebay, ${offer(token)}` } })).toBe(401)
+    expect(JSON.stringify(logged)).not.toContain(offer(token))
+  })
+
+  it('names no subprotocol but its own in its answer, and shows authorize none that is its token', async () => {
+    const seen: (string | undefined)[] = []
+    const authorize = ({ headers }: ChannelRequest) => (seen.push(headers['sec-websocket-protocol']), {})
+    const server = await listen({ ...reached, isOpen: true, channels: () => new Map([['own', channelNamed('own', authorize)]]) })
+    const upgrade = (protocols: string) =>
+      new Promise<string>((resolve) => {
+        const socket = dial(Number(new URL(server.url).port), '127.0.0.1')
+        let said = ''
+        socket.on('data', (bytes) => {
+          said += String(bytes)
+          if (said.includes('own')) socket.destroy()
+        })
+        socket.on('close', () => resolve(said))
+        socket.write(
+          `GET /ws/own HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n` +
+            `Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: ${protocols}\r\n\r\n`,
+        )
+      })
+    const offered = `bearer.${Buffer.from(token).toString('base64url')}`
+    for (const protocols of [offered, `${offered}, json`, `json, ${offered}`]) {
+      const answer = await upgrade(protocols)
+      expect(answer).toMatch(/^HTTP\/1\.1 101 /)
+      expect(answer).not.toMatch(/websocket-protocol/i)
+    }
+    const answer = await upgrade(`bearer.dXNlcg, ${offered},forebay`)
+    expect(answer).toMatch(/\r\nSec-WebSocket-Protocol: forebay\r\n/)
+    expect(answer).not.toContain('bearer')
+    expect(seen).toEqual(['', 'json', 'json', 'bearer.dXNlcg, forebay'])
+  })
+
   it('shows lines of jobs on loopback too only to those who have the token, where there is one', async () => {
     const server = await listen({ token })
     expect(await statusAt(`${server.url}/status`)).toBe(200)
@@ -208,6 +269,8 @@ describe('Tickets', () => {
   it('and tokens of none are had by nobody', () => {
     const access = new Access({ token: undefined, isTokenNeeded: true })
     for (const header of [undefined, '', 'Bearer', 'Bearer ', 'Bearer undefined']) expect(access.isBearer(header)).toBe(false)
+    for (const header of [undefined, '', 'forebay', 'forebay, bearer.', 'forebay, bearer.dW5kZWZpbmVk'])
+      expect(access.isOffered(header)).toBe(false)
   })
 })
 

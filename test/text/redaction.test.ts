@@ -19,6 +19,7 @@ describe('Secrets in a text', () => {
       [String.raw`"{\"client_secret\": \"hush\"}"`, String.raw`"{\"client_secret\": \"***\"}"`],
       ['access_token=abc.def&x', 'access_token=***&x'],
       ['Authorization: Bearer abcdef.123456', 'Authorization: Bearer ***'],
+      ['Sec-WebSocket-Protocol: forebay, bearer.YWJjZGVmZ2g', 'Sec-WebSocket-Protocol: forebay, bearer.***'],
       [
         'password authentication failed for user "u"; give node.tokenFile: a token',
         'password authentication failed for user "u"; give node.tokenFile: a token',

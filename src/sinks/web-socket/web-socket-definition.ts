@@ -3,7 +3,7 @@ export interface ChannelRequest {
   readonly channel: string
   /** Address of its connection; behind a proxy that of the proxy. */
   readonly address: string
-  /** Headers of its request, named in lower case, cookies among them. */
+  /** Headers of its request, named in lower case, cookies among them; the node's token is taken out of the subprotocols. */
   readonly headers: Readonly<Record<string, string | undefined>>
   /** Parameters of its URL, `key` and `ticket` left out. */
   readonly query: URLSearchParams
