@@ -10,6 +10,8 @@ import { durationText, parseDuration, parseSize, sizeText } from '../text/units.
 import { paint } from '../text/paint.ts'
 import { openTarget, withTarget } from './target.ts'
 import type { TargetOptions } from './target.ts'
+import { jsonText } from './json-text.ts'
+import { printable } from '../text/printable.ts'
 
 interface CheckOptions extends TargetOptions {
   readonly partitions: number
@@ -45,7 +47,7 @@ export function addCheckConfig(program: Command): void {
 async function checkConfig({ partitions, json = false, ...options }: CheckOptions): Promise<void> {
   const { config, pipeline, tasks, settings } = await openTarget(options)
   const report = { config, pipeline, tasks, memory: checkMemory(settings, partitions, { sinkBytes: sinkBytesOf(tasks) }), partitions }
-  process.stdout.write(json ? `${JSON.stringify(jsonOf(report), null, 2)}\n` : textOf(report))
+  process.stdout.write(json ? `${jsonText(jsonOf(report))}\n` : textOf(report))
   for (const warning of config.warnings) process.stderr.write(`${paint(process.stderr, 'yellow', 'warning:')} ${warning}\n`)
 }
 
@@ -53,7 +55,7 @@ function textOf({ config, pipeline, tasks, memory, partitions }: Report): string
   const rows = effectiveValues(config).map(({ key, value, source }) => [key, shown(key, value), source] as const)
   const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column]!.length)))
   const lines = rows.map(
-    ([key, value, source]) => `${key.padEnd(widths[0]!)}  ${value.padEnd(widths[1]!)}  ${paint(process.stdout, 'dim', source)}`,
+    ([key, value, source]) => `${key.padEnd(widths[0]!)}  ${printable(value).padEnd(widths[1]!)}  ${paint(process.stdout, 'dim', source)}`,
   )
   const taskLines = tasks.map((task) => `  ${task.name}  every ${durationText(task.everyMs)}  into ${task.sink.label}`)
   const cronLines = pipeline.cron.map(

@@ -13,6 +13,7 @@ import { stopOnSignal } from './operator.ts'
 import { paint } from '../text/paint.ts'
 import { openTarget, withTarget } from './target.ts'
 import type { Target, TargetOptions } from './target.ts'
+import { jsonText } from './json-text.ts'
 
 interface FilterOptions extends TargetOptions {
   readonly id?: readonly string[]
@@ -118,7 +119,7 @@ async function list(options: ListOptions): Promise<void> {
   if (options.json === true) {
     let isFirst = true
     for await (const letter of session.lettersOf(ids)) {
-      print(`${isFirst ? '[' : ','}\n${JSON.stringify(letterJson(letter), null, 2).replace(/^/gm, '  ')}`)
+      print(`${isFirst ? '[' : ','}\n${jsonText(letterJson(letter)).replace(/^/gm, '  ')}`)
       isFirst = false
     }
     return print(isFirst ? '[]\n' : '\n]\n')
@@ -140,7 +141,7 @@ async function show(id: string, options: FilterOptions): Promise<void> {
   if (letter.resolvedAt === null) now = await redriveLetter(letter, await session.parts.forRedrive(), session.redriving(true, false))
   print(
     options.json === true
-      ? `${JSON.stringify({ ...letterJson(letter), event: event.from, now: now ?? null }, null, 2)}\n`
+      ? `${jsonText({ ...letterJson(letter), event: event.from, now: now ?? null })}\n`
       : letterText(letter, event, now),
   )
 }
@@ -177,7 +178,7 @@ async function redrive(options: ChangeOptions): Promise<void> {
   )
   if (options.json === true) {
     const each = results.map(({ task: _, ...result }) => result)
-    print(`${JSON.stringify({ isDryRun: isDry, redriven, failed, taken, left, jobs, notes, letters: each }, null, 2)}\n`)
+    print(`${jsonText({ isDryRun: isDry, redriven, failed, taken, left, jobs, notes, letters: each })}\n`)
   } else {
     const verb = isDry ? 'would be redriven (tried and rolled back)' : 'redriven'
     const rest = [
@@ -202,7 +203,7 @@ async function discard(options: ChangeOptions & { readonly reason: string }): Pr
   const ids = await session.find(options, true, lettersMax)
   const isDry = options.dryRun === true
   const discarded = isDry ? ids.length : await session.parts.letters.discard(ids, options.reason)
-  if (options.json === true) print(`${JSON.stringify({ isDryRun: isDry, discarded, ids }, null, 2)}\n`)
+  if (options.json === true) print(`${jsonText({ isDryRun: isDry, discarded, ids })}\n`)
   else print(`${discarded} dead letters ${isDry ? 'would be ' : ''}discarded\n`)
 }
 

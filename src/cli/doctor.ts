@@ -23,6 +23,8 @@ import { paint } from '../text/paint.ts'
 import { withTarget } from './target.ts'
 import type { TargetOptions } from './target.ts'
 import { tableOf } from '../sinks/traits.ts'
+import { jsonText } from './json-text.ts'
+import { printable } from '../text/printable.ts'
 
 interface DoctorOptions extends TargetOptions {
   readonly json?: boolean
@@ -51,7 +53,7 @@ async function showFindings(options: DoctorOptions): Promise<void> {
   const findings = await examine(target)
   const errors = findings.filter(({ severity }) => severity === 'error').length
   const warnings = findings.filter(({ severity }) => severity === 'warn').length
-  process.stdout.write(options.json === true ? `${JSON.stringify({ errors, warnings, findings }, null, 2)}\n` : textOf(findings))
+  process.stdout.write(options.json === true ? `${jsonText({ errors, warnings, findings })}\n` : textOf(findings))
   if (errors > 0) throw new ForebayError('FB_UNWELL', `${errors} errors and ${warnings} warnings; each line above says what mends it`)
 }
 
@@ -141,9 +143,9 @@ async function checkGrid({ of, ports }: InspectTarget, scope: string | undefined
 function textOf(findings: readonly Finding[]): string {
   const colours = { ok: 'green', warn: 'yellow', error: 'red' } as const
   const lines = findings.flatMap(({ area, severity, what, consequence, mend }) => [
-    `${paint(process.stdout, colours[severity], severity.padEnd(6))}${area}: ${what}`,
-    ...(consequence === null ? [] : [`      so:   ${consequence}`]),
-    ...(mend === null ? [] : [`      mend: ${mend}`]),
+    `${paint(process.stdout, colours[severity], severity.padEnd(6))}${area}: ${printable(what)}`,
+    ...(consequence === null ? [] : [`      so:   ${printable(consequence)}`]),
+    ...(mend === null ? [] : [`      mend: ${printable(mend)}`]),
   ])
   return `${lines.join('\n')}\n`
 }

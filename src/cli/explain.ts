@@ -8,6 +8,7 @@ import { inspectTarget } from './inspect-target.ts'
 import { paint } from '../text/paint.ts'
 import { withTarget } from './target.ts'
 import type { TargetOptions } from './target.ts'
+import { jsonText } from './json-text.ts'
 
 interface ExplainOptions extends TargetOptions {
   readonly key?: string
@@ -64,7 +65,7 @@ async function showExplanations(place: Place | undefined, options: ExplainOption
   for (const partition of one === undefined ? await target.partitions() : [one])
     explanations.push(explain(await gatherExplain(target.ports, target.of, { partition, offset: place?.offset ?? null, key })))
   const shown = one === undefined ? worthShowing(explanations) : explanations
-  if (options.json === true) process.stdout.write(`${JSON.stringify(shown, null, 2)}\n`)
+  if (options.json === true) process.stdout.write(`${jsonText(shown)}\n`)
   else process.stdout.write(shown.map((one) => explanationText(one, (colour, text) => paint(process.stdout, colour, text))).join('\n'))
 }
 

@@ -4,6 +4,8 @@ import { dropHalts, readHalts } from '../ledger/halts.ts'
 import type { FoundHalt } from '../ledger/halts.ts'
 import { openTarget, withTarget } from './target.ts'
 import type { TargetOptions } from './target.ts'
+import { jsonText } from './json-text.ts'
+import { printable } from '../text/printable.ts'
 
 interface ListOptions extends TargetOptions {
   readonly json?: boolean
@@ -51,7 +53,7 @@ async function list(options: ListOptions): Promise<void> {
   const { openDatabase } = await import('../connect/servers.ts')
   await using database = openDatabase(settings)
   const halts = await database.use('reading the halts', (client) => readHalts(client, pipeline.name))
-  process.stdout.write(options.json === true ? `${JSON.stringify(halts.map(jsonOf), null, 2)}\n` : textOf(halts))
+  process.stdout.write(options.json === true ? `${jsonText(halts.map(jsonOf))}\n` : printable(textOf(halts)))
 }
 
 async function clear({ partition, acceptLoss, ...options }: ClearOptions): Promise<void> {

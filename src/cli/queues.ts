@@ -15,6 +15,7 @@ import { inspectTarget } from './inspect-target.ts'
 import type { InspectTarget } from './inspect-target.ts'
 import { withTarget } from './target.ts'
 import type { TargetOptions } from './target.ts'
+import { jsonText } from './json-text.ts'
 
 interface ShowOptions extends TargetOptions {
   readonly jobs: number
@@ -64,7 +65,7 @@ function countOf(text: string): number {
 async function showQueue(name: QueueName, { jobs, json, ...options }: ShowOptions): Promise<void> {
   await using target = await inspectTarget(options)
   const copy = target.ports.grid === null ? await askNode(target, name, jobs) : await copyFromGrid(target, name, jobs)
-  process.stdout.write(json === true ? `${JSON.stringify(copy, null, 2)}\n` : queueText(copy))
+  process.stdout.write(json === true ? `${jsonText(copy)}\n` : queueText(copy))
 }
 
 async function copyFromGrid({ ports, of }: InspectTarget, { partition, queue }: QueueName, jobs: number): Promise<QueueCopy> {

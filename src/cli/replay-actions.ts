@@ -31,6 +31,8 @@ import type { ReplayRequest } from './replay-request.ts'
 import { dryRunText, durationWords, findingsJson, findingsText, rangeJson, rangeText } from './replay-text.ts'
 import type { Target } from './target.ts'
 import { tableOf } from '../sinks/traits.ts'
+import { jsonText } from './json-text.ts'
+import { printable } from '../text/printable.ts'
 
 export interface ReplayContext {
   readonly target: Target
@@ -162,7 +164,7 @@ export async function verifyTables(context: ReplayContext, request: ReplayReques
     if (!findings.isRight) advice.push(isMergedTask(task) ? mergedAdviceOf(findings, request.into) : adviceOf(findings, isRepair))
   }
   if (context.isJson) print({ ranges: ranges.map(rangeJson), tables: all.map(findingsJson) })
-  else process.stdout.write(all.map(findingsText).join(''))
+  else process.stdout.write(printable(all.map(findingsText).join('')))
   if (advice.length > 0) throw new ForebayError('FB_TABLE_DIFFERS', advice.join('\n'))
 }
 
@@ -266,7 +268,7 @@ async function resolve({ isJson }: ReplayContext, { log, state }: ReplayBase, re
 }
 
 function print(value: unknown): void {
-  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`)
+  process.stdout.write(`${jsonText(value)}\n`)
 }
 
 function say(sentence: string): void {

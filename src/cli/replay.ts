@@ -8,6 +8,8 @@ import type { ReplayOptions } from './replay-request.ts'
 import { recordJson, recordText } from './replay-text.ts'
 import { openTarget, withTarget } from './target.ts'
 import type { TargetOptions } from './target.ts'
+import { jsonText } from './json-text.ts'
+import { printable } from '../text/printable.ts'
 
 export type ReplayCommandOptions = ReplayOptions & TargetOptions
 
@@ -87,8 +89,9 @@ async function list(options: TargetOptions & { json?: boolean }): Promise<void> 
   const { listReplays } = await import('../connect/replay.ts')
   await using database = openDatabase(settings)
   const records = await listReplays(database, pipeline.name)
-  if (options.json === true) process.stdout.write(`${JSON.stringify(records.map(recordJson), null, 2)}\n`)
-  else process.stdout.write(records.length === 0 ? `pipeline ${pipeline.name} has no replays\n` : records.map(recordText).join(''))
+  if (options.json === true) process.stdout.write(`${jsonText(records.map(recordJson))}\n`)
+  else
+    process.stdout.write(records.length === 0 ? `pipeline ${pipeline.name} has no replays\n` : printable(records.map(recordText).join('')))
 }
 
 function wholeNumber(text: string): number {

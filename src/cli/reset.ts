@@ -19,6 +19,8 @@ import { livingNodes, reasonsOf, requester, stopOnSignal, tellOnce } from './ope
 import { paint } from '../text/paint.ts'
 import { openTarget, withTarget } from './target.ts'
 import type { Target, TargetOptions } from './target.ts'
+import { jsonText } from './json-text.ts'
+import { printable } from '../text/printable.ts'
 
 interface ResetOptions extends TargetOptions {
   readonly to: string
@@ -213,7 +215,7 @@ function planText({ pipeline }: Target, { partitions, truncations, warnings }: R
   return [
     `reset pipeline ${pipeline.name} to ${to}`,
     ...partitions.map(partitionText),
-    ...(truncations.length > 0 ? [`  empties ${truncations.join(', ')}`] : []),
+    ...(truncations.length > 0 ? [`  empties ${printable(truncations.join(', '))}`] : []),
     ...warnings.map((warning) => `  ${paint(process.stderr, 'yellow', 'note:')} ${warning}`),
     '',
   ].join('\n')
@@ -238,5 +240,5 @@ function print({ pipeline }: Target, plan: ResetPlan, { json = false, dryRun = f
   }
   const text =
     epoch === undefined ? 'nothing was done (--dry-run)' : `done: epoch ${epoch.epoch}, reset ${epoch.reset}; nodes go on from the point`
-  process.stdout.write(json ? `${JSON.stringify(value, null, 2)}\n` : `${text}\n`)
+  process.stdout.write(json ? `${jsonText(value)}\n` : `${printable(text)}\n`)
 }

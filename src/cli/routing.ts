@@ -15,6 +15,8 @@ import { reasonsOf, requester, stopOnSignal, tellOnce } from './operator.ts'
 import { paint } from '../text/paint.ts'
 import { openTarget, withTarget } from './target.ts'
 import type { Target, TargetOptions } from './target.ts'
+import { jsonText } from './json-text.ts'
+import { printable } from '../text/printable.ts'
 
 interface RoutingOptions extends TargetOptions {
   readonly json?: boolean
@@ -76,9 +78,7 @@ async function plan(options: RoutingOptions): Promise<void> {
   await using log = openEventLog(target.settings, target.pipeline)
   const found = await planOf(target, database)
   const ends = await endsOf(log, found)
-  process.stdout.write(
-    options.json === true ? `${JSON.stringify(planJson(target, found, ends), null, 2)}\n` : planText(target, found, ends),
-  )
+  process.stdout.write(options.json === true ? `${jsonText(planJson(target, found, ends))}\n` : planText(target, found, ends))
 }
 
 function planOf({ settings, pipeline }: Target, database: Database): Promise<RoutingPlan> {
@@ -238,5 +238,5 @@ async function cancel(options: RoutingOptions): Promise<void> {
 }
 
 function print({ json = false }: RoutingOptions, value: object, lines: readonly string[]): void {
-  process.stdout.write(json ? `${JSON.stringify(value, null, 2)}\n` : `${lines.join('\n')}\n`)
+  process.stdout.write(json ? `${jsonText(value)}\n` : `${printable(lines.join('\n'))}\n`)
 }

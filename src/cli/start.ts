@@ -14,6 +14,7 @@ import { durationText } from '../text/units.ts'
 import { startHangWatch } from '../sandbox/hang-watch.ts'
 import { paint } from '../text/paint.ts'
 import { report } from './report.ts'
+import { jsonText } from './json-text.ts'
 
 interface StartOptions {
   readonly config: string
@@ -49,7 +50,7 @@ async function start({ config: file, json = false }: StartOptions): Promise<void
   const { name } = settings.node
   const onRunning = (url: string, waitsFor: string | undefined) => {
     const line = json
-      ? JSON.stringify({ node: name, pipeline: pipeline.name, http: url, waitsFor: waitsFor ?? null })
+      ? jsonText({ node: name, pipeline: pipeline.name, http: url, waitsFor: waitsFor ?? null }, 0)
       : waitsFor === undefined
         ? `node ${name} runs pipeline ${pipeline.name}; look at ${url}`
         : `node ${name} waits: ${waitsFor}\nIt goes on by itself; look at ${url}`

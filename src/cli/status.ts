@@ -14,6 +14,7 @@ import { inspectTarget } from './inspect-target.ts'
 import { paint } from '../text/paint.ts'
 import { withTarget } from './target.ts'
 import type { TargetOptions } from './target.ts'
+import { jsonText } from './json-text.ts'
 
 interface StatusOptions extends TargetOptions {
   readonly url?: readonly string[]
@@ -49,7 +50,7 @@ async function showStatus(options: StatusOptions): Promise<void> {
   const draw = async () => clusterView(await gatherCluster(target.ports, target.of))
   if (options.watch === true) return watch(draw, options)
   const view = await draw()
-  process.stdout.write(options.json === true ? `${JSON.stringify(view, null, 2)}\n` : textOf(view))
+  process.stdout.write(options.json === true ? `${jsonText(view)}\n` : textOf(view))
   const silent = view.nodes.flatMap(({ node, url, state }) =>
     state === 'gone' || state === 'silent' || state === 'suspended' ? [`no status from ${url ?? node} (${state})`] : [],
   )
@@ -66,7 +67,7 @@ async function watch(draw: () => Promise<ClusterView>, { json }: StatusOptions):
     while (!stop.signal.aborted) {
       const view = await draw()
       const start = process.stdout.isTTY ? clearScreen : ''
-      process.stdout.write(json === true ? `${JSON.stringify(view)}\n` : `${start}${textOf(view)}\n`)
+      process.stdout.write(json === true ? `${jsonText(view, 0)}\n` : `${start}${textOf(view)}\n`)
       await sleep(watchMs, undefined, { signal: stop.signal }).catch(() => undefined)
     }
   } finally {
@@ -82,7 +83,7 @@ async function showNodes(urls: readonly string[], { json, config }: StatusOption
   const keys = config === undefined ? { token: process.env[secretEnv.nodeToken] } : settingsOf(loadConfig(config)).node
   const answers = await askNodes(urls, keys, 5000)
   const statuses = answers.flatMap(({ status }) => status ?? [])
-  process.stdout.write(json === true ? `${JSON.stringify(statuses, null, 2)}\n` : statuses.map(renderStatusText).join('\n'))
+  process.stdout.write(json === true ? `${jsonText(statuses)}\n` : statuses.map(renderStatusText).join('\n'))
   const failures = answers.flatMap(({ url, status, silence }) => {
     if (status !== null) return []
     if (silence === 'locked')

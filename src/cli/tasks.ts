@@ -7,6 +7,7 @@ import { taskDifferences } from '../epochs/task-set.ts'
 import { requester } from './operator.ts'
 import { openTarget, withTarget } from './target.ts'
 import type { TargetOptions } from './target.ts'
+import { jsonText } from './json-text.ts'
 
 interface TasksOptions extends TargetOptions {
   readonly json?: boolean
@@ -116,5 +117,5 @@ async function skip(tasks: string[], options: TasksOptions): Promise<void> {
 }
 
 function print(value: object): void {
-  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`)
+  process.stdout.write(`${jsonText(value)}\n`)
 }

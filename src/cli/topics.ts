@@ -8,6 +8,7 @@ import { durationText, sizeText } from '../text/units.ts'
 import { paint } from '../text/paint.ts'
 import { openTarget, withTarget } from './target.ts'
 import type { TargetOptions } from './target.ts'
+import { jsonText } from './json-text.ts'
 
 interface TopicsOptions extends TargetOptions {
   readonly json?: boolean
@@ -103,9 +104,7 @@ function rateOf(log: EventLog, { partitions, retentionBytes, retentionEvents }: 
 }
 
 function show(plan: Plan, { json }: TopicsOptions, done?: string): void {
-  process.stdout.write(
-    json === true ? `${JSON.stringify({ ...plan, rate: plan.rate ?? null, done: done ?? null }, null, 2)}\n` : textOf(plan, done),
-  )
+  process.stdout.write(json === true ? `${jsonText({ ...plan, rate: plan.rate ?? null, done: done ?? null })}\n` : textOf(plan, done))
 }
 
 function textOf({ topic, found, wanted, drifts }: Plan, done: string | undefined): string {

@@ -27,6 +27,7 @@ import { svgChartsOf } from './tune-charts.ts'
 import { tuneJson, tuneText } from './tune-text.ts'
 import { tableOf } from '../sinks/traits.ts'
 import { writeAdvice } from './tune-write.ts'
+import { jsonText } from './json-text.ts'
 
 /** Milliseconds for each part of the measuring. */
 const budgets = {
@@ -46,7 +47,7 @@ export async function runTune(target: Target, options: TuneOptions, signal: Abor
   const written = options.write === true ? writeAdvice(target.config, result, { isRouting: options.routing === true }) : null
   if (options.svg !== undefined) writeFileSync(options.svg, svgCharts(svgChartsOf(result)))
   const all = { ...result, written, present: { settings, tasks }, pipeline: pipeline.name }
-  const text = options.json === true ? `${JSON.stringify(tuneJson(all), null, 2)}\n` : tuneText(all, process.stdout.columns ?? 100)
+  const text = options.json === true ? `${jsonText(tuneJson(all))}\n` : tuneText(all, process.stdout.columns ?? 100)
   process.stdout.write(text)
 }
 

@@ -6,6 +6,7 @@ import { taskChangeOf } from '../epochs/task-set.ts'
 import { requester } from './operator.ts'
 import { openTarget, withTarget } from './target.ts'
 import type { TargetOptions } from './target.ts'
+import { jsonText } from './json-text.ts'
 
 interface VersionsOptions extends TargetOptions {
   readonly json?: boolean
@@ -107,5 +108,5 @@ async function accept(version: string, options: VersionsOptions & { readonly wit
 }
 
 function print(value: object): void {
-  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`)
+  process.stdout.write(`${jsonText(value)}\n`)
 }
