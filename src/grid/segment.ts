@@ -63,8 +63,8 @@ export class JobLines {
   readonly #baseMs: number
   readonly #deltas: Uint32Array
   readonly #deltasMs: TimeDeltas
-  /** Ordinal of the first line: above 0 when a slice begins within an event. */
-  readonly #firstOrdinal: number
+  /** Ordinal of the first line: above 0 when a slice begins within an event. Or those of all lines, when some between them are left out. */
+  readonly #ordinals: number | Uint32Array
 
   constructor(
     of: QueueSection,
@@ -72,7 +72,7 @@ export class JobLines {
     base: { offset: bigint; timeMs: number },
     deltas: Uint32Array,
     deltasMs: TimeDeltas,
-    firstOrdinal = 0,
+    ordinals: number | Uint32Array = 0,
   ) {
     this.task = of.task
     this.kind = of.kind
@@ -83,7 +83,7 @@ export class JobLines {
     this.#baseMs = base.timeMs
     this.#deltas = deltas
     this.#deltasMs = deltasMs
-    this.#firstOrdinal = firstOrdinal
+    this.#ordinals = ordinals
   }
 
   get count(): number {
@@ -101,9 +101,10 @@ export class JobLines {
 
   /** Position of line `index` among the lines of its event. */
   ordinal(index: number): number {
+    if (typeof this.#ordinals !== 'number') return this.#ordinals[index]!
     let first = index
     while (first > 0 && this.#deltas[first - 1] === this.#deltas[index]) first--
-    return first === 0 ? index + this.#firstOrdinal : index - first
+    return first === 0 ? index + this.#ordinals : index - first
   }
 
   /** Only the lines of events above `offset`; itself when that is all of them. */
@@ -115,21 +116,33 @@ export class JobLines {
   }
 
   slice(from: number, to: number): JobLines {
-    return this.slices([[from, to]])[0]!
+    const start = this.#lineStart(from)
+    const bytes = this.bytes.subarray(start, this.#lineStart(to, start, from))
+    const base = { offset: this.#base, timeMs: this.#baseMs }
+    const ordinals = typeof this.#ordinals === 'number' ? this.ordinal(from) : this.#ordinals.subarray(from, to)
+    return new JobLines(this, bytes, base, this.#deltas.subarray(from, to), this.#deltasMs.subarray(from, to), ordinals)
   }
 
-  /** A slice for each range (`to` excluded), which come in order: one pass over the lines. */
-  slices(ranges: readonly (readonly [from: number, to: number])[]): JobLines[] {
-    let line = 0
-    let position = 0
-    return ranges.map(([from, to]) => {
-      const start = this.#lineStart(from, position, line)
-      position = this.#lineStart(to, start, from)
-      line = to
-      const base = { offset: this.#base, timeMs: this.#baseMs }
-      const [deltas, deltasMs] = [this.#deltas.subarray(from, to), this.#deltasMs.subarray(from, to)]
-      return new JobLines(this, this.bytes.subarray(start, position), base, deltas, deltasMs, this.ordinal(from))
-    })
+  /** The lines of `indexes`, ascending, with bytes of their own. */
+  pick(indexes: readonly number[]): JobLines {
+    const [first, last] = [indexes[0], indexes.at(-1)]
+    if (first === undefined || last! - first === indexes.length - 1) return this.slice(first ?? 0, (last ?? -1) + 1)
+    const all = this.lineBytes()
+    const base = { offset: this.#base, timeMs: this.#baseMs }
+    const deltas = Uint32Array.from(indexes, (index) => this.#deltas[index]!)
+    const deltasMs = Float64Array.from(indexes, (index) => this.#deltasMs[index]!)
+    const ordinals = Uint32Array.from(indexes, (index) => this.ordinal(index))
+    return new JobLines(this, Buffer.concat(indexes.map((index) => all[index]!)), base, deltas, deltasMs, ordinals)
+  }
+
+  /** The bytes of each line with its newline. */
+  lineBytes(): Buffer[] {
+    const lines: Buffer[] = []
+    for (let start = 0, end; start < this.bytes.length; start = end) {
+      end = this.bytes.indexOf(10, start) + 1
+      lines.push(this.bytes.subarray(start, end))
+    }
+    return lines
   }
 
   /** The lines without their newlines. */

@@ -307,33 +307,29 @@ export class HttpServer implements AsyncDisposable {
 
   #guard(request: FastifyRequest, reply: FastifyReply): FastifyReply | undefined {
     const refusal = this.#refuse(request.raw, probePaths.includes(request.routeOptions.url ?? ''))
-    if (refusal === undefined) return undefined
-    if (refusal.statusCode === 401 && request.routeOptions.url === '/')
-      return showPage(reply.code(401).header('www-authenticate', 'Bearer'))
-    return refuse(reply, refusal)
+    const isPage = refusal?.statusCode === 401 && request.routeOptions.url === '/'
+    if (isPage) return showPage(reply.code(401).header('www-authenticate', 'Bearer'))
+    return refusal && refuse(reply, refusal)
   }
 
   /** What holds for every request, WebSockets included. */
   #refuse({ headers, socket }: IncomingMessage, isProbe = false): Refusal | undefined {
-    const { host } = headers
-    if (!isHostAllowed(host, this.#allowedNames()))
+    if (!isHostAllowed(headers.host, this.#allowedNames()))
       return {
         statusCode: 421,
-        message: `This node does not answer to the name ${host ?? '(none)'}. Add it to node.allowedHosts if it is meant to.`,
+        message: `This node does not answer to the name ${headers.host ?? '(none)'}. Add it to node.allowedHosts if it is meant to.`,
       }
     if (isProbe) return undefined
     if (!this.#visitors.ask(socket.remoteAddress))
       return { statusCode: 429, message: 'Too many requests of this address in this minute; ask later.' }
-    const { isTokenNeeded } = this.#access
-    return !isTokenNeeded || this.#access.isBearer(headers.authorization) ? undefined : tokenWanted
+    return !this.#access.isTokenNeeded || this.#access.isBearer(headers.authorization) ? undefined : tokenWanted
   }
 
   /** The same of a WebSocket, for which there are other ways to show the token. */
   #refuseSocket(request: IncomingMessage, ticket: string | null): Refusal | undefined {
     const refusal = this.#refuse(request)
     if (refusal !== tokenWanted) return refusal
-    const { 'sec-websocket-protocol': protocols } = request.headers
-    return this.#access.isOffered(protocols) || this.#access.redeem(ticket) ? undefined : refusal
+    return this.#access.isOffered(request.headers['sec-websocket-protocol']) || this.#access.redeem(ticket) ? undefined : refusal
   }
 
   get #clientsMax(): number {

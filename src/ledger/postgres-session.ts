@@ -12,7 +12,7 @@ import { ForebayError, isForebayError } from '../errors.ts'
 import { connectClient, setUpConnection } from '../database/postgres-connection.ts'
 import { databaseError, isConnectionLost } from '../database/postgres-error.ts'
 import { PostgresTransaction } from './postgres-transaction.ts'
-import type { LetterOrigin } from './postgres-transaction.ts'
+import type { LetterOrigin } from './letter-lines.ts'
 
 export interface PostgresSessionOptions {
   readonly url: string

@@ -5,20 +5,16 @@
 import type pg from 'pg'
 import { from as copyInto } from 'pg-copy-streams'
 import { assert } from '../assert.ts'
+import { isForebayError } from '../errors.ts'
 import type { DeadLetter, LedgerTransaction } from './ledger.ts'
 import { databaseError, failureSentence, isConnectionLost } from '../database/postgres-error.ts'
 import type { Said } from '../database/postgres-error.ts'
 import { sqlOf } from '../database/sql.ts'
 import type { Sql } from '../database/sql.ts'
+import { copyLetters, letterLines } from './letter-lines.ts'
+import type { LetterOrigin } from './letter-lines.ts'
 
 export type { Said } from '../database/postgres-error.ts'
-
-/** Where dead letters come from. */
-export interface LetterOrigin {
-  readonly pipeline: string
-  readonly epoch: number
-  readonly topic: string
-}
 
 /** One statement; a `name` has it prepared once a connection. */
 export interface Statement {
@@ -30,8 +26,10 @@ export interface Statement {
 }
 
 /** Letters in one insert at most, and bytes of their payloads, of which each becomes two in hexadecimal. */
-const lettersPerInsertMax = 1000
+const lettersPerInsertMax = 5000
 const payloadPerInsertMax = 2 * 1024 * 1024
+/** From so many letters on, COPY under a savepoint costs less than an insert. */
+const copiedMin = 20
 
 const insertLetters = {
   name: 'forebay-bury',
@@ -95,23 +93,37 @@ export class PostgresTransaction implements LedgerTransaction {
   }
 
   async bury(letters: readonly DeadLetter[]): Promise<void> {
-    const { pipeline, epoch, topic } = this.#origin
-    for (const some of lettersByInsert(letters)) {
-      const columns = [
-        some.map((letter) => letter.partition),
-        some.map((letter) => letter.queue),
-        some.map((letter) => String(letter.offset)),
-        some.map((letter) => letter.ordinal),
-        some.map((letter) => letter.task),
-        some.map((letter) => letter.error.replaceAll('\0', '\ufffd')),
-        some.map((letter) => letter.payload),
-        some.map((letter) => letter.isPayloadCut),
-        some.map((letter) => letter.isJob ?? false),
-        some.map((letter) => letter.traceparent ?? null),
-        some.map((letter) => letter.eventTimeMs ?? null),
-      ]
-      await this.query({ ...insertLetters, values: [pipeline, epoch, topic, ...columns] })
+    for (const some of lettersByInsert(letters)) if (!(await this.#copyLetters(some))) await this.#insertLetters(some)
+  }
+
+  /** False when one of them is there already, which COPY cannot pass over. */
+  async #copyLetters(letters: readonly DeadLetter[]): Promise<boolean> {
+    if (letters.length < copiedMin) return false
+    try {
+      await this.attempt(() => this.copyFrom(copyLetters, [letterLines(this.#origin, letters)]))
+      return true
+    } catch (error) {
+      if (isForebayError(error, 'FB_BAD_JOB')) return false
+      throw error
     }
+  }
+
+  async #insertLetters(letters: readonly DeadLetter[]): Promise<void> {
+    const { pipeline, epoch, topic } = this.#origin
+    const columns = [
+      letters.map((letter) => letter.partition),
+      letters.map((letter) => letter.queue),
+      letters.map((letter) => String(letter.offset)),
+      letters.map((letter) => letter.ordinal),
+      letters.map((letter) => letter.task),
+      letters.map((letter) => letter.error.replaceAll('\0', '\ufffd')),
+      letters.map((letter) => letter.payload),
+      letters.map((letter) => letter.isPayloadCut),
+      letters.map((letter) => letter.isJob ?? false),
+      letters.map((letter) => letter.traceparent ?? null),
+      letters.map((letter) => letter.eventTimeMs ?? null),
+    ]
+    await this.query({ ...insertLetters, values: [pipeline, epoch, topic, ...columns] })
   }
 
   /** The sentence of a failure that a block of code caught, as `query` would have thrown it. */

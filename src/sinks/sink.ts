@@ -95,7 +95,10 @@ export interface WritingSink extends Opened {
    * jobs when one of them is refused. What it throws beside the database's own errors is tried again, all of it.
    */
   write(transaction: SqlTransaction, batch: Batch): Promise<void>
-  /** The jobs that are refused by their values alone, all found by one statement. Default: bisection finds them. */
+  /**
+   * The jobs that would be refused if each came alone, in order: found at once, and written nowhere. It may overlook some. Default:
+   * bisection finds them.
+   */
   screen?(transaction: SqlTransaction, batch: Batch): Promise<readonly RefusedJob[]>
   /** Writes each job by itself, in order; resolves to those that were refused, ascending. Default: bisection. */
   writeEach?(transaction: SqlTransaction, batch: Batch): Promise<readonly RefusedJob[]>

@@ -18,6 +18,7 @@ import { Ticker } from '../schedule/ticker.ts'
 import type { RunningSink, TransactionalSink } from '../sinks/running-sink.ts'
 import { FlushSize } from './flush-size.ts'
 import { lettersOf, writeIsolating, writeRefused } from './isolate.ts'
+import type { BadJobHabit } from './isolate.ts'
 import type { QueueReader } from './queue-reader.ts'
 import type { InboxBatch } from './task-inbox.ts'
 
@@ -65,6 +66,7 @@ export class TaskRunner {
   #emptySinceMs: number | undefined
   /** How the next flush writes: *plain*; *refused*, again and with the bad jobs isolated; *wary*, since the one before had bad jobs. */
   #mode: 'plain' | 'refused' | 'wary' = 'plain'
+  readonly #habit: BadJobHabit = { refused: 0, isCrowded: false }
   #lastError: string | undefined
   #isBlocked = false
 
@@ -223,8 +225,8 @@ export class TaskRunner {
   #refused = 0
 
   async #write(sink: TransactionalSink, transaction: LedgerTransaction, jobs: readonly JobLines[]): Promise<readonly DeadLetter[]> {
-    if (this.#mode === 'refused') return writeRefused(sink, transaction, jobs)
-    if (this.#mode === 'wary') return writeIsolating(sink, transaction, jobs)
+    if (this.#mode === 'refused') return writeRefused(sink, transaction, jobs, this.#habit)
+    if (this.#mode === 'wary') return writeIsolating(sink, transaction, jobs, this.#habit)
     await sink.write(transaction, jobs)
     return []
   }

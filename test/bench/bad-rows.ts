@@ -1,7 +1,8 @@
 /**
  * `npm run bench:bad-rows`: how much of the rate of good rows stays when half of the rows of each flush are refused? Flushes of 5,000 jobs
- * through the real ledger, sink and search for bad jobs, in turns with flushes of good ones into the same table; medians of the
- * rounds. Prints one line of JSON: for each reason of a refusal good rows a second without bad ones, with them, and the ratio.
+ * through the real ledger, sink and search for bad jobs, in turns with flushes of good ones, and with a bare COPY of those in a
+ * transaction of its own, into the same table; medians of the rounds. Prints a table: for each reason of a refusal good rows a second of the bare COPY, of a flush without bad
+ * jobs, and of one with them, milliseconds of both flushes, and the share of the good rate that is left. `--json` prints one line of JSON.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -12,16 +13,17 @@ import { discardPostgres, startPostgres } from '../../src/launch/postgres-server
 import { startWatchdog } from '../../src/launch/start-watchdog.ts'
 import type { Ledger } from '../../src/ledger/ledger.ts'
 import { openPostgresLedger } from '../../src/ledger/postgres-ledger.ts'
-import type { PostgresTransaction } from '../../src/ledger/postgres-transaction.ts'
+import { PostgresTransaction } from '../../src/ledger/postgres-transaction.ts'
 import type { ColumnType } from '../../src/sinks/postgres-table/postgres-table-definition.ts'
 import { createPostgresTable } from '../../src/sinks/postgres-table/postgres-table.ts'
 import type { PostgresTable } from '../../src/sinks/postgres-table/postgres-table.ts'
 import type { TransactionalSink } from '../../src/sinks/running-sink.ts'
 import { writeIsolating } from '../../src/work/isolate.ts'
+import type { BadJobHabit } from '../../src/work/isolate.ts'
 import { testPool } from '../support/postgres-database.ts'
 
 const count = 5000
-const rounds = 5
+const rounds = 9
 
 interface Case {
   readonly reason: string
@@ -47,8 +49,9 @@ const cases: readonly Case[] = [
   { reason: 'foreign key, under a key', v: 'int references parents', n: 'int primary key', upsertOn: ['n'], type: 'int', good: 7, bad: -7 },
 ]
 
-/** Where the watermark stands. */
+/** Where the watermark stands, and how many rows were made. */
 let applied = -1
+let made = 0
 
 const dir = mkdtempSync(join(tmpdir(), 'forebay-bad-rows-'))
 const pids = join(dir, 'pids')
@@ -56,7 +59,9 @@ const watchdog = startWatchdog(dir, pids)
 const postgres = await startPostgres({ dir: join(dir, 'postgres'), pids })
 const pool = testPool(postgres.url)
 try {
-  console.log(JSON.stringify(await measure()))
+  const measured = await measure()
+  if (process.argv.includes('--json')) console.log(JSON.stringify(measured))
+  else console.table(measured)
 } finally {
   await pool[Symbol.asyncDispose]()
   await postgres.stop()
@@ -65,7 +70,16 @@ try {
   rmSync(dir, { recursive: true, force: true })
 }
 
-async function measure(): Promise<Record<string, { goodPerSecond: number; withBadPerSecond: number; ratio: number }>> {
+interface Measured {
+  readonly copyPerSecond: number
+  readonly goodPerSecond: number
+  readonly withBadPerSecond: number
+  readonly goodMs: number
+  readonly withBadMs: number
+  readonly ratio: number
+}
+
+async function measure(): Promise<Record<string, Measured>> {
   const startAt = async () => new Map([[0, -1n]])
   const ledger = await openPostgresLedger({
     pool,
@@ -81,20 +95,30 @@ async function measure(): Promise<Record<string, { goodPerSecond: number; withBa
   await ask(`create domain short as text check (length(value) < 5); create table parents (id int primary key); insert into parents select generate_series(0, 10000);
     create function refuse_bad() returns trigger language plpgsql as $$begin if new.v = 'bad' then raise 'no bad ones'; end if; return new; end$$`)
   const tables = await Promise.all(cases.map(open))
-  const times = cases.map(() => ({ good: [] as number[], bad: [] as number[] }))
+  const times = cases.map(() => ({ copy: [] as number[], good: [] as number[], bad: [] as number[] }))
+  const habits = cases.map((): BadJobHabit => ({ refused: 0, isCrowded: false }))
   // The first round warms up.
   for (let round = 0; round <= rounds; round++) {
     for (const [i, one] of cases.entries()) {
-      for (const kind of ['good', 'bad'] as const) {
-        const ms = await flush(ledger, tables[i]!, one, kind === 'bad')
+      for (const kind of ['copy', 'good', 'bad'] as const) {
+        const isBad = kind === 'bad'
+        const jobs = linesOf(tables[i]!, one, isBad)
+        const ms = kind === 'copy' ? await copy(`t${i}`, jobs) : await flush(ledger, tables[i]!, jobs, isBad ? habits[i] : undefined)
         if (round > 0) times[i]![kind].push(ms)
       }
     }
   }
   return Object.fromEntries(
     cases.map(({ reason }, i) => {
-      const [good, bad] = [(count * 1000) / median(times[i]!.good), ((count / 2) * 1000) / median(times[i]!.bad)]
-      return [reason, { goodPerSecond: Math.round(good), withBadPerSecond: Math.round(bad), ratio: Number((bad / good).toFixed(3)) }]
+      const [copyMs, goodMs, withBadMs] = [median(times[i]!.copy), median(times[i]!.good), median(times[i]!.bad)]
+      const perSecond = (rows: number, ms: number) => Math.round((rows * 1000) / ms)
+      const [goodPerSecond, withBadPerSecond] = [perSecond(count, goodMs), perSecond(count / 2, withBadMs)]
+      const ratio = Number((withBadPerSecond / goodPerSecond).toFixed(3))
+      const [goodShort, badShort] = [Number(goodMs.toFixed(1)), Number(withBadMs.toFixed(1))]
+      return [
+        reason,
+        { copyPerSecond: perSecond(count, copyMs), goodPerSecond, withBadPerSecond, goodMs: goodShort, withBadMs: badShort, ratio },
+      ]
     }),
   )
 }
@@ -107,35 +131,57 @@ async function open({ v, n = 'int', type = 'text', upsertOn, reason }: Case, ind
   return pool.use('opening', (client) => createPostgresTable({ table, columns, ...(upsertOn === undefined ? {} : { upsertOn }) }, client))
 }
 
-/** Milliseconds of one flush, whose odd jobs are refused when `isHalfBad`. */
-async function flush(ledger: Ledger<PostgresTransaction>, table: PostgresTable, one: Case, isHalfBad: boolean): Promise<number> {
+/** The jobs of one flush, whose odd ones are refused when `isHalfBad`. */
+function linesOf(table: PostgresTable, one: Case, isHalfBad: boolean): JobLines {
   const { good = 'good', bad = 'bad', n } = one
   const isRepeated = n === 'int unique'
   const first = applied + 1
   const rows = Array.from({ length: count }, (_, i) => {
     const isBad = isHalfBad && i % 2 === 1
-    return { n: first + (isBad && isRepeated ? i - 1 : i), v: isBad && !isRepeated ? bad : good }
+    return { n: made + (isBad && isRepeated ? i - 1 : i), v: isBad && !isRepeated ? bad : good }
   })
+  made += count
   const bytes = Buffer.from(rows.map((row) => `${table.encode(row)}\n`).join(''))
   const deltas = Uint32Array.from(rows, (_, i) => i)
   const of = { task: 'a', kind: 'job' as const, partition: 0, queue: 0 }
-  const jobs = [new JobLines(of, bytes, { offset: BigInt(first), timeMs: 0 }, deltas, new Uint32Array(count))]
+  return new JobLines(of, bytes, { offset: BigInt(first), timeMs: 0 }, deltas, new Uint32Array(count))
+}
+
+/** Milliseconds of one flush; with a habit half of the jobs are bad, and searched for as a task does that has met such before. */
+async function flush(
+  ledger: Ledger<PostgresTransaction>,
+  table: PostgresTable,
+  jobs: JobLines,
+  habit: BadJobHabit | undefined,
+): Promise<number> {
   let buried = 0
   const startedMs = performance.now()
   await ledger.flush({
     task: 'a',
     advances: [{ partition: 0, queue: 0, from: BigInt(applied), to: BigInt(applied + count) }],
     write: async (transaction) => {
-      if (!isHalfBad) return table.write(transaction, jobs)
-      const letters = await writeIsolating(table as unknown as TransactionalSink, transaction, jobs)
+      if (habit === undefined) return table.write(transaction, [jobs])
+      const letters = await writeIsolating(table as unknown as TransactionalSink, transaction, [jobs], habit)
       await transaction.bury(letters)
       buried = letters.length
     },
   })
   const ms = performance.now() - startedMs
-  if (buried !== (isHalfBad ? count / 2 : 0)) throw new Error(`${one.reason}: ${buried} jobs were refused`)
+  if (buried !== (habit === undefined ? 0 : count / 2)) throw new Error(`${table.label}: ${buried} jobs were refused`)
   applied += count
   return ms
+}
+
+/** Milliseconds of the same rows in a COPY and a commit. */
+async function copy(table: string, jobs: JobLines): Promise<number> {
+  return pool.use('copying', async (client) => {
+    const transaction = new PostgresTransaction(client, { pipeline: 'bench', epoch: 1, topic: 't' }, 'copying')
+    const startedMs = performance.now()
+    await client.query('begin')
+    await transaction.copyFrom(`copy ${table} (n, v) from stdin`, [jobs.bytes])
+    await client.query('commit')
+    return performance.now() - startedMs
+  })
 }
 
 function median(values: readonly number[]): number {

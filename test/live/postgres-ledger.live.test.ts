@@ -237,6 +237,43 @@ describe('a flush into Postgres', () => {
   })
 })
 
+describe('dead letters', () => {
+  it('are the same whether many are written at once or few', async () => {
+    const texts = ['a\0"b\\', '\\N', '\\x41', 'one\ttwo\nthree\r\n', 'half \ud800 a pair', '', '\u0001\u007f株\\.']
+    const letters = Array.from({ length: 100 }, (_, i) => ({
+      partition: 1,
+      queue: i % 3,
+      offset: BigInt(i) * 10n ** 16n,
+      ordinal: i % 4,
+      task: i % 5 === 0 ? null : texts[i % texts.length]!,
+      error: texts[(i + 1) % texts.length]!,
+      payload: i % 6 === 0 ? null : Buffer.from([i, 0, 255, 92, 34, 9, 10].slice(0, i % 8)),
+      isPayloadCut: i % 2 === 0,
+      isJob: i % 3 === 0,
+      traceparent: i % 7 === 0 ? undefined : texts[i % texts.length]!.replaceAll('\0', ''),
+      eventTimeMs: i % 9 === 0 ? undefined : i - 50,
+    }))
+    const found = async (group: number) => {
+      const pipeline = `letters in groups ${group}`
+      const ledger = await openPostgresLedger(optionsOf(pipeline))
+      const write = async (tx: PostgresTransaction) => {
+        for (let i = 0; i < letters.length; i += group) await tx.bury(letters.slice(i, i + group).map(withoutNul))
+        // All of them are there already: neither way minds.
+        await tx.bury(letters.map(withoutNul))
+      }
+      await ledger.flush({ task: 'a', advances: [{ partition: 0, queue: 0, from: 9n, to: 15n }], write })
+      return database.query(
+        'select partition, queue, "offset", ordinal, task, error, payload, is_payload_cut, is_job, traceparent, event_ms, attempts, resolution from forebay.dead_letters where pipeline = $1 order by "offset"',
+        [pipeline],
+      )
+    }
+    const withoutNul = (letter: (typeof letters)[0]) => ({ ...letter, task: letter.task?.replaceAll('\0', '') ?? null })
+    const many = await found(100)
+    expect(many).toHaveLength(100)
+    expect(many).toEqual(await found(10))
+  })
+})
+
 describe('opening a ledger', () => {
   let pipeline: string
   beforeEach(() => {

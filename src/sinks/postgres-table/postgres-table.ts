@@ -46,7 +46,7 @@ export async function createPostgresTable(
     delivery: 'exactly-once',
     encode: rowEncoder(definition.table, plan.columns),
     write: plan.key.length === 0 ? copyRows(plan, found) : mergeRows(plan, found, oneByOne),
-    screen: (transaction, jobs) => screen(plan, found, transaction, jobs),
+    screen: (transaction, jobs) => screen(plan, found, transaction, jobs, { withOthers: true }),
     writeEach: (transaction, jobs) => oneByOne.writeEach(transaction, jobs),
   }
 }

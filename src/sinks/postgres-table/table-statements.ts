@@ -59,11 +59,11 @@ export function swingText(plan: TablePlan, found: FoundTable): string | undefine
 }
 
 /** Settings of the transaction through which a block of code takes rows and gives results: it has no parameters. */
-export const rowsSetting = 'forebay.rows'
+export const fieldsSetting = (column: number) => `forebay.c${column}`
 export const refusedSetting = 'forebay.refused'
 
 /**
- * A block that writes each row of `rowsSetting` (JSON, an array of objects `c0`, `c1`, … of text) by itself, in order.
+ * A block that writes each row by itself, in order; the `fieldsSetting` of each column has its fields, an array of text.
  * `isForgiving`: rows that are refused for their data leave nothing and are told in `refusedSetting`, as an array of what
  * Postgres said with their index `at`; else the first one fails the block.
  */
@@ -71,8 +71,8 @@ export function oneByOneText(plan: TablePlan, found: FoundTable, { isForgiving }
   const { columns } = plan
   const values = columns.map((column, i) => castOf(column, `forebay_row.c${i}::${parameterTypes[column.type]}`, found))
   const insert = `insert into ${quotedTable(found)} as t (${namesOf(columns)}) values (${values.join(', ')})${plan.key.length === 0 ? '' : ` ${conflictOf(plan)}`};`
-  const rows = `select * from rows from (json_to_recordset(current_setting('${rowsSetting}')::json)
-    as (${columns.map((_, i) => `c${i} text`).join(', ')})) with ordinality as x (${columns.map((_, i) => `c${i}`).join(', ')}, n)`
+  const fields = columns.map((_, i) => `current_setting('${fieldsSetting(i)}')::text[]`)
+  const rows = `select * from unnest(${fields.join(', ')}) with ordinality as x (${columns.map((_, i) => `c${i}`).join(', ')}, n)`
   const body = isForgiving ? forgiving(insert) : insert
   return `do $forebay$ declare forebay_row record; forebay_refused json[]; forebay_state text; forebay_message text; forebay_detail text;
     forebay_hint text; forebay_constraint text; begin
