@@ -33,24 +33,28 @@ const version = async () =>
   (await database.query<{ schema_version: number }>('select schema_version from forebay.deployment'))[0]?.schema_version
 
 describe('the schema of the ledger', () => {
-  it('is the same made anew and upgraded from the released version, with everything kept', async () => {
-    const id = await open()
-    const anew = await shape()
-    await database.query('drop schema forebay cascade')
-    await database.query(schemaSteps[0]!.sql)
-    await database.query(
-      `update forebay.deployment set id = '${id}';
+  it.each(schemaSteps.slice(1).map((_, index) => index + 1))(
+    'is the same made anew and upgraded from version %i, with everything kept',
+    async (from) => {
+      const id = await open()
+      const anew = await shape()
+      await database.query('drop schema forebay cascade')
+      for (const { sql } of schemaSteps.slice(0, from)) await database.query(sql)
+      await database.query(`update forebay.deployment set schema_version = ${from}`)
+      await database.query(
+        `update forebay.deployment set id = '${id}';
        insert into forebay.pipelines values ('shop', 'north', 'orders', 'T1', 2);
        insert into forebay.epochs (pipeline, epoch, version, fingerprint) values ('shop', 1, '1', '{"queues": 2}');
        insert into forebay.floors values ('shop', 0, 41);
        insert into forebay.watermarks values ('shop', 'store', 0, 0, 55)`,
-    )
-    const all = await Promise.all([open(), open(), open()])
-    expect(all).toEqual([id, id, id])
-    expect(await version()).toBe(schemaVersion)
-    expect(await shape()).toEqual(anew)
-    expect(await database.query('select applied from forebay.watermarks')).toEqual([{ applied: '55' }])
-  })
+      )
+      const all = await Promise.all([open(), open(), open()])
+      expect(all).toEqual([id, id, id])
+      expect(await version()).toBe(schemaVersion)
+      expect(await shape()).toEqual(anew)
+      expect(await database.query('select applied from forebay.watermarks')).toEqual([{ applied: '55' }])
+    },
+  )
 
   it('is made and upgraded by the SQL that is printed for a DBA, and then used by one who may do neither', async () => {
     const app = await login()
