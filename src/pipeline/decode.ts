@@ -2,12 +2,11 @@
  * Decoders: from the bytes of a record's value to an event.
  */
 import { isUtf8 } from 'node:buffer'
-import type * as z from 'zod'
 import { ForebayError, sentenceOf } from '../errors.ts'
 import { keepNumbers, refuseChangedNumbers } from './json-numbers.ts'
 import type { At, Decoder } from './pipeline.ts'
-
-const issuesShownMax = 5
+import { checkStandardSchema, validatorOf } from './standard-schema.ts'
+import type { OutputOf, StandardSchema } from './standard-schema.ts'
 
 export interface JsonOptions {
   /** `exact`: numbers that JavaScript cannot hold come as bigint or text. Default: an event with one is a dead letter. */
@@ -20,21 +19,18 @@ export interface JsonDecoder<out Event> {
 }
 
 /**
- * Decodes a value as JSON that fits `schema` (zod); the event is what the schema makes of it. An event without a value, where the
- * pipeline wants it decoded, is JSON's null.
+ * Decodes a value as JSON that fits `schema`, a Standard Schema (zod from 3.24, valibot, arktype and others); the event is what the
+ * schema makes of it, at once: async checks and transforms are refused. An event without a value, where the pipeline wants it
+ * decoded, is JSON's null.
  * A number that JavaScript would change (9007199254740993, 0.1234567890123456789, 1e400) is refused; with `numbers: 'exact'` it comes as
  * it is: a whole one as bigint, another one as the text it is written as, both of which columns take; the schema must allow for them.
- * Throws FB_BAD_EVENT that names the path, what was expected and what was there.
+ * Throws FB_PIPELINE when `schema` is none; decoding throws FB_BAD_EVENT that names the path, what was expected and what was there.
  */
-export function json<Schema extends z.ZodType>(schema: Schema, { numbers }: JsonOptions = {}): JsonDecoder<z.output<Schema>> {
+export function json<Schema extends StandardSchema>(schema: Schema, { numbers }: JsonOptions = {}): JsonDecoder<OutputOf<Schema>> {
+  checkStandardSchema(schema, 'json(schema)')
   const look = numbers === 'exact' ? keepNumbers : refuseChangedNumbers
-  return {
-    decode(bytes) {
-      const parsed = schema.safeParse(bytes === null ? null : parseJson(bytes, look))
-      if (parsed.success) return parsed.data
-      throw new ForebayError('FB_BAD_EVENT', `the event does not fit the schema: ${sentenceOfIssues(parsed.error.issues)}`)
-    },
-  }
+  const validate = validatorOf<OutputOf<Schema>>(schema)
+  return { decode: (bytes) => validate(bytes === null ? null : parseJson(bytes, look)) }
 }
 
 /**
@@ -57,15 +53,4 @@ export function parseJson(value: Buffer, look: (text: string, parsed: unknown, v
     throw new ForebayError('FB_BAD_EVENT', `the event is not JSON: ${sentenceOf(error)}`, { cause: error })
   }
   return look(text, parsed, value)
-}
-
-function sentenceOfIssues(issues: readonly z.core.$ZodIssue[]): string {
-  const shown = issues.slice(0, issuesShownMax).map((issue) => `${pathText(issue.path)}: ${issue.message.replace(/^Invalid input: /, '')}`)
-  if (issues.length > issuesShownMax) shown.push(`and ${issues.length - issuesShownMax} more`)
-  return shown.join('; ')
-}
-
-function pathText(path: readonly PropertyKey[]): string {
-  if (path.length === 0) return 'the whole value'
-  return path.map((part, index) => (typeof part === 'number' ? `[${part}]` : `${index > 0 ? '.' : ''}${String(part)}`)).join('')
 }

@@ -1,5 +1,7 @@
 /** What the decoders of all formats share: the schema by the id in front of the value, and the validation of the event. */
 import { ForebayError, sentenceOf } from '../errors.ts'
+import { checkStandardSchema, validatorOf } from '../pipeline/standard-schema.ts'
+import type { StandardSchema } from '../pipeline/standard-schema.ts'
 import { RegistryClient } from './registry-client.ts'
 import type { FetchedSchema } from './registry-client.ts'
 import type { RegistryOptions } from './registry-options.ts'
@@ -8,22 +10,6 @@ import { payloadStart, schemaIdOf, schemaIdsOf } from './wire-format.ts'
 
 /** Of `bytes` the value after the schema id. Throws what becomes the sentence of a dead letter. */
 export type ReadPayload = (bytes: Buffer) => unknown
-
-/** A schema of any library that speaks Standard Schema, such as zod. */
-export interface StandardSchema<out Output> {
-  readonly '~standard': {
-    readonly validate: (value: unknown) => StandardResult<Output> | Promise<StandardResult<Output>>
-  }
-}
-
-type StandardResult<Output> =
-  | { readonly value: Output; readonly issues?: undefined }
-  | {
-      readonly issues: readonly {
-        readonly message: string
-        readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined
-      }[]
-    }
 
 export interface RegistryDecoderOptions<Event> {
   readonly registry: RegistryOptions
@@ -37,8 +23,6 @@ export interface RegistryDecoder<out Event> {
   readonly prepare: (values: readonly Buffer[]) => Promise<void>
 }
 
-const issuesShownMax = 5
-
 /** `make` turns a schema into what reads its events. Throws FB_PIPELINE for a registry that is not given as it must be. */
 export function registryDecoder<Event>(
   { registry, schema }: RegistryDecoderOptions<Event>,
@@ -49,7 +33,8 @@ export function registryDecoder<Event>(
     if (fetched.type === type) return make(fetched)
     throw new Error(`it is of type ${fetched.type}, and this pipeline reads ${type}`)
   })
-  const validate = schema === undefined ? (event: unknown) => event as Event : (event: unknown) => validated(schema, event)
+  if (schema !== undefined) checkStandardSchema(schema, 'schema of a decoder')
+  const validate = schema === undefined ? (event: unknown) => event as Event : validatorOf(schema)
   return {
     prepare: (values) => cache.fetch(schemaIdsOf(values)),
     decode(bytes) {
@@ -66,19 +51,4 @@ function readWith(read: ReadPayload, bytes: Buffer, id: number): unknown {
   } catch (error) {
     throw new ForebayError('FB_BAD_EVENT', `the event cannot be read by its schema ${id}: ${sentenceOf(error)}`, { cause: error })
   }
-}
-
-function validated<Event>(schema: StandardSchema<Event>, event: unknown): Event {
-  const result = schema['~standard'].validate(event)
-  if (result instanceof Promise) {
-    void result.catch(() => undefined)
-    throw new ForebayError('FB_BAD_EVENT', 'the schema of the decoder validates later; it must do so at once')
-  }
-  if (result.issues === undefined) return result.value
-  const shown = result.issues.slice(0, issuesShownMax).map(({ message, path = [] }) => {
-    const text = path.map((part) => String(typeof part === 'object' ? part.key : part)).join('.')
-    return `${text === '' ? 'the whole value' : text}: ${message.replace(/^Invalid input: /, '')}`
-  })
-  if (result.issues.length > issuesShownMax) shown.push(`and ${result.issues.length - issuesShownMax} more`)
-  throw new ForebayError('FB_BAD_EVENT', `the event does not fit the schema: ${shown.join('; ')}`)
 }
