@@ -7,7 +7,7 @@ import { loadConfig } from '../src/config/config.ts'
 import { configuredTasks } from '../src/config/config-tasks.ts'
 import { own } from '../src/own.ts'
 import type { Pipeline } from '../src/pipeline/pipeline.ts'
-import { rowEncoder } from '../src/sinks/postgres-table/copy-text.ts'
+import { rowEncoder } from '../src/sinks/postgres-table/row-encoder.ts'
 import { planTable } from '../src/sinks/postgres-table/table-plan.ts'
 
 const inherited = Object.getOwnPropertyNames(Object.prototype)

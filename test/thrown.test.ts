@@ -6,7 +6,7 @@ import { Converter } from '../src/ingest/converter.ts'
 import type { DeadLine } from '../src/ingest/converter.ts'
 import { createLogger } from '../src/status/logger.ts'
 import { errorOf, stackOf } from '../src/thrown.ts'
-import { rowEncoder } from '../src/sinks/postgres-table/copy-text.ts'
+import { rowEncoder } from '../src/sinks/postgres-table/row-encoder.ts'
 import { latestLine } from '../src/sinks/web-socket/latest-line.ts'
 import { planTable } from '../src/sinks/postgres-table/table-plan.ts'
 

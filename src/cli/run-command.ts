@@ -15,6 +15,7 @@ import { addQueues } from './queues.ts'
 import { addRouting } from './routing.ts'
 import { addStart } from './start.ts'
 import { addStatus } from './status.ts'
+import { addTable } from './table.ts'
 import { addTasks } from './tasks.ts'
 import { addTune } from './tune.ts'
 import { addTopics } from './topics.ts'
@@ -37,6 +38,7 @@ export function forebayCommand(): Command {
   addQueues(program)
   addTopics(program)
   addRouting(program)
+  addTable(program)
   addTasks(program)
   addVersions(program)
   addLedger(program)

@@ -49,6 +49,11 @@ export async function openTarget(options: TargetOptions): Promise<Target> {
   return { config, settings: settingsOf(config), pipeline, tasks, fileHash, urls: urls ?? urlsOf(config) }
 }
 
+/** The configuration alone, for a command that needs no pipeline. Throws as `openTarget`. */
+export function openConfig(options: TargetOptions): Config {
+  return loadConfig(located(options).file)
+}
+
 /** Process ids of the nodes of a run by their addresses; empty for a configuration: its processes may be anywhere. */
 export function nodePids({ config, runFile }: TargetOptions): ReadonlyMap<string, number> {
   const run = config === undefined ? readRunFile(runFile ?? runFileDefault) : undefined

@@ -162,7 +162,7 @@ class PostgresMergedCheck implements MergedTableCheck<PostgresTransaction> {
 
   async compare(transaction: PostgresTransaction, isWhole: boolean, listMax: number): Promise<Comparison> {
     const { rows } = await transaction.query<ComparedRow>({
-      text: comparison.compareMerged(this.#plan, isWhole),
+      text: comparison.compareMerged(this.#plan, this.#found, isWhole),
       values: [Math.max(1, listMax)],
     })
     return comparisonOf(this.#plan, rows, listMax, null)

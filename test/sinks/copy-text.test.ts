@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { isForebayError } from '../../src/errors.ts'
-import { decodeField, rowEncoder } from '../../src/sinks/postgres-table/copy-text.ts'
+import { decodeField } from '../../src/sinks/postgres-table/copy-text.ts'
 import type { ColumnType } from '../../src/sinks/postgres-table/postgres-table-definition.ts'
+import { rowEncoder } from '../../src/sinks/postgres-table/row-encoder.ts'
 import { planTable } from '../../src/sinks/postgres-table/table-plan.ts'
 import { copyExamples, copyLengths, copyText, readCopyText } from '../support/copy-texts.ts'
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { limitOf, parseDecimal, printDecimal, roundTo } from '../../src/sinks/postgres-table/field-limit.ts'
+import { arrayLimit, limitOf, parseDecimal, printDecimal, roundTo } from '../../src/sinks/postgres-table/field-limit.ts'
 
 const limit = (type: string, typmod = -1, labels: string[] | null = null) => limitOf({ type, typmod, labels })
 /** As the catalogue has it. */
@@ -10,6 +10,14 @@ describe('what a column takes', () => {
   it.each<[string, ReturnType<typeof limit>, string[], string[]]>([
     ['varchar(3)', limit('varchar', 7), ['', 'abc', '\\tab', '😀😀😀', '\\x01\\\\a'], ['abcd', '\\tabc', '😀😀😀😀']],
     ['an enum', limit('mood', -1, ['calm', 'wild']), ['calm'], ['angry', '']],
+    ['an enum of odd labels', limit('mood', -1, ['a\\', 'b\t']), ['a\\\\', 'b\\t'], ['a\\', 'b']],
+    [
+      'varchar(3)[]',
+      arrayLimit(limit('varchar', 7)!),
+      ['{}', '{"abc",NULL,"\\\\"a\\\\\\\\"}', '{{"a"},{"{,}"}}'],
+      ['{"abcd"}', '{"a","\\\\"abc"}', '{{"a"},{"{,,}"}}'],
+    ],
+    ['numeric(5,2)[]', arrayLimit(numeric(5, 2)), ['{1,NULL,999.99}'], ['{1,1000}']],
     ['uuid', limit('uuid'), ['6ecd8c99-4036-403d-bf84-cf8400f67836'], ['6ECD8C99-4036-403d-bf84-cf8400f67836', 'x']],
     ['jsonb', limit('jsonb'), ['{"a":"\\\\n"}'], ['"\\\\u0000"', '"\\\\uD800"']],
     ['numeric(5,2)', numeric(5, 2), ['999.99', '-999.994', '0.001'], ['999.995', '1000', '-1000.00']],

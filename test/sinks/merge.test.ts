@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { rowEncoder } from '../../src/sinks/postgres-table/copy-text.ts'
+import { rowEncoder } from '../../src/sinks/postgres-table/row-encoder.ts'
 import { RowMerger } from '../../src/sinks/postgres-table/merge.ts'
 import type { PostgresTableDefinition } from '../../src/sinks/postgres-table/postgres-table-definition.ts'
 import { planTable } from '../../src/sinks/postgres-table/table-plan.ts'

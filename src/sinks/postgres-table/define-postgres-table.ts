@@ -1,30 +1,35 @@
 import { isForebayError } from '../../errors.ts'
-import { rowEncoder } from './copy-text.ts'
-import type { BaseColumnType, ColumnType, ColumnValues, MergeMode, PostgresTableDefinition } from './postgres-table-definition.ts'
+import { rowEncoder } from './row-encoder.ts'
+import type { ColumnType, MergeMode, PostgresTableDefinition, ValueOf } from './postgres-table-definition.ts'
 import type { Sink, SinkContext } from '../sink.ts'
 import { openPostgresTable } from './open-postgres-table.ts'
 import { planTable } from './table-plan.ts'
 
 export type Columns = Readonly<Record<string, ColumnType>>
 
-type ValueOf<Type extends ColumnType> = Type extends `${infer Base extends BaseColumnType}?`
-  ? ColumnValues[Base] | null | undefined
-  : ColumnValues[Extract<Type, BaseColumnType>]
-
 /** A row of a table with these columns: every column is named, nullable ones may be null or undefined. */
 export type RowOf<C extends Columns> = { [Name in keyof C]: ValueOf<C[Name]> }
 
 type KeyColumn<C extends Columns> = { [Name in keyof C]: C[Name] extends `${string}?` ? never : Name }[keyof C] & string
 
+type Whole = 'int2' | 'smallint' | 'int' | 'int4' | 'integer' | 'bigint' | 'int8'
+type Exact = Whole | 'numeric' | 'decimal' | `${'numeric' | 'decimal'}(${string})`
+type Double = 'double' | 'float8'
+type Timed = 'date' | 'time' | 'timestamp' | 'timestamptz' | `${'time' | 'timestamp' | 'timestamptz'}(${number})`
+type Ordered = Exact | Double | Timed | 'float4' | 'real' | 'text' | `varchar(${number})` | 'uuid' | 'bytea'
+
 type ModeOf<Type extends ColumnType> =
   | 'first'
   | 'last'
-  | (Type extends `${'int' | 'bigint' | 'numeric'}${'' | '?'}` ? 'min' | 'max' | 'add' : never)
-  | (Type extends `double${'' | '?'}` ? 'min' | 'max' | 'add-approximate' : never)
-  | (Type extends `${'text' | 'timestamptz'}${'' | '?'}` ? 'min' | 'max' : never)
+  | (Type extends `${Ordered}${'' | '?'}` ? 'min' | 'max' : never)
+  | (Type extends `${Exact}${'' | '?'}` ? 'add' : never)
+  | (Type extends `${Double}${'' | '?'}` ? 'add-approximate' : never)
 
 export interface PostgresTableOptions<C extends Columns, Key extends KeyColumn<C>> {
-  /** Type of each column that jobs fill; a trailing `?` makes it nullable. */
+  /**
+   * Type of each column that jobs fill, such as `int8`, `varchar(40)`, `enum(open|shut)`; a trailing `[]` makes it an array, a trailing `?`
+   * nullable. Columns that the table fills itself (a default, an identity, generated) may be left out. The README lists the types.
+   */
   readonly columns: C
   /** Key columns, of a unique index: one row each, merged. Default: plain inserts. */
   readonly upsertOn?: readonly Key[]

@@ -6,6 +6,8 @@
  * and a batch with one that does not is taken apart; there the database judges. A limit is as of the start of the node.
  */
 
+import { decodeField, escapeText } from './copy-text.ts'
+
 export interface FieldLimit {
   /** A field as it stands in a line, not null. False may be wrong, the database decides; true is not. */
   fits?(field: string): boolean
@@ -15,7 +17,20 @@ export interface FieldLimit {
   readonly unitsMax?: bigint
 }
 
-const header = 4
+const typmodHeader = 4
+
+/** Precision in the upper half, scale in eleven bits with a sign; undefined: any number of digits. */
+export function numericDigits(typmod: number): { readonly precision: number; readonly scale: number } | undefined {
+  if (typmod < typmodHeader) return undefined
+  const packed = typmod - typmodHeader
+  return { precision: (packed >> 16) & 0xffff, scale: ((packed & 0x7ff) ^ 1024) - 1024 }
+}
+
+/** Characters at most; undefined: any number. */
+export function charsMaxOf(typmod: number): number | undefined {
+  return typmod < typmodHeader ? undefined : typmod - typmodHeader
+}
+
 const canonicalUuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 /** In JSON as it stands in a line: U+0000 and halves of pairs, which jsonb refuses. */
 const oddEscape = /\\\\u(0000|d[89a-f])/i
@@ -30,17 +45,24 @@ export function limitOf({
   typmod: number
   labels: readonly string[] | null
 }): FieldLimit | undefined {
-  if (labels !== null) return { fits: (field) => labels.includes(field) }
+  if (labels !== null) {
+    const fields = new Set(labels.map(escapeText))
+    return { fits: (field) => fields.has(field) }
+  }
   switch (type) {
+    case 'int2':
+      return { scale: 0, unitsMax: 2n ** 15n - 1n }
     case 'int4':
       return { scale: 0, unitsMax: 2n ** 31n - 1n }
     case 'int8':
       return { scale: 0, unitsMax: 2n ** 63n - 1n }
     case 'numeric':
-      return typmod < header ? undefined : numericLimit(typmod - header)
+      return numericLimit(numericDigits(typmod))
     case 'varchar':
-    case 'bpchar':
-      return typmod < header ? undefined : { fits: (field) => hasAtMost(field, typmod - header) }
+    case 'bpchar': {
+      const charsMax = charsMaxOf(typmod)
+      return charsMax === undefined ? undefined : { fits: (field) => hasAtMost(field, charsMax) }
+    }
     case 'uuid':
       return { fits: (field) => canonicalUuid.test(field) }
     case 'jsonb':
@@ -50,10 +72,25 @@ export function limitOf({
   }
 }
 
-/** Precision in the upper half, scale in eleven bits with a sign. */
-function numericLimit(packed: number): FieldLimit {
-  const precision = (packed >> 16) & 0xffff
-  const scale = ((packed & 0x7ff) ^ 1024) - 1024
+/** The limit of an array by that of its elements; undefined: none. */
+export function arrayLimit({ fits }: FieldLimit): FieldLimit | undefined {
+  return fits === undefined
+    ? undefined
+    : { fits: (field) => elementsOf(decodeField(field) ?? '').every((element) => fits(escapeText(element))) }
+}
+
+const element = /"((?:[^"\\]|\\.)*)"|([^{},]+)/gs
+
+/** The elements, nulls left out, of an array as the encoder writes one: `{"a","b",NULL}`. */
+function elementsOf(literal: string): string[] {
+  return [...literal.matchAll(element)].flatMap(([, quoted, plain]) =>
+    quoted !== undefined ? [quoted.replaceAll(/\\(.)/gs, '$1')] : plain === 'NULL' ? [] : [plain!],
+  )
+}
+
+function numericLimit(digits: ReturnType<typeof numericDigits>): FieldLimit | undefined {
+  if (digits === undefined) return undefined
+  const { precision, scale } = digits
   const unitsMax = 10n ** BigInt(precision) - 1n
   // One digit less before the point leaves room for rounding up.
   const wholeDigits = Math.max(0, precision - scale - 1)

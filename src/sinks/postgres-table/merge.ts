@@ -8,7 +8,7 @@ import { ForebayError } from '../../errors.ts'
 import { decodeField } from './copy-text.ts'
 import { parseDecimal, printDecimal, roundTo, unitsAt } from './field-limit.ts'
 import type { Decimal, FieldLimit } from './field-limit.ts'
-import type { BaseColumnType } from './postgres-table-definition.ts'
+import type { ScalarType } from './postgres-table-definition.ts'
 import type { PlannedColumn } from './table-plan.ts'
 
 /** What a column keeps between two lines; null: nothing yet. */
@@ -136,7 +136,7 @@ function mergerOf(column: PlannedColumn, limit: FieldLimit | undefined): ColumnM
  * Sums in units of the column's last digit. Each value is rounded before it is added, as the column would round it if it came alone:
  * the sum is the same however the jobs fall into flushes.
  */
-function sumMerger(scale: number, type: BaseColumnType): ColumnMerger {
+function sumMerger(scale: number, type: ScalarType): ColumnMerger {
   const isWhole = scale === 0 && type !== 'numeric'
   const parse = (text: string, start: number, end: number) =>
     isWhole ? parseWhole(text, start, end) : shorten(roundTo(parseDecimal(text.slice(start, end)), scale).units)
@@ -186,14 +186,16 @@ function numericMergers({ name, type, merge }: PlannedColumn): ColumnMerger {
   const pick = <T>(isLess: (a: T, b: T) => boolean) =>
     merge === 'min' ? (a: T, b: T) => (isLess(b, a) ? b : a) : (a: T, b: T) => (isLess(a, b) ? b : a)
   switch (type) {
+    case 'int2':
     case 'int':
     case 'bigint':
       return combine(parseWhole, merge === 'add' ? addWhole : pick<number | bigint>((a, b) => a < b), String)
+    case 'float4':
     case 'double':
       return combine(
         (text, start, end) => Number(text.slice(start, end)),
         merge === 'add-approximate' ? (a, b) => addDouble(a, b, name) : pick<number>((a, b) => a < b),
-        String,
+        (value) => (Object.is(value, -0) ? '-0' : String(value)),
       )
     case 'numeric':
       return combine(
@@ -201,12 +203,11 @@ function numericMergers({ name, type, merge }: PlannedColumn): ColumnMerger {
         merge === 'add' ? addDecimal : pick<Decimal>((a, b) => subtract(a, b) < 0n),
         printDecimal,
       )
+    case 'date':
+    case 'time':
+    case 'timestamp':
     case 'timestamptz':
-      return combine(
-        (text, start, end) => text.slice(start, end),
-        pick<string>((a, b) => a < b),
-        String,
-      )
+      return combine((text, start, end) => text.slice(start, end), pick(isEarlier), String)
     default:
       return combine(
         (text, start, end) => decodeField(text.slice(start, end))!,
@@ -214,6 +215,11 @@ function numericMergers({ name, type, merge }: PlannedColumn): ColumnMerger {
         String,
       )
   }
+}
+
+/** A fraction may go on where the other ends, and with it the `Z`, which is greater than a digit. */
+function isEarlier(a: string, b: string): boolean {
+  return a.length === b.length ? a < b : a.replace('Z', '') < b.replace('Z', '')
 }
 
 /** Exact: a number up to 15 digits, a bigint beyond. */

@@ -11,25 +11,13 @@ import type { JobLines } from '../../grid/segment.ts'
 import type { PostgresTransaction, Said } from '../../ledger/postgres-transaction.ts'
 import { own } from '../../own.ts'
 import type { FoundTable } from './catalogue.ts'
+import { isSeenTo } from './column-types.ts'
 import { fieldArrays } from './field-arrays.ts'
-import type { BaseColumnType } from './postgres-table-definition.ts'
 import type { RefusedJob } from '../sink.ts'
 import { quotedTable } from './table-plan.ts'
 import type { TablePlan } from './table-plan.ts'
 import { readRules } from './postgres-table-rules.ts'
 import type { Check, ForeignKey, TableRules, UniqueIndex } from './postgres-table-rules.ts'
-
-/** Types whose every value the encoder has seen to, by what the pipeline declares. */
-const safeTypes: Readonly<Record<BaseColumnType, RegExp>> = {
-  int: /^(integer|bigint|numeric)$/,
-  bigint: /^(bigint|numeric)$/,
-  text: /^(text|character varying)$/,
-  boolean: /^boolean$/,
-  double: /^double precision$/,
-  numeric: /^numeric$/,
-  timestamptz: /^timestamp(\(\d\))? with time zone$/,
-  json: /^json$/,
-}
 
 /**
  * The jobs of `jobs` that are refused, by their index among all of them, ascending. `withOthers`: also for other rows, those of
@@ -92,7 +80,7 @@ function screeningOf(
     ...others.foreignKeys.flatMap(({ keys }) => keys.map(({ column }) => column)),
   ])
   const screened = columns
-    .map(({ name, type }, at): Screened => ({ name, type: types[name]!, at, mayFail: !safeTypes[type].test(types[name]!) }))
+    .map((column, at): Screened => ({ name: column.name, type: types[column.name]!, at, mayFail: !isSeenTo(column, types[column.name]!) }))
     .filter(({ name, mayFail }) => mayFail || needed.has(name))
   if (screened.length === 0) return undefined
   return {

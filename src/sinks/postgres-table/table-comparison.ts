@@ -56,7 +56,7 @@ export function copyTouched(plan: TablePlan): string {
 
 /** Copies the rows of the touched keys, or all of them. */
 export function copyFound(plan: TablePlan, found: FoundTable, isWhole: boolean): string {
-  const where = isWhole ? '' : `where exists (select from ${touchedTable} k where ${equalKeys(plan.key, 'k', 't')})`
+  const where = isWhole ? '' : `where exists (select from ${touchedTable} k where ${equalKeys(plan.key, found, 'k', 't')})`
   return `create temp table forebay_found as select ${namesOf(plan.columns)} from ${quotedTable(found)} t ${where}`
 }
 
@@ -89,8 +89,8 @@ export function insertOne(plan: TablePlan, found: FoundTable): string {
 }
 
 /** As `comparePlain`, of the copies that `copyFound` and the merging of the log made; `$1` is how many are listed. */
-export function compareMerged(plan: TablePlan, isWhole: boolean): string {
-  const ofTouched = isWhole ? '' : `where exists (select from ${touchedTable} k where ${equalKeys(plan.key, 'k', 't')})`
+export function compareMerged(plan: TablePlan, found: FoundTable, isWhole: boolean): string {
+  const ofTouched = isWhole ? '' : `where exists (select from ${touchedTable} k where ${equalKeys(plan.key, found, 'k', 't')})`
   const expected = `select 'e' as side, null::bigint as o, false as s, null::tid as tid, ${valuesOf(plan)} from ${mergedTable} t ${ofTouched}`
   const there = `select 'f', null, false, null::tid, ${valuesOf(plan)} from ${foundCopyTable} t`
   return `with ${differenceOf(plan, expected, there)} ${listing(plan, '$1')}`
@@ -98,12 +98,12 @@ export function compareMerged(plan: TablePlan, isWhole: boolean): string {
 
 function plainDifference(plan: TablePlan, found: FoundTable, scope: RowScope): string {
   const expected = `select 'e' as side, "forebay:offset" as o, "forebay:spared" as s, t.ctid as tid, ${valuesOf(plan)} from ${expectedTable} t`
-  const there = `select 'f', ${offsetOf(scope)}, false, null::tid, ${valuesOf(plan)} from ${quotedTable(found)} t where ${conditionOf(plan, scope)}`
+  const there = `select 'f', ${offsetOf(scope)}, false, null::tid, ${valuesOf(plan)} from ${quotedTable(found)} t where ${conditionOf(plan, found, scope)}`
   return differenceOf(plan, expected, there)
 }
 
-function conditionOf(plan: TablePlan, scope: RowScope): string {
-  if (scope.kind === 'identity') return `exists (select from ${expectedTable} k where ${equalKeys(plan.identity, 'k', 't')})`
+function conditionOf(plan: TablePlan, found: FoundTable, scope: RowScope): string {
+  if (scope.kind === 'identity') return `exists (select from ${expectedTable} k where ${equalKeys(plan.identity, found, 'k', 't')})`
   const ofKey = scope.isOfKey ? ` and t.source_offset in (select k."offset" from ${offsetsTable} k)` : ''
   return `t.source_partition = $1 and t.source_offset > $2 and t.source_offset <= $3${ofKey}`
 }
@@ -161,8 +161,14 @@ function valueOf({ name, type, merge, isKey }: PlannedColumn): string {
   return column
 }
 
-function equalKeys(names: readonly string[], a: string, b: string): string {
-  return names.map((name) => `${a}.${pg.escapeIdentifier(name)} = ${b}.${pg.escapeIdentifier(name)}`).join(' and ')
+/** A domain of an enum has no equality of its own, its enum has. */
+function equalKeys(names: readonly string[], { castByColumn }: FoundTable, a: string, b: string): string {
+  return names
+    .map((name) => {
+      const [column, cast] = [pg.escapeIdentifier(name), castByColumn.has(name) ? `::${castByColumn.get(name)}` : '']
+      return `${a}.${column}${cast} = ${b}.${column}${cast}`
+    })
+    .join(' and ')
 }
 
 function keysOf({ key }: TablePlan): string {

@@ -4,12 +4,14 @@
 import pg from 'pg'
 import { ForebayError } from '../../errors.ts'
 import { own } from '../../own.ts'
-import type { BaseColumnType, ColumnType, MergeMode, PostgresTableDefinition } from './postgres-table-definition.ts'
+import { keyTypes, parseColumnType, scalarTypes } from './column-types.ts'
+import type { ColumnShape } from './column-types.ts'
+import type { MergeMode, PostgresTableDefinition, ScalarType } from './postgres-table-definition.ts'
 
-export interface PlannedColumn {
+export interface PlannedColumn extends ColumnShape {
   readonly name: string
-  readonly type: BaseColumnType
-  readonly isNullable: boolean
+  /** As the pipeline says it. */
+  readonly declared: string
   /** Key columns come first in a line. */
   readonly isKey: boolean
   /** How a column that is no key is merged; of no meaning in a table without a key. */
@@ -27,14 +29,13 @@ export interface TablePlan {
   readonly identity: readonly string[]
 }
 
-const baseTypes: readonly BaseColumnType[] = ['int', 'bigint', 'text', 'boolean', 'double', 'numeric', 'timestamptz', 'json']
-const keyTypes: readonly BaseColumnType[] = ['int', 'bigint', 'text', 'boolean', 'timestamptz']
-const typesByMode: Readonly<Record<MergeMode, readonly BaseColumnType[]>> = {
-  first: baseTypes,
-  last: baseTypes,
-  min: ['int', 'bigint', 'text', 'double', 'numeric', 'timestamptz'],
-  max: ['int', 'bigint', 'text', 'double', 'numeric', 'timestamptz'],
-  add: ['int', 'bigint', 'numeric'],
+const orderedTypes = scalarTypes.filter((type) => !['boolean', 'enum', 'json', 'jsonb', 'inet'].includes(type))
+const typesByMode: Readonly<Record<MergeMode, readonly ScalarType[]>> = {
+  first: scalarTypes,
+  last: scalarTypes,
+  min: orderedTypes,
+  max: orderedTypes,
+  add: ['int2', 'int', 'bigint', 'numeric'],
   'add-approximate': ['double'],
 }
 
@@ -44,9 +45,8 @@ export function planTable(definition: PostgresTableDefinition): TablePlan {
   const fail = (what: string): never => {
     throw new ForebayError('FB_PIPELINE', `postgresTable("${name}"): ${what}.`)
   }
-  const parts = name.split('.')
-  const [schema, table] = parts.length === 1 ? [null, parts[0]] : [parts[0] ?? '', parts[1]]
-  if (!table || schema === '' || parts.length > 2) return fail('the name is to be a table or schema.table')
+  const parsed = parseTableName(name)
+  if (parsed === undefined) return fail('the name is to be a table or schema.table')
   const names = Object.keys(columns)
   if (names.length === 0) fail('it needs at least one column')
   if (definition.upsertOn !== undefined && upsertOn.length === 0) fail('upsertOn needs at least one column; leave it out for plain inserts')
@@ -62,7 +62,7 @@ export function planTable(definition: PostgresTableDefinition): TablePlan {
   const planned = ordered.map((column) =>
     planColumn(column, columns[column]!, { isKey: upsertOn.includes(column), merge: own(merge, column) ?? 'last' }, fail),
   )
-  return { schema, table, columns: planned, key: upsertOn, identity: identityOf(definition, planned, fail) }
+  return { ...parsed, columns: planned, key: upsertOn, identity: identityOf(definition, planned, fail) }
 }
 
 /** The columns of a row that say from which event it is; found by their names where `identity` is left out. */
@@ -86,32 +86,47 @@ function identityOf(
     if (column === undefined)
       return fail(`identity names "${name}", which is no column; the columns are ${columns.map((one) => one.name).join(', ')}`)
     if (column.isNullable) return fail(`identity column "${name}" must not be nullable; take the ? away`)
-    if (!keyTypes.includes(column.type))
-      return fail(`identity column "${name}" is ${column.type}; it is to be one of ${keyTypes.join(', ')}`)
+    if (!mayBeKey(column)) return fail(`identity column "${name}" is ${column.declared}; it is to be one of ${keyTypes.join(', ')}`)
   }
   return identity
 }
 
 function planColumn(
   name: string,
-  declared: ColumnType,
+  declared: string,
   { isKey, merge }: { isKey: boolean; merge: MergeMode },
   fail: (what: string) => never,
 ): PlannedColumn {
-  const isNullable = declared.endsWith('?')
-  const type = (isNullable ? declared.slice(0, -1) : declared) as BaseColumnType
-  if (!baseTypes.includes(type))
-    fail(`column "${name}" has the type "${declared}"; the types are ${baseTypes.join(', ')}, each with ? when it may be null`)
+  const shape = parseColumnType(String(declared))
+  if (shape === undefined) return fail(`column "${name}" has the type "${declared}"; ${typesText}`)
+  const { type, dimensions, isNullable } = shape
   if (isKey && isNullable) fail(`key column "${name}" must not be nullable; take the ? away`)
-  if (isKey && !keyTypes.includes(type)) fail(`key column "${name}" is ${type}; a key is one of ${keyTypes.join(', ')}`)
-  const types = own<readonly BaseColumnType[]>(typesByMode, merge)
+  if (isKey && !mayBeKey(shape)) fail(`key column "${name}" is ${declared}; a key is one of ${keyTypes.join(', ')}`)
+  const types = own<readonly ScalarType[]>(typesByMode, merge)
   if (types === undefined) return fail(`merge mode "${merge}" of column "${name}" is none of ${Object.keys(typesByMode).join(', ')}`)
   if (merge === 'add' && type === 'double')
     fail(
       `column "${name}" adds doubles, whose sum depends on how events fell into flushes; declare it numeric (and alter the column to numeric), or say 'add-approximate' where the last digits do not matter`,
     )
-  if (!types.includes(type)) fail(`merge mode "${merge}" of column "${name}" does not fit its type ${type}; it fits ${types.join(', ')}`)
-  return { name, type, isNullable, isKey, merge }
+  if (!types.includes(type) || (dimensions > 0 && merge !== 'first' && merge !== 'last'))
+    fail(
+      `merge mode "${merge}" of column "${name}" does not fit its type ${declared}; it fits ${types.join(', ')}${types === scalarTypes ? '' : ', and no array'}`,
+    )
+  return { ...shape, name, declared, isKey, merge }
+}
+
+const typesText = `the types are ${scalarTypes.join(', ')} (varchar(n), numeric(p,s) and enum(a|b) with what is in parentheses), with [] as an array, and with ? when it may be null`
+
+function mayBeKey({ type, dimensions }: ColumnShape): boolean {
+  return dimensions === 0 && keyTypes.includes(type)
+}
+
+/** `name` is a table or `schema.table`; a dot always divides the two. Undefined: it is none. */
+export function parseTableName(name: string): { readonly schema: string | null; readonly table: string } | undefined {
+  const parts = name.split('.')
+  const table = parts.pop()!
+  const [schema = null] = parts
+  return table === '' || schema === '' || parts.length > 1 ? undefined : { schema, table }
 }
 
 /** The table as SQL names it. */

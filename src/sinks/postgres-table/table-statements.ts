@@ -7,21 +7,14 @@
 import pg from 'pg'
 import { isJobStateSql } from '../../database/sql-states.ts'
 import type { FoundTable } from './catalogue.ts'
+import { columnTypes } from './column-types.ts'
 import { printDecimal } from './field-limit.ts'
-import type { BaseColumnType } from './postgres-table-definition.ts'
 import { quotedTable } from './table-plan.ts'
 import type { PlannedColumn, TablePlan } from './table-plan.ts'
 
-// Without the length of a varchar or the digits of a numeric: a cast would cut or round silently, an insert refuses or rounds by the column.
-const parameterTypes: Readonly<Record<BaseColumnType, string>> = {
-  int: 'int8',
-  bigint: 'int8',
-  text: 'text',
-  boolean: 'bool',
-  double: 'float8',
-  numeric: 'numeric',
-  timestamptz: 'timestamptz',
-  json: 'json',
+/** What a text of the column is taken for. Arrays come as text: a list of arrays would be one array more. */
+function parameterOf({ type, dimensions }: PlannedColumn): string {
+  return dimensions > 0 ? 'text' : columnTypes[type].parameter
 }
 
 /** COPY of all columns, in the order of a line. */
@@ -32,7 +25,7 @@ export function copyText(plan: TablePlan, found: FoundTable): string {
 /** One row a key; a parameter for each column, an array of its values. */
 export function upsertText(plan: TablePlan, found: FoundTable): string {
   const { columns } = plan
-  const parameters = columns.map((column, i) => `$${i + 1}::${parameterTypes[column.type]}[]`)
+  const parameters = columns.map((column, i) => `$${i + 1}::${parameterOf(column)}[]`)
   const fields = columns.map((column, i) => castOf(column, `x.c${i}`, found))
   return `insert into ${quotedTable(found)} as t (${namesOf(columns)}) select ${fields.join(', ')}
     from unnest(${parameters.join(', ')}) as x (${columns.map((_, i) => `c${i}`).join(', ')}) ${conflictOf(plan)}`
@@ -50,9 +43,11 @@ export function swingText(plan: TablePlan, found: FoundTable): string | undefine
     return [{ old: `coalesce(t.${pg.escapeIdentifier(name)}, 0)`, max: printDecimal({ units: unitsMax, scale: scale ?? 0 }) }]
   })
   if (sums.length === 0) return undefined
-  const arrays = [...keys.map(({ type }) => `${parameterTypes[type]}[]`), ...sums.flatMap(() => ['numeric[]', 'numeric[]'])]
+  const arrays = [...keys.map((column) => `${parameterOf(column)}[]`), ...sums.flatMap(() => ['numeric[]', 'numeric[]'])]
   const fields = [...keys.map((_, i) => `k${i}`), ...sums.flatMap((_, i) => [`low${i}`, `high${i}`])]
-  const isSame = keys.map((column, i) => `t.${pg.escapeIdentifier(column.name)} = ${castOf(column, `x.k${i}`, found)}`)
+  const isSame = keys.map(
+    (column, i) => `${castOf(column, `t.${pg.escapeIdentifier(column.name)}`, found)} = ${castOf(column, `x.k${i}`, found)}`,
+  )
   const isBeyond = sums.map(({ old, max }, i) => `${old} + x.low${i} < -${max} or ${old} + x.high${i} > ${max}`)
   return `select exists (select from unnest(${arrays.map((type, i) => `$${i + 1}::${type}`).join(', ')}) as x (${fields.join(', ')})
     left join ${quotedTable(found)} t on ${isSame.join(' and ')} where ${isBeyond.join(' or ')}) as "isBeyond"`
@@ -69,7 +64,7 @@ export const refusedSetting = 'forebay.refused'
  */
 export function oneByOneText(plan: TablePlan, found: FoundTable, { isForgiving }: { isForgiving: boolean }): string {
   const { columns } = plan
-  const values = columns.map((column, i) => castOf(column, `forebay_row.c${i}::${parameterTypes[column.type]}`, found))
+  const values = columns.map((column, i) => castOf(column, `forebay_row.c${i}::${parameterOf(column)}`, found))
   const insert = `insert into ${quotedTable(found)} as t (${namesOf(columns)}) values (${values.join(', ')})${plan.key.length === 0 ? '' : ` ${conflictOf(plan)}`};`
   const fields = columns.map((_, i) => `current_setting('${fieldsSetting(i)}')::text[]`)
   const rows = `select * from unnest(${fields.join(', ')}) with ordinality as x (${columns.map((_, i) => `c${i}`).join(', ')}, n)`
@@ -94,7 +89,7 @@ function forgiving(insert: string): string {
       end;`
 }
 
-/** A uuid or an enum takes no text without a word; every other type has its cast for an insert. */
+/** A uuid, an enum or an array takes no text without a word; every other type has its cast for an insert. */
 function castOf(column: PlannedColumn, field: string, found: FoundTable): string {
   const cast = found.castByColumn.get(column.name)
   return cast === undefined ? field : `${field}::${cast}`
@@ -108,7 +103,7 @@ function conflictOf({ columns, key }: TablePlan): string {
 
 function mergedValue({ name, type, merge }: PlannedColumn): string {
   const column = pg.escapeIdentifier(name)
-  const collation = type === 'text' ? ' collate "C"' : ''
+  const collation = type === 'text' || type === 'varchar' ? ' collate "C"' : ''
   const [old, added] = [`t.${column}`, `excluded.${column}`]
   switch (merge) {
     case 'first':
