@@ -9,5 +9,5 @@ export type { TableDescription } from '../sinks/postgres-table/table-description
 /** `name` is a table or `schema.table`. Throws FB_CATALOGUE when there is none, and what the database refuses. */
 export async function readTable(settings: Pick<NodeSettings, 'database'>, name: string): Promise<TableDescription> {
   await using database = openDatabase(settings)
-  return database.use(`reading table ${name}`, (client) => describeTable(client, name))
+  return await database.use(`reading table ${name}`, (client) => describeTable(client, name))
 }

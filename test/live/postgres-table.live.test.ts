@@ -444,7 +444,7 @@ describe('the check of the catalogue', () => {
   it.each<[string, string, Definition]>([
     ['a missing table', 'does not exist', { table: 'nowhere', columns: { k: 'int' } }],
     ['a missing schema', 'does not exist', { table: 'no.where', columns: { k: 'int' } }],
-    ['a view', 'is not a table', { table: 'seen', columns: { k: 'int' } }],
+    ['a view', 'is a view without', { table: 'seen', columns: { k: 'int' } }],
     ['an unlogged table', 'unlogged', { table: 'fleeting', columns: { k: 'int' } }],
     ['a missing column', 'no column "z"', { table: 'merged', columns: { z: 'int' } }],
     ['another type', "declare it 'bigint'", { table: 'plain', columns: { b: 'text' } }],

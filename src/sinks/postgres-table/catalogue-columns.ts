@@ -94,8 +94,9 @@ function scalarFor(type: string, typmod: number, labels: readonly string[] | nul
   if (type === 'bpchar' || (type === 'varchar' && charsMax === undefined)) return { type: 'text' }
   if (type === 'varchar') return { type, sizes: [charsMax!] }
   if (type === 'numeric') return numericFor(typmod)
+  if (type === 'json' || type === 'jsonb') return { type }
   const found = scalarTypes.find((one) => columnTypes[one].held[0] === type)
-  return type === 'json' ? { type } : found === undefined || found === 'enum' ? undefined : { type: found, sizes: timeSizes(found, typmod) }
+  return found === undefined || found === 'enum' ? undefined : { type: found, sizes: timeSizes(found, typmod) }
 }
 
 function numericFor(typmod: number): Scalar {

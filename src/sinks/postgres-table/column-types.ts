@@ -4,7 +4,6 @@
  *
  * A declared type is read here too: `varchar(40)?` is the type varchar of size 40 that may be null, `int[]` an array of int.
  */
-import { own } from '../../own.ts'
 import type { ScalarType } from './postgres-table-definition.ts'
 
 export interface ColumnTypeFacts {
@@ -26,7 +25,6 @@ export interface ColumnTypeFacts {
 }
 
 const whole = (bits: number) => `whole numbers of ${bits} bits`
-const never = /^$/
 const noSizes = [0, 0] as const
 const digits = '; `(p)` allows p digits behind the second and refuses more, without it the column rounds by its own'
 
