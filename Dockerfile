@@ -5,8 +5,9 @@ WORKDIR /build
 COPY package.json package-lock.json ./
 RUN npm ci --no-audit --no-fund
 COPY tsconfig.json tsconfig.build.json ./
+COPY scripts/build.mjs ./scripts/
 COPY src ./src
-RUN npx tsc -p tsconfig.build.json && chmod +x dist/cli/main.js
+RUN node scripts/build.mjs
 
 FROM node:22-bookworm-slim AS packages
 WORKDIR /build

@@ -156,6 +156,10 @@ describe('docker-compose.yml', () => {
 })
 
 describe('Dockerfile', () => {
+  it('builds as npm run build does, which copies more than the compiler writes', () => {
+    expect(read('Dockerfile')).toContain('RUN node scripts/build.mjs\n')
+  })
+
   it('copies only what exists or what an earlier stage made', () => {
     const lines = read('Dockerfile').split('\n')
     const copies = lines
