@@ -1,21 +1,12 @@
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
+import { LongestFirst } from './test/longest-first.ts'
 
 const live = 'test/**/*.live.test.ts'
-/** Deadlines in seconds, servers killed, whole clusters: beside another file each of them would measure that one. */
-const liveAlone = [
-  'cluster',
-  'explain',
-  'hazelcast-job-grid',
-  'hazelcast-member',
-  'launch-servers',
-  'node-takeover',
-  'overload',
-  'replay-killed',
-  'routing-cut',
-  'standalone',
-  'tune',
-].map((name) => `test/live/${name}.live.test.ts`)
+/** Deadlines in seconds under load, and measurements: beside another file each of them would measure that one. */
+const liveAlone = ['cluster', 'explain', 'hazelcast-job-grid', 'node-takeover', 'overload', 'tune'].map(
+  (name) => `test/live/${name}.live.test.ts`,
+)
 const liveTest = { globalSetup: ['test/live/global-setup.ts'], testTimeout: 60_000, hookTimeout: 300_000 }
 const simulation = 'test/simulation/**/*.test.ts'
 const isCi = process.env['CI'] === 'true'
@@ -30,10 +21,18 @@ export default defineConfig({
   },
   test: {
     allowOnly: !isCi,
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         extends: true,
-        test: { name: 'fast', sequence: { groupOrder: 0 }, include: ['test/**/*.test.ts'], exclude: [live, simulation, 'test/live/**'] },
+        // On two cores vitest would take one worker.
+        test: {
+          name: 'fast',
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
+          include: ['test/**/*.test.ts'],
+          exclude: [live, simulation, 'test/live/**'],
+        },
       },
       {
         extends: true,

@@ -18,6 +18,8 @@ const toolMissing = 3
 const slowestShown = 20
 /** `npm test -- --durations` writes how long each file took; whoever makes tests slower shows it in the change. */
 const isMeasuring = process.argv.includes('--durations')
+/** `npm test -- --project live` runs a part; of durations it writes those of the part. */
+const chosen = process.argv.flatMap((word, n, words) => (words[n - 1] === '--project' ? [word] : []))
 const durationsFile = join(root, 'test', 'durations.json')
 let passed = 0
 let failed = 0
@@ -55,7 +57,11 @@ async function main() {
   if ((await runBin('typescript', 'tsc', ['-p', 'tsconfig.json', '--noEmit'])) === 0) passed++
   else fail('the types do not fit')
   if (isInterrupted) return
-  await runTests(await liveProjects())
+  await runTests(['live', 'live-alone'].some(isChosen) ? await liveProjects() : [])
+}
+
+function isChosen(project) {
+  return chosen.length === 0 || chosen.includes(project)
 }
 
 /** The live tests, or nothing when their servers cannot be had. */
@@ -74,7 +80,7 @@ async function runTests(live) {
   const folder = mkdtempSync(join(tmpdir(), 'forebay-results-'))
   try {
     const file = join(folder, 'results.json')
-    const projects = ['fast', 'simulation', ...live].flatMap((name) => ['--project', name])
+    const projects = ['fast', 'simulation', ...live].filter(isChosen).flatMap((name) => ['--project', name])
     const exitCode = await runBin('vitest', 'vitest', [
       'run',
       ...projects,
@@ -89,7 +95,7 @@ async function runTests(live) {
       count(results)
     } else fail('vitest ended without a result')
     if (exitCode !== 0 && failed === failedBefore) fail(`vitest failed (exit code ${exitCode}) outside of the tests`)
-    if (live.length === 0 && failed === 0) tell('SKIPPED: the live tests, for want of Java 17 or Maven')
+    if (live.length === 0 && isChosen('live') && failed === 0) tell('SKIPPED: the live tests, for want of Java 17 or Maven')
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
@@ -97,8 +103,11 @@ async function runTests(live) {
 
 /** Whole seconds by file; those of less than half a second are left out. */
 function durationsOf(files) {
-  const sorted = files.filter(({ seconds }) => seconds >= 0.5).sort((a, b) => (a.name < b.name ? -1 : 1))
-  return Object.fromEntries(sorted.map(({ name, seconds }) => [name, Math.round(seconds)]))
+  const before = chosen.length > 0 && existsSync(durationsFile) ? JSON.parse(readFileSync(durationsFile, 'utf8')) : {}
+  const measured = new Map(Object.entries(before))
+  for (const { name, seconds } of files) measured.set(name, Math.round(seconds))
+  const kept = [...measured].filter(([name, seconds]) => seconds > 0 && existsSync(join(root, name)))
+  return Object.fromEntries(kept.sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 
 /** The slowest files, so that it shows where the time goes. */

@@ -12,6 +12,7 @@ import type { PostgresTableDefinition } from '../../src/sinks/postgres-table/pos
 import { createPostgresTable } from '../../src/sinks/postgres-table/postgres-table.ts'
 import type { TransactionalSink } from '../../src/sinks/running-sink.ts'
 import { writeRefused } from '../../src/work/isolate.ts'
+import { builtCommand } from '../support/built.ts'
 import { ask, floorsReachEnd, postgresFeed } from '../support/live-node.ts'
 import { createTestDatabase, testPool } from '../support/postgres-database.ts'
 import type { TestDatabase } from '../support/postgres-database.ts'
@@ -230,7 +231,7 @@ describe('A table that refuses its task', () => {
     const pipeline = join(folder, 'pipeline.ts')
     writeFileSync(
       pipeline,
-      `import { definePipeline, json, postgresTable } from '${join(packageRoot, 'src/index.ts')}'
+      `import { definePipeline, json, postgresTable } from '${join(packageRoot, 'dist/index.js')}'
        import * as z from '${join(packageRoot, 'node_modules/zod/index.js')}'
        export default definePipeline({ name: '${name}', key: () => 'k', source: { topic: '${name}', decode: json(z.object({ n: z.int() })) },
          tasks: { number: { every: '15ms', sink: postgresTable('refused', { columns: { n: 'int' } }), convert: ({ n }) => ({ n }) } } })`,
@@ -243,7 +244,7 @@ describe('A table that refuses its task', () => {
     const url = new URL(database.url)
     url.username = role
     url.password = 'secret'
-    const started = spawn(process.execPath, ['--import', 'tsx', join(packageRoot, 'src/cli/main.ts'), 'start', '-c', config], {
+    const started = spawn(process.execPath, [builtCommand, 'start', '-c', config], {
       cwd: packageRoot,
       env: { ...process.env, FOREBAY_DATABASE_URL: url.href },
       stdio: ['ignore', 'ignore', 'pipe'],

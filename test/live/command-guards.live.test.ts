@@ -8,52 +8,37 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vites
 import { runCommand } from '../../src/cli/run-command.ts'
 import { packageRoot } from '../../src/launch/package-root.ts'
 import { eventually } from '../support/grid-cluster.ts'
-import {
-  type Feed,
-  ask,
-  createItemTables,
-  eventBytesMax,
-  floorsReachEnd,
-  itemsPipeline,
-  itemValues,
-  postgresFeed,
-  startNode,
-} from '../support/live-node.ts'
-import { createTestDatabase, type TestDatabase } from '../support/postgres-database.ts'
+import { itemsDatabase } from '../support/items-database.ts'
+import { ask, eventBytesMax, floorsReachEnd, itemsPipeline, itemValues, startNode } from '../support/live-node.ts'
+import { createTestDatabase } from '../support/postgres-database.ts'
 
 vi.setConfig({ testTimeout: 120_000 })
 
 const topic = 'guarded'
-let database: TestDatabase
-let feed: Feed
+const fixture = itemsDatabase(topic, { isShared: true })
 let folder = ''
 let out = ''
 let err = ''
 
 beforeAll(async () => {
-  database = await createTestDatabase()
-  await createItemTables(database.url)
-  feed = await postgresFeed(database.url, topic)
   folder = mkdtempSync(join(tmpdir(), 'forebay-guards-'))
-  process.env['FOREBAY_DATABASE_URL'] = database.url
+  process.env['FOREBAY_DATABASE_URL'] = fixture.url
   vi.spyOn(process.stdout, 'write').mockImplementation((text) => ((out += String(text)), true))
   vi.spyOn(process.stderr, 'write').mockImplementation((text) => ((err += String(text)), true))
   const bad = ['{"key":"p0 late","n":2,"mode":"bad key"}', '{"key":"p0 late","n":3,"mode":"bad key"}']
-  await feed.publish(0, [...itemValues(0, 100), ...bad])
-  await feed.publish(1, itemValues(1, 100))
-  await using node = await startNode(itemsPipeline({ topic }), { url: database.url })
-  await floorsReachEnd(database.url, feed.events)
+  await fixture.feed.publish(0, [...itemValues(0, 100), ...bad])
+  await fixture.feed.publish(1, itemValues(1, 100))
+  await using node = await startNode(itemsPipeline({ topic }), { url: fixture.url })
+  await floorsReachEnd(fixture.url, fixture.feed.events)
   await node.stop()
 })
 afterAll(async () => {
   vi.restoreAllMocks()
   delete process.env['FOREBAY_DATABASE_URL']
   rmSync(folder, { recursive: true, force: true })
-  await feed[Symbol.asyncDispose]()
-  await database.drop()
 })
 beforeEach(() => {
-  process.env['FOREBAY_DATABASE_URL'] = database.url
+  process.env['FOREBAY_DATABASE_URL'] = fixture.url
 })
 
 /** A configuration of the items; `isMended`: with keys for all of them. */
@@ -84,27 +69,27 @@ describe('A repair', () => {
   it('writes nothing that a database without its last commits will be given again by the nodes', async () => {
     const config = configOf('forgotten')
     const lost = 'source_partition = 1 and source_offset >= 50'
-    const kept = await ask<{ floor: string }>(database.url, 'select floor from forebay.floors where partition = 1')
-    const holder = new pg.Client({ connectionString: database.url })
+    const kept = await ask<{ floor: string }>(fixture.url, 'select floor from forebay.floors where partition = 1')
+    const holder = new pg.Client({ connectionString: fixture.url })
     await holder.connect()
     try {
       // While it waits for the lock under which it would write, the tail is forgotten.
       await holder.query(`begin; select pg_advisory_xact_lock(${epochLock('items')})`)
       const repairing = command(config, ...repair)
       const waiting = `select from pg_stat_activity where application_name = 'forebay repair' and wait_event = 'advisory'`
-      await eventually('the repair waits', async () => (await ask(database.url, waiting)).length === 1)
+      await eventually('the repair waits', async () => (await ask(fixture.url, waiting)).length === 1)
       await holder.query(`delete from items where ${lost}; update forebay.floors set floor = 49 where partition = 1; commit`)
       const { code, text } = await repairing
       expect(code, text).toBe(75)
       expect(text).toMatch(/lost its last commits.*partition 1 is at 49/)
-      expect(await ask(database.url, `select from items where ${lost}`)).toEqual([])
+      expect(await ask(fixture.url, `select from items where ${lost}`)).toEqual([])
     } finally {
       await holder.end()
-      await ask(database.url, `update forebay.floors set floor = ${kept[0]!.floor} where partition = 1`)
+      await ask(fixture.url, `update forebay.floors set floor = ${kept[0]!.floor} where partition = 1`)
     }
     // With the floor where the rows end they are missing, and written.
     expect((await command(config, ...repair)).code).toBe(0)
-    expect(await ask(database.url, `select from items where ${lost}`)).toHaveLength(50)
+    expect(await ask(fixture.url, `select from items where ${lost}`)).toHaveLength(50)
   })
 
   it('is not made of one task in the live table of another', async () => {
@@ -118,7 +103,7 @@ describe('A repair', () => {
 describe('Replay and dead-letters', () => {
   it('refuse a log whose event at the floor is another one', async () => {
     const config = configOf('refilled')
-    await ask(database.url, `update forebay.floor_events set checksum = reverse(checksum)`)
+    await ask(fixture.url, `update forebay.floor_events set checksum = reverse(checksum)`)
     try {
       for (const words of [repair, verify, redrive, ['dead-letters', 'discard', '--key', 'x', '--reason', 'r']]) {
         const { code, text } = await command(config, ...words)
@@ -126,14 +111,14 @@ describe('Replay and dead-letters', () => {
         expect(text).toMatch(/FB_IDENTITY.*the event log holds another event there/s)
       }
     } finally {
-      await ask(database.url, `update forebay.floor_events set checksum = reverse(checksum)`)
+      await ask(fixture.url, `update forebay.floor_events set checksum = reverse(checksum)`)
     }
     expect((await command(config, ...verify)).code).toBe(0)
   })
 
   it('refuse a log with fewer partitions than the ledger has', async () => {
     const config = configOf('fewer')
-    await ask(database.url, 'update forebay.pipelines set partitions = 9')
+    await ask(fixture.url, 'update forebay.pipelines set partitions = 9')
     try {
       for (const words of [verify, redrive])
         expect(await command(config, ...words)).toMatchObject({
@@ -141,7 +126,7 @@ describe('Replay and dead-letters', () => {
           text: expect.stringMatching(/FB_IDENTITY.*partitions: 9/s) as string,
         })
     } finally {
-      await ask(database.url, 'update forebay.pipelines set partitions = 2')
+      await ask(fixture.url, 'update forebay.pipelines set partitions = 2')
     }
   })
 
@@ -149,7 +134,7 @@ describe('Replay and dead-letters', () => {
     const config = configOf('stranger', { name: 'stranger' })
     const empty = await createTestDatabase()
     try {
-      for (const url of [database.url, empty.url]) {
+      for (const url of [fixture.url, empty.url]) {
         process.env['FOREBAY_DATABASE_URL'] = url
         for (const words of [verify, redrive, ['dead-letters', 'list']])
           expect(await command(config, ...words)).toMatchObject({
@@ -172,7 +157,7 @@ describe('A redrive', () => {
       text: expect.stringMatching(/FB_TASKS.*item.*Redrive with the tasks of the epoch/s) as string,
     })
     const late = `item_key = 'p0 late'`
-    expect(await ask(database.url, `select from items where ${late} union all select from totals where ${late}`)).toEqual([])
+    expect(await ask(fixture.url, `select from items where ${late} union all select from totals where ${late}`)).toEqual([])
     expect(await command(configOf('all', { isMended: true }), 'dead-letters', 'redrive', '--id', first!.id, '--json')).toMatchObject({
       told: { redriven: 1, jobs: 2 },
     })
@@ -182,7 +167,7 @@ describe('A redrive', () => {
 describe('Dead letters', () => {
   it('are listed, redriven and discarded however many there are, in the order of the log', async () => {
     await ask(
-      database.url,
+      fixture.url,
       `insert into forebay.dead_letters (pipeline, epoch, topic, partition, queue, "offset", ordinal, task, is_job, error, payload, is_payload_cut)
        select 'items', 1, 'another topic', 1, 0, 1000 - n, 0, 'item', false, 'made for this', 'no json', false from generate_series(0, 174) n`,
     )

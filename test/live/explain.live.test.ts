@@ -1,7 +1,7 @@
 /** Ten things broken in one running cluster, each named by `forebay explain`; and what the other commands show of it. */
 import { execFile, execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Kafka, logLevel } from 'kafkajs'
 import pg from 'pg'
@@ -10,9 +10,9 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { Explanation } from '../../src/inspect/explanation.ts'
 import { packageRoot } from '../../src/launch/package-root.ts'
 import type { NodeStatus } from '../../src/status/status.ts'
+import { builtCommand } from '../support/built.ts'
 import { Launched } from '../support/launched.ts'
 
-const cli = resolve(import.meta.dirname, '../../src/cli/main.ts')
 const partition = 0
 const place = `trades/${partition}`
 
@@ -39,9 +39,8 @@ async function connect(name: string): Promise<pg.Client> {
 
 /** A command in the folder of the cluster, as a person runs it. */
 function forebay(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  const command = ['--import', import.meta.resolve('tsx'), cli, ...args]
   return new Promise((done) => {
-    execFile(process.execPath, command, { cwd: cluster.dir, timeout: 50_000, maxBuffer: 1 << 24 }, (error, out, err) =>
+    execFile(process.execPath, [builtCommand, ...args], { cwd: cluster.dir, timeout: 50_000, maxBuffer: 1 << 24 }, (error, out, err) =>
       done({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, out, err }),
     )
   })

@@ -1,5 +1,6 @@
 /**
- * What all live tests share: the jars of Kafka and Hazelcast, a temporary folder, and one PostgreSQL server, which is named in
+ * What all live tests share: the jars of Kafka and Hazelcast, a build of the sources as they are now, which commands and nodes in
+ * processes of their own run (`test/support/built.ts`), a temporary folder, and one PostgreSQL server, which is named in
  * FOREBAY_TEST_POSTGRES_URL.
  *
  * Servers are detached and outlive whoever started them. All that the tests start therefore has the folder of this run as TMPDIR in its
@@ -11,17 +12,23 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { provisionJars } from '../../src/launch/maven-jars.ts'
 import { serversFolder } from '../../src/launch/package-root.ts'
-import { sharedKafkaPid } from '../support/shared-kafka.ts'
+import { sharedPids } from '../support/shared-server.ts'
 import { discardPostgres, type PostgresHandle, startPostgres } from '../../src/launch/postgres-server.ts'
 
+const { buildIfStale } = (await import(new URL('../../src/launch/fresh-build.mjs', import.meta.url).href)) as FreshBuild
 const setUpName = 'FOREBAY_TEST_RUN'
 const say = (line: string) => void process.stderr.write(`live tests: ${line}\n`)
+
+interface FreshBuild {
+  buildIfStale(): Promise<void>
+}
 
 /** Gives the teardown. Throws FB_TOOL_MISSING without Java 17 or Maven, FB_SERVER_START when a server cannot be had. */
 export default async function setUp(): Promise<() => Promise<void>> {
   // Of several projects of one run the first sets up for all.
   if (process.env[setUpName] !== undefined) return () => Promise.resolve()
   await provisionJars(serversFolder, say)
+  await buildIfStale()
   const dir = mkdtempSync(join(tmpdir(), 'forebay-live-'))
   const postgresDir = join(dir, 'postgres')
   process.env[setUpName] = dir
@@ -42,9 +49,9 @@ export default async function setUp(): Promise<() => Promise<void>> {
     await postgres.stop()
     process.off('exit', atExit)
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, endNow)
-    const sharedPid = sharedKafkaPid(dir)
+    const shared = sharedPids(dir)
     for (const { pid, command } of marked(dir)) {
-      if (killQuietly(pid) && pid !== sharedPid) say(`killed a process that a test left behind: ${pid} ${command.slice(0, 200)}`)
+      if (killQuietly(pid) && !shared.includes(pid)) say(`killed a process that a test left behind: ${pid} ${command.slice(0, 200)}`)
     }
     discard(postgresDir, dir)
   }

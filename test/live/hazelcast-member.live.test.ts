@@ -11,7 +11,7 @@ import { isAlive, readPidFile, writePidFile } from '../../src/grid/pid-file.ts'
 import { freePort } from '../../src/launch/free-port.ts'
 import { provisionJars } from '../../src/launch/maven-jars.ts'
 import { packageRoot, serversFolder } from '../../src/launch/package-root.ts'
-import { eventually, superviseMember } from '../support/grid-cluster.ts'
+import { eventually, leaveMember, superviseMember } from '../support/grid-cluster.ts'
 import { createItemTables, itemsPipeline, postgresFeed, startNode } from '../support/live-node.ts'
 import { createTestDatabase } from '../support/postgres-database.ts'
 
@@ -38,18 +38,6 @@ async function healthOf({ address }: HazelcastMemberOptions): Promise<boolean> {
     (response) => response.ok,
     () => false,
   )
-}
-
-/** A member whose supervisor was killed. */
-async function leaveMember(options: HazelcastMemberOptions): Promise<void> {
-  const child = spawn(
-    process.execPath,
-    ['--import', 'tsx', join(packageRoot, 'test', 'support', 'supervise-member.ts'), JSON.stringify(options)],
-    { cwd: packageRoot, stdio: ['ignore', 'pipe', 'inherit'] },
-  )
-  await once(child.stdout, 'data')
-  child.kill('SIGKILL')
-  await once(child, 'exit')
 }
 
 describe('a supervised Hazelcast member', () => {

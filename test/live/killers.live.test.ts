@@ -1,40 +1,28 @@
 /** Events that end or hang their process, on two nodes that a supervisor starts again. */
 import { stringify } from 'yaml'
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { dirname, join, resolve } from 'node:path'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
-import { type GridCluster, startGridCluster } from '../support/grid-cluster.ts'
+import { builtCommand } from '../support/built.ts'
+import { type TestGrid, sharedGrid } from '../support/grid-cluster.ts'
 import { ask, type Feed, postgresFeed } from '../support/live-node.ts'
 import { createTestDatabase, type TestDatabase } from '../support/postgres-database.ts'
 
-const root = resolve(import.meta.dirname, '../..')
-mkdirSync(join(root, '.servers'), { recursive: true })
-const folder = mkdtempSync(join(root, '.servers', 'killers-'))
+const folder = mkdtempSync(join(tmpdir(), 'forebay-killers-'))
 const partitions = 4
-let cluster: GridCluster
+let cluster: TestGrid
 let database: TestDatabase
 let feed: Feed
 const supervised = new Set<Supervised>()
 
-/** As it is installed: nodes and sandboxes start often here, and from their sources four times as slowly. */
-function build(): void {
-  const compiler = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc')
-  const words = [compiler, '-p', join(root, 'tsconfig.build.json'), '--outDir', join(folder, 'dist')]
-  expect(spawnSync(process.execPath, words, { stdio: 'inherit' }).status).toBe(0)
-  writeFileSync(join(folder, 'package.json'), '{ "type": "module", "version": "0.0.0" }')
-  copyFileSync(join(root, 'test/support/killer-pipeline.mjs'), join(folder, 'pipeline.mjs'))
-}
-
 beforeAll(async () => {
-  build()
-  cluster = await startGridCluster(1, { capacity: 144, backups: 0 })
+  cluster = await sharedGrid()
 })
 afterAll(async () => {
-  await cluster?.stop()
   rmSync(folder, { recursive: true, force: true })
 })
 beforeEach(async () => {
@@ -64,7 +52,7 @@ class Supervised {
     writeFileSync(
       file,
       stringify({
-        pipeline: join(folder, 'pipeline.mjs'),
+        pipeline: resolve(import.meta.dirname, '../support/killer-pipeline.mjs'),
         node: { name, port: 0, hangTimeout },
         events: { kind: 'postgres' },
         grid: {
@@ -89,14 +77,10 @@ class Supervised {
   async #run(file: string): Promise<void> {
     while (!this.#isEnding) {
       this.starts++
-      const child = (this.#child = spawn(
-        process.execPath,
-        ['--max-old-space-size=200', join(folder, 'dist/cli/main.js'), 'start', '-c', file, '--json'],
-        {
-          env: { ...process.env, FOREBAY_DATABASE_URL: database.url, FOREBAY_GRID_SECRET: 'a secret of the test' },
-          stdio: ['ignore', 'pipe', 'pipe'],
-        },
-      ))
+      const child = (this.#child = spawn(process.execPath, ['--max-old-space-size=200', builtCommand, 'start', '-c', file, '--json'], {
+        env: { ...process.env, FOREBAY_DATABASE_URL: database.url, FOREBAY_GRID_SECRET: 'a secret of the test' },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      }))
       child.stderr!.on('data', (part: Buffer) => (this.stderr += part.toString()))
       this.#said = ''
       child.stdout!.on('data', (part: Buffer) => (this.#said += part.toString()))

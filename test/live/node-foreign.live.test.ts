@@ -1,14 +1,14 @@
 import { randomBytes } from 'node:crypto'
 import { Client } from 'hazelcast-client'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { HazelcastJobGrid } from '../../src/grid/hazelcast-job-grid.ts'
 import { fanoutRingName, flagMapName, latestMapName } from '../../src/grid/queue-name.ts'
 import { encodeSegment } from '../../src/grid/segment.ts'
 import { membershipMap } from '../../src/node/membership.ts'
-import { type GridCluster, startGridCluster } from '../support/grid-cluster.ts'
+import { type TestGrid, sharedGrid } from '../support/grid-cluster.ts'
 import { entriesOf, ringsOf, scopeOf, spoilMaps } from '../support/grid-rings.ts'
+import { itemsDatabase } from '../support/items-database.ts'
 import {
-  type Feed,
   type LiveNode,
   ask,
   createItemTables,
@@ -17,45 +17,32 @@ import {
   itemsPipeline,
   itemValues,
   noDifference,
-  postgresFeed,
   startNode,
 } from '../support/live-node.ts'
-import { createTestDatabase, type TestDatabase } from '../support/postgres-database.ts'
 
 const topic = 'shared'
-let cluster: GridCluster
-let database: TestDatabase
+let cluster: TestGrid
+const fixture = itemsDatabase(topic)
 let other: HazelcastJobGrid
-let feed: Feed
 
 beforeAll(async () => {
-  cluster = await startGridCluster(1, { capacity: 144, backups: 0 })
+  cluster = await sharedGrid()
   other = await cluster.connect()
 })
 afterAll(async () => {
   await other?.[Symbol.asyncDispose]()
-  await cluster?.stop()
-})
-beforeEach(async () => {
-  database = await createTestDatabase()
-  await createItemTables(database.url)
-  feed = await postgresFeed(database.url, topic)
-})
-afterEach(async () => {
-  await feed[Symbol.asyncDispose]()
-  await database.drop()
 })
 
 const start = ({ pipeline = 'items', prefix = '' } = {}) =>
   startNode(itemsPipeline({ name: pipeline, topic, prefix }), {
-    url: database.url,
+    url: fixture.url,
     grid: { mode: 'client', clusterName: cluster.clusterName, members: cluster.addresses },
   })
 
 async function publishBatches(count: number): Promise<void> {
   for (let n = 0; n < count; n++) {
-    await feed.publish(0, itemValues(0, 15))
-    await feed.publish(1, itemValues(1, 15))
+    await fixture.feed.publish(0, itemValues(0, 15))
+    await fixture.feed.publish(1, itemValues(1, 15))
   }
 }
 
@@ -64,11 +51,11 @@ const foreignOf = async (node: LiveNode) => (await node.status()).counters.forei
 it('takes nothing from the rings of a database that was wiped, and processes the log from its start', async () => {
   const first = await start()
   await publishBatches(8)
-  await floorsReachEnd(database.url, feed.events)
-  const old = await entriesOf(other, ringsOf(await scopeOf(database.url, 'items', topic)))
+  await floorsReachEnd(fixture.url, fixture.feed.events)
+  const old = await entriesOf(other, ringsOf(await scopeOf(fixture.url, 'items', topic)))
   await first.stop()
   await ask(
-    database.url,
+    fixture.url,
     `do $$ declare name text; begin
        for name in select tablename from pg_tables where schemaname = 'forebay' and tablename not like 'log%' loop
          execute format('drop table forebay.%I cascade', name);
@@ -78,7 +65,7 @@ it('takes nothing from the rings of a database that was wiped, and processes the
   )
 
   await using second = await start()
-  const rings = ringsOf(await scopeOf(database.url, 'items', topic))
+  const rings = ringsOf(await scopeOf(fixture.url, 'items', topic))
   let count = 0
   for (const [n, entries] of [...old.values()].entries()) {
     for (const entry of entries) await other.append(rings[n]!, entry)
@@ -86,38 +73,38 @@ it('takes nothing from the rings of a database that was wiped, and processes the
   }
   expect(count).toBeGreaterThan(0)
   await publishBatches(8)
-  await floorsReachEnd(database.url, feed.events)
+  await floorsReachEnd(fixture.url, fixture.feed.events)
   await expect.poll(() => foreignOf(second), { timeout: 10_000 }).toBeGreaterThanOrEqual(count)
-  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  expect(await differenceOf(fixture.url, fixture.feed.events)).toEqual(noDifference)
   await second.stop()
 })
 
 it('keeps two pipelines on one grid apart, each with every event', async () => {
-  await createItemTables(database.url, 'second_')
+  await createItemTables(fixture.url, 'second_')
   await using a = await start()
   await using b = await start({ pipeline: 'second', prefix: 'second_' })
   await publishBatches(10)
-  await floorsReachEnd(database.url, feed.events)
-  await floorsReachEnd(database.url, feed.events, { pipeline: 'second' })
-  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
-  expect(await differenceOf(database.url, feed.events, 'second_')).toEqual(noDifference)
+  await floorsReachEnd(fixture.url, fixture.feed.events)
+  await floorsReachEnd(fixture.url, fixture.feed.events, { pipeline: 'second' })
+  expect(await differenceOf(fixture.url, fixture.feed.events)).toEqual(noDifference)
+  expect(await differenceOf(fixture.url, fixture.feed.events, 'second_')).toEqual(noDifference)
   for (const node of [a, b]) {
     expect(await foreignOf(node)).toBe(0)
     expect((await node.status()).members).toHaveLength(1)
   }
 
   // Whole segments of one, with the same secret, in the rings of the other.
-  const mine = ringsOf(await scopeOf(database.url, 'items', topic))
-  const theirs = await entriesOf(other, ringsOf(await scopeOf(database.url, 'second', topic)))
+  const mine = ringsOf(await scopeOf(fixture.url, 'items', topic))
+  const theirs = await entriesOf(other, ringsOf(await scopeOf(fixture.url, 'second', topic)))
   let count = 0
   for (const [n, entries] of [...theirs.values()].entries()) {
     for (const entry of entries) await other.append(mine[n]!, entry)
     count += entries.length
   }
   await publishBatches(5)
-  await floorsReachEnd(database.url, feed.events)
+  await floorsReachEnd(fixture.url, fixture.feed.events)
   await expect.poll(() => foreignOf(a), { timeout: 10_000 }).toBeGreaterThanOrEqual(count)
-  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  expect(await differenceOf(fixture.url, fixture.feed.events)).toEqual(noDifference)
   await a.stop()
   await b.stop()
 })
@@ -125,8 +112,8 @@ it('keeps two pipelines on one grid apart, each with every event', async () => {
 it('drops and counts garbage, damaged and forged segments in its own rings, and loses nothing', async () => {
   await using node = await start()
   await publishBatches(3)
-  await floorsReachEnd(database.url, feed.events)
-  const scope = await scopeOf(database.url, 'items', topic)
+  await floorsReachEnd(fixture.url, fixture.feed.events)
+  const scope = await scopeOf(fixture.url, 'items', topic)
   const rings = ringsOf(scope)
   const held = await entriesOf(other, rings)
   const genuine = held.get(rings[0]!)!.at(-1)!
@@ -156,9 +143,9 @@ it('drops and counts garbage, damaged and forged segments in its own rings, and 
   // Bad entries at the tail of every ring: a queue at rest must come through as well.
   for (const ring of rings) await other.append(ring, randomBytes(100))
   await publishBatches(2)
-  await floorsReachEnd(database.url, feed.events)
+  await floorsReachEnd(fixture.url, fixture.feed.events)
   await expect.poll(() => foreignOf(node), { timeout: 10_000 }).toBeGreaterThanOrEqual(bad.length + rings.length)
-  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  expect(await differenceOf(fixture.url, fixture.feed.events)).toEqual(noDifference)
   const { isReady, counters, members } = await node.status()
   expect(isReady).toBe(true)
   expect(counters.deadLetters + counters.deadEvents).toBe(0)
@@ -181,8 +168,8 @@ it('drops and counts values of every type in every ring and map, and loses nothi
   const garbage: unknown[] = [0, -1.5, Number.NaN, 7n, '', 'a text', true, new Date(0), [1, 'x'], { a: { b: null } }, Buffer.alloc(9)]
   await using node = await start()
   await publishBatches(3)
-  await floorsReachEnd(database.url, feed.events)
-  const scope = await scopeOf(database.url, 'items', topic)
+  await floorsReachEnd(fixture.url, fixture.feed.events)
+  const scope = await scopeOf(fixture.url, 'items', topic)
   const rings = [...ringsOf(scope), fanoutRingName(scope, 'latest')]
   const maps = [flagMapName(scope), membershipMap(scope), latestMapName(scope, 'latest')]
   const publishing = publishBatches(10)
@@ -199,14 +186,14 @@ it('drops and counts values of every type in every ring and map, and loses nothi
   }
   await publishing
   await publishBatches(5)
-  await floorsReachEnd(database.url, feed.events)
+  await floorsReachEnd(fixture.url, fixture.feed.events)
   const least = rings.length * (garbage.length + 1) + maps.length * garbage.length
   await expect.poll(() => foreignOf(node), { timeout: 15_000 }).toBeGreaterThanOrEqual(least)
   // A node that comes later finds all of it.
   await using late = await start()
   await publishBatches(5)
-  await floorsReachEnd(database.url, feed.events)
-  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  await floorsReachEnd(fixture.url, fixture.feed.events)
+  expect(await differenceOf(fixture.url, fixture.feed.events)).toEqual(noDifference)
   for (const each of [node, late]) {
     await expect.poll(async () => (await each.status()).isReady, { timeout: 10_000 }).toBe(true)
     expect((await each.status()).counters.deadLetters).toBe(0)

@@ -1,56 +1,34 @@
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { HazelcastJobGrid } from '../../src/grid/hazelcast-job-grid.ts'
-import { type GridCluster, startGridCluster } from '../support/grid-cluster.ts'
+import { type TestGrid, sharedGrid } from '../support/grid-cluster.ts'
 import { entriesOf, ringsOf, scopeOf } from '../support/grid-rings.ts'
-import {
-  type Feed,
-  ask,
-  createItemTables,
-  differenceOf,
-  floorsReachEnd,
-  itemsPipeline,
-  itemValues,
-  noDifference,
-  postgresFeed,
-  startNode,
-} from '../support/live-node.ts'
-import { createTestDatabase, type TestDatabase } from '../support/postgres-database.ts'
+import { itemsDatabase } from '../support/items-database.ts'
+import { ask, differenceOf, floorsReachEnd, itemsPipeline, itemValues, noDifference, startNode } from '../support/live-node.ts'
 
 const topic = 'again'
-let cluster: GridCluster
-let database: TestDatabase
+let cluster: TestGrid
+const fixture = itemsDatabase(topic)
 let other: HazelcastJobGrid
-let feed: Feed
 
 beforeAll(async () => {
-  cluster = await startGridCluster(1, { capacity: 144, backups: 0 })
+  cluster = await sharedGrid()
   other = await cluster.connect()
 })
 afterAll(async () => {
   await other?.[Symbol.asyncDispose]()
-  await cluster?.stop()
-})
-beforeEach(async () => {
-  database = await createTestDatabase()
-  await createItemTables(database.url)
-  feed = await postgresFeed(database.url, topic)
-})
-afterEach(async () => {
-  await feed[Symbol.asyncDispose]()
-  await database.drop()
 })
 
 const start = (name = 'n1') =>
   startNode(itemsPipeline({ topic }), {
-    url: database.url,
+    url: fixture.url,
     name,
     grid: { mode: 'client', clusterName: cluster.clusterName, members: cluster.addresses },
   })
 
 async function publishBatches(count: number): Promise<void> {
   for (let n = 0; n < count; n++) {
-    await feed.publish(0, itemValues(0, 15))
-    await feed.publish(1, itemValues(1, 15))
+    await fixture.feed.publish(0, itemValues(0, 15))
+    await fixture.feed.publish(1, itemValues(1, 15))
   }
 }
 
@@ -70,16 +48,16 @@ async function deliverAgain(
 }
 
 const noRowTwice = async () => {
-  const doubled = await ask(database.url, 'select source_partition, source_offset, count(*) from items group by 1, 2 having count(*) > 1')
+  const doubled = await ask(fixture.url, 'select source_partition, source_offset, count(*) from items group by 1, 2 having count(*) > 1')
   expect(doubled).toEqual([])
-  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  expect(await differenceOf(fixture.url, fixture.feed.events)).toEqual(noDifference)
 }
 
 it('applies no job of a segment that is delivered again, forwards or backwards, at rest or under way', async () => {
   await using node = await start()
   await publishBatches(10)
-  await floorsReachEnd(database.url, feed.events)
-  const rings = ringsOf(await scopeOf(database.url, 'items', topic))
+  await floorsReachEnd(fixture.url, fixture.feed.events)
+  const rings = ringsOf(await scopeOf(fixture.url, 'items', topic))
   const held = await entriesOf(other, rings)
   for (const entries of held.values()) expect(entries.length).toBeGreaterThan(0)
   let again = await deliverAgain(held)
@@ -88,7 +66,7 @@ it('applies no job of a segment that is delivered again, forwards or backwards, 
   const publishing = publishBatches(10)
   again += await deliverAgain(held)
   await publishing
-  await floorsReachEnd(database.url, feed.events)
+  await floorsReachEnd(fixture.url, fixture.feed.events)
   // The last of them may still be under way to their readers.
   await expect.poll(async () => (await node.status()).counters.skips, { timeout: 10_000 }).toBeGreaterThanOrEqual(again)
   await noRowTwice()
@@ -100,8 +78,8 @@ it('applies no job of a segment that is delivered again, forwards or backwards, 
 it('applies no job twice after a restart on a grid that still holds every segment, delivered again meanwhile', async () => {
   const first = await start()
   await publishBatches(12)
-  await floorsReachEnd(database.url, feed.events)
-  const rings = ringsOf(await scopeOf(database.url, 'items', topic))
+  await floorsReachEnd(fixture.url, fixture.feed.events)
+  const rings = ringsOf(await scopeOf(fixture.url, 'items', topic))
   const held = await entriesOf(other, rings)
   await first.stop()
   const again = await deliverAgain(held)
@@ -110,7 +88,7 @@ it('applies no job twice after a restart on a grid that still holds every segmen
 
   await using second = await start()
   await publishBatches(3)
-  await floorsReachEnd(database.url, feed.events)
+  await floorsReachEnd(fixture.url, fixture.feed.events)
   await expect.poll(async () => (await second.status()).counters.skips, { timeout: 10_000 }).toBeGreaterThanOrEqual(again)
   await noRowTwice()
   await second.stop()
@@ -119,9 +97,9 @@ it('applies no job twice after a restart on a grid that still holds every segmen
 it('applies no job twice when the watermarks are behind what the grid holds twice', async () => {
   const first = await start()
   // Tables that cannot be written: the jobs stay in the rings, unapplied.
-  await ask(database.url, 'alter table items rename to items_away; alter table totals rename to totals_away')
+  await ask(fixture.url, 'alter table items rename to items_away; alter table totals rename to totals_away')
   await publishBatches(4)
-  const rings = ringsOf(await scopeOf(database.url, 'items', topic))
+  const rings = ringsOf(await scopeOf(fixture.url, 'items', topic))
   await expect
     .poll(async () => (await first.status()).partitions.map(({ position }) => position), { timeout: 10_000 })
     .toEqual(['59', '59'])
@@ -129,13 +107,13 @@ it('applies no job twice when the watermarks are behind what the grid holds twic
   const held = await entriesOf(other, rings)
   await first.stop()
   await deliverAgain(held, (entries) => entries.toReversed())
-  await ask(database.url, 'alter table items_away rename to items; alter table totals_away rename to totals')
-  expect(await ask(database.url, 'select from items')).toEqual([])
+  await ask(fixture.url, 'alter table items_away rename to items; alter table totals_away rename to totals')
+  expect(await ask(fixture.url, 'select from items')).toEqual([])
 
   await using second = await start()
   await deliverAgain(held)
   await publishBatches(2)
-  await floorsReachEnd(database.url, feed.events)
+  await floorsReachEnd(fixture.url, fixture.feed.events)
   await noRowTwice()
   await second.stop()
 })

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { type GridCluster, startGridCluster } from '../support/grid-cluster.ts'
+import { type TestGrid, sharedGrid } from '../support/grid-cluster.ts'
 import {
   type Feed,
   type LiveNode,
@@ -21,7 +21,7 @@ import { ThrottledProxy } from '../support/throttled-proxy.ts'
 
 const topic = 'taken-over'
 const partitions = 4
-let cluster: GridCluster
+let cluster: TestGrid
 let kafka: TestKafka
 let database: TestDatabase
 let feed: Feed
@@ -29,12 +29,11 @@ let feed: Feed
 beforeAll(async () => {
   database = await createTestDatabase()
   await createItemTables(database.url)
-  ;[cluster, kafka] = await Promise.all([startGridCluster(1, { capacity: 144, backups: 0 }), startTestKafka()])
+  ;[cluster, kafka] = await Promise.all([sharedGrid(), startTestKafka()])
   feed = await kafka.feed(topic, partitions)
 })
 afterAll(async () => {
   await feed?.[Symbol.asyncDispose]()
-  await cluster?.stop()
   await database.drop()
 })
 

@@ -6,11 +6,10 @@ import { fingerprintOf } from '../../src/config/fingerprint-of.ts'
 import { performReset } from '../../src/epochs/reset.ts'
 import type { PartitionReset } from '../../src/epochs/reset-plan.ts'
 import { CommandRun, ConfigFolder, killCommands } from '../support/commands.ts'
+import { itemsDatabase } from '../support/items-database.ts'
 import {
-  type Feed,
   type LiveNode,
   ask,
-  createItemTables,
   differenceOf,
   expectedOf,
   floorsReachEnd,
@@ -18,40 +17,33 @@ import {
   itemValues,
   nodeSettings,
   noDifference,
-  postgresFeed,
   startNode,
 } from '../support/live-node.ts'
-import { createTestDatabase, testPool, type TestDatabase } from '../support/postgres-database.ts'
+import { testPool } from '../support/postgres-database.ts'
 
-let database: TestDatabase
-let feed: Feed
+const fixture = itemsDatabase('items')
 let folder: ConfigFolder
 let file: string
 
 beforeEach(async () => {
   folder = new ConfigFolder()
-  database = await createTestDatabase()
-  await createItemTables(database.url)
-  feed = await postgresFeed(database.url, 'items')
-  file = folder.write('n1', { url: database.url, grid: { mode: 'local' } })
+  file = folder.write('n1', { url: fixture.url, grid: { mode: 'local' } })
 })
 afterEach(async () => {
   await killCommands()
-  await feed[Symbol.asyncDispose]()
-  await database.drop()
   folder.remove()
 })
 
 const pipeline = itemsPipeline({ topic: 'items' })
-const start = () => startNode(pipeline, { url: database.url, name: 'n1' })
+const start = () => startNode(pipeline, { url: fixture.url, name: 'n1' })
 const truncateAll = ['--truncate', 'items', '--truncate', 'totals']
 
 async function publish(count: number): Promise<void> {
-  await feed.publish(0, [...itemValues(0, count), '{"key":7}'])
-  await feed.publish(1, itemValues(1, count))
+  await fixture.feed.publish(0, [...itemValues(0, count), '{"key":7}'])
+  await fixture.feed.publish(1, itemValues(1, count))
 }
 
-async function runTo(end: () => Promise<void> = () => floorsReachEnd(database.url, feed.events)): Promise<void> {
+async function runTo(end: () => Promise<void> = () => floorsReachEnd(fixture.url, fixture.feed.events)): Promise<void> {
   const node = await start()
   await end()
   await node.stop()
@@ -74,19 +66,19 @@ async function reset(...words: string[]): Promise<{ code: number; stdout: string
 const rowsOf = async () =>
   (
     await ask<{ row: string }>(
-      database.url,
+      fixture.url,
       `select concat_ws('/', source_partition, source_offset, item_key, n) as row from items union all
        select concat_ws('/', item_key, events, total, last_n) from totals order by 1`,
     )
   ).map(({ row }) => row)
-const lettersOf = () => ask(database.url, 'select partition, "offset", task from forebay.dead_letters order by 1, 2')
+const lettersOf = () => ask(fixture.url, 'select partition, "offset", task from forebay.dead_letters order by 1, 2')
 const committedOf = async () =>
-  (await ask<{ floor: string }>(database.url, 'select floor from forebay.log_floors order by partition')).map(({ floor }) => floor)
+  (await ask<{ floor: string }>(fixture.url, 'select floor from forebay.log_floors order by partition')).map(({ floor }) => floor)
 const epochOf = async () =>
-  (await ask<{ epoch: number; reset: number }>(database.url, 'select epoch, reset from forebay.epochs order by epoch desc limit 1'))[0]
+  (await ask<{ epoch: number; reset: number }>(fixture.url, 'select epoch, reset from forebay.epochs order by epoch desc limit 1'))[0]
 const ledgerOf = () =>
   ask(
-    database.url,
+    fixture.url,
     `select 'floor' as task, partition, -1 as queue, floor as applied from forebay.floors union all select task, partition, queue, applied from forebay.watermarks order by 1, 2, 3`,
   )
 
@@ -94,17 +86,17 @@ it('makes the same tables again from the beginning, killed in the middle and run
   await publish(120)
   await runTo()
   const [rows, letters, ledger] = [await rowsOf(), await lettersOf(), await ledgerOf()]
-  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  expect(await differenceOf(fixture.url, fixture.feed.events)).toEqual(noDifference)
   expect(letters).toHaveLength(1)
 
   // It stands in the middle of its transaction: the second table it empties is locked.
-  const lock = new pg.Client({ connectionString: database.url })
+  const lock = new pg.Client({ connectionString: fixture.url })
   await lock.connect()
   await lock.query('begin; lock table totals in access exclusive mode')
   const killed = new CommandRun(['reset', '-c', file, '--to', 'earliest', ...truncateAll, '--yes'])
   const isInside = () =>
     ask(
-      database.url,
+      fixture.url,
       `select from pg_stat_activity where query like 'truncate%' and wait_event_type = 'Lock' and datname = current_database()`,
     )
   await expect.poll(isInside, { timeout: 30_000 }).toHaveLength(1)
@@ -126,7 +118,7 @@ it('makes the same tables again from the beginning, killed in the middle and run
   expect(twice.code, twice.stderr).toBe(0)
   expect(twice.stdout).toMatch(/done: epoch \d, reset \d/)
   await runTo()
-  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  expect(await differenceOf(fixture.url, fixture.feed.events)).toEqual(noDifference)
   expect([await rowsOf(), await lettersOf()]).toEqual([rows, letters])
 })
 
@@ -135,11 +127,11 @@ it('makes rows twice from a time on, exactly those, when that is allowed', async
   await sleep(20)
   const at = new Date().toISOString()
   await sleep(20)
-  const before = feed.events.length
+  const before = fixture.feed.events.length
   await publish(30)
   await runTo()
-  const once = expectedOf(feed.events).items
-  const later = expectedOf(feed.events.slice(before)).items
+  const once = expectedOf(fixture.feed.events).items
+  const later = expectedOf(fixture.feed.events.slice(before)).items
   expect(later).toHaveLength(60)
   const refused = await reset('--to', at, '--allow-duplicates', '--yes')
   expect(refused.code).toBe(64)
@@ -152,13 +144,13 @@ it('makes rows twice from a time on, exactly those, when that is allowed', async
   })
   await runTo()
   const found = (
-    await ask<{ place: string }>(database.url, `select concat_ws('/', source_partition, source_offset, item_key, n) as place from items`)
+    await ask<{ place: string }>(fixture.url, `select concat_ws('/', source_partition, source_offset, item_key, n) as place from items`)
   ).map(({ place }) => place)
   expect(found.toSorted()).toEqual([...once, ...later].toSorted())
-  const totals = (
-    await ask<{ row: string }>(database.url, `select concat_ws('/', item_key, events, total, last_n) as row from totals`)
-  ).map(({ row }) => row)
-  expect(totals.toSorted()).toEqual(expectedOf(feed.events.slice(before)).totals.toSorted())
+  const totals = (await ask<{ row: string }>(fixture.url, `select concat_ws('/', item_key, events, total, last_n) as row from totals`)).map(
+    ({ row }) => row,
+  )
+  expect(totals.toSorted()).toEqual(expectedOf(fixture.feed.events.slice(before)).totals.toSorted())
   expect(await lettersOf()).toHaveLength(2)
 })
 
@@ -183,16 +175,16 @@ it('takes back one partition only', async () => {
   await runTo()
   expect(await committedOf()).toEqual(['20', '19'])
   const rows = await ask<{ count: string }>(
-    database.url,
+    fixture.url,
     'select count(*) from items where source_partition = 1 group by source_offset order by source_offset',
   )
   expect(rows.map(({ count }) => count)).toEqual([...Array.from({ length: 15 }, () => '1'), ...Array.from({ length: 5 }, () => '2')])
 })
 
 async function performed(partitions: readonly PartitionReset[], truncations: readonly string[] = []) {
-  await using pool = testPool(database.url)
-  const [stored] = await ask<{ cluster: string; topic_id: string | null }>(database.url, 'select cluster, topic_id from forebay.pipelines')
-  const fingerprint = fingerprintOf(nodeSettings({ url: database.url }), pipeline)
+  await using pool = testPool(fixture.url)
+  const [stored] = await ask<{ cluster: string; topic_id: string | null }>(fixture.url, 'select cluster, topic_id from forebay.pipelines')
+  const fingerprint = fingerprintOf(nodeSettings({ url: fixture.url }), pipeline)
   const identity = { cluster: stored!.cluster, topicId: stored!.topic_id, partitions: 2 }
   return await pool.use('resetting', (client) =>
     performReset(client, { pipeline: 'items', topic: 'items', identity, fingerprint, fileHash: null, partitions, truncations }),
@@ -202,7 +194,7 @@ async function performed(partitions: readonly PartitionReset[], truncations: rea
 it('refuses while nodes run, drains them when told to, and they go on from the point by themselves', async () => {
   await publish(60)
   let node: LiveNode | undefined = await start()
-  await floorsReachEnd(database.url, feed.events)
+  await floorsReachEnd(fixture.url, fixture.feed.events)
   const refused = await reset('--to', 'earliest', ...truncateAll, '--yes')
   expect(refused.code).toBe(64)
   expect(refused.stderr).toMatch(/runs on n1\.\w+: stop it first, or say --drain/)
@@ -218,10 +210,10 @@ it('refuses while nodes run, drains them when told to, and they go on from the p
   expect(done.code, done.stderr).toBe(0)
   isPublishing = false
   await publishing
-  await floorsReachEnd(database.url, feed.events)
-  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  await floorsReachEnd(fixture.url, fixture.feed.events)
+  expect(await differenceOf(fixture.url, fixture.feed.events)).toEqual(noDifference)
   expect((await node.status()).epoch).toBe(2)
-  expect(await lettersOf()).toHaveLength(expectedOf(feed.events).deadLetters.length)
+  expect(await lettersOf()).toHaveLength(expectedOf(fixture.feed.events).deadLetters.length)
   await node.stop()
   node = undefined
 })
@@ -235,7 +227,7 @@ it('goes back to the point where a partition has passed it since the plan, so th
   const partitionsOf = async (...of: Parameters<typeof performed>) => (await performed(...of)).partitions.slice(1)
   expect(await partitionsOf(before(12n))).toEqual([{ partition: 1, floor: 19n, target: 12n, cut: 12n, change: 'back' }])
   expect(await partitionsOf(before(40n))).toEqual([{ partition: 1, floor: 12n, target: 40n, cut: 12n, change: 'kept' }])
-  await ask(database.url, 'update forebay.watermarks set applied = 15 where partition = 1 and task = $1', ['item'])
+  await ask(fixture.url, 'update forebay.watermarks set applied = 15 where partition = 1 and task = $1', ['item'])
   expect(await partitionsOf(before(40n), ['items'])).toEqual([{ partition: 1, floor: 12n, target: 40n, cut: 12n, change: 'back' }])
   expect((await ledgerOf()).filter(({ partition, applied }) => partition === 1 && applied !== '12')).toEqual([])
 })
@@ -243,25 +235,25 @@ it('goes back to the point where a partition has passed it since the plan, so th
 it('makes rows above a point gone ahead to again when their table is emptied', async () => {
   await publish(20)
   await runTo()
-  await ask(database.url, 'update forebay.floors set floor = 5')
+  await ask(fixture.url, 'update forebay.floors set floor = 5')
   const ahead = [0, 1].map((partition) => ({ partition, floor: 5n, target: 9n, cut: 9n, change: 'ahead' as const }))
   await expect(performed(ahead, ['items', 'totals'])).rejects.toMatchObject({ code: 'FB_FENCED' })
   const asked = ahead.map((partition) => ({ ...partition, isAboveMadeAgain: true }))
   expect((await performed(asked, ['items', 'totals'])).partitions).toEqual(asked)
   expect((await ledgerOf()).filter(({ applied }) => applied !== '9')).toEqual([])
   await runTo()
-  const above = feed.events.filter(({ offset }) => offset > 9n)
-  expect(await differenceOf(database.url, above)).toEqual(noDifference)
+  const above = fixture.feed.events.filter(({ offset }) => offset > 9n)
+  expect(await differenceOf(fixture.url, above)).toEqual(noDifference)
 })
 
 it('refuses at once to drain nodes of another version, which all would end, and to reset with another routing', async () => {
   await publish(20)
-  await using node = await startNode(itemsPipeline({ topic: 'items', version: '2' }), { url: database.url, name: 'n2' })
-  await floorsReachEnd(database.url, feed.events)
+  await using node = await startNode(itemsPipeline({ topic: 'items', version: '2' }), { url: fixture.url, name: 'n2' })
+  await floorsReachEnd(fixture.url, fixture.feed.events)
   const words = ['--to', 'earliest', ...truncateAll, '--drain', '--yes']
   const version = await reset(...words)
   expect([version.code, version.stderr]).toEqual([64, expect.stringMatching(/version 2 with tasks item, total on n2.*has version 1/)])
-  file = folder.write('n1', { url: database.url, grid: { mode: 'local', queues: 5 } })
+  file = folder.write('n1', { url: fixture.url, grid: { mode: 'local', queues: 5 } })
   const routing = await reset(...words, '--timeout', '1s')
   expect([routing.code, routing.stderr]).toEqual([75, expect.stringMatching(/has queues 2, the configuration has 5.*routing apply/)])
   expect(await epochOf()).toEqual({ epoch: 1, reset: 0 })
@@ -271,7 +263,7 @@ it('refuses at once to drain nodes of another version, which all would end, and 
 it('refuses to go back on a topic whose events at the floors are others', async () => {
   await publish(20)
   await runTo()
-  await ask(database.url, `update forebay.floor_events set checksum = 'another'`)
+  await ask(fixture.url, `update forebay.floor_events set checksum = 'another'`)
   const ledger = await ledgerOf()
   const refused = await reset('--to', 'earliest', ...truncateAll, '--yes')
   expect([refused.code, refused.stderr]).toEqual([78, expect.stringMatching(/checksum another/)])

@@ -1,48 +1,32 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
+import { afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
 import type { ConfigChoice } from '../support/commands.ts'
 import { CommandRun, ConfigFolder, killCommands, startNodeProcess } from '../support/commands.ts'
-import { type GridCluster, startGridCluster } from '../support/grid-cluster.ts'
-import {
-  type Feed,
-  ask,
-  createItemTables,
-  differenceOf,
-  floorsReachEnd,
-  itemValues,
-  noDifference,
-  postgresFeed,
-} from '../support/live-node.ts'
-import { createTestDatabase, type TestDatabase } from '../support/postgres-database.ts'
+import { type TestGrid, sharedGrid } from '../support/grid-cluster.ts'
+import { itemsDatabase } from '../support/items-database.ts'
+import { ask, differenceOf, floorsReachEnd, itemValues, noDifference } from '../support/live-node.ts'
 
 const partitions = 3
-let cluster: GridCluster
-let database: TestDatabase
-let feed: Feed
+let cluster: TestGrid
+const fixture = itemsDatabase('items', { partitions })
 let folder: ConfigFolder
 let load: { stop(): Promise<void> } | undefined
 
 beforeAll(async () => {
-  cluster = await startGridCluster(1, { capacity: 144, backups: 0 })
+  cluster = await sharedGrid()
 })
-afterAll(() => cluster?.stop())
 beforeEach(async () => {
   folder = new ConfigFolder()
-  database = await createTestDatabase()
-  await createItemTables(database.url)
-  feed = await postgresFeed(database.url, 'items', { partitions })
 })
 afterEach(async () => {
   await Promise.all([killCommands(), load?.stop().catch(() => undefined)])
-  await feed[Symbol.asyncDispose]()
-  await database.drop()
   folder.remove()
 })
 
 function config(name: string, queues: number, more: Pick<ConfigChoice, 'tasksOnly' | 'version'> = {}): string {
   const grid = { mode: 'client', clusterName: cluster.clusterName, members: [...cluster.addresses], queues, backups: 0 }
-  return folder.write(name, { url: database.url, grid, ...more })
+  return folder.write(name, { url: fixture.url, grid, ...more })
 }
 
 /** Publishes to every partition until stopped. */
@@ -50,7 +34,7 @@ function publishUntilStopped(): { stop(): Promise<void> } {
   let isStopped = false
   const publishing = (async () => {
     while (!isStopped) {
-      for (let partition = 0; partition < partitions; partition++) await feed.publish(partition, itemValues(partition, 15))
+      for (let partition = 0; partition < partitions; partition++) await fixture.feed.publish(partition, itemValues(partition, 15))
       await sleep(15)
     }
   })()
@@ -59,7 +43,7 @@ function publishUntilStopped(): { stop(): Promise<void> } {
 
 /** Keeps the table from being written, so that nothing drains; in mode `share` a node may still look at it. */
 async function lockTable(mode = 'access exclusive'): Promise<{ release(): Promise<void> }> {
-  const client = new pg.Client({ connectionString: database.url })
+  const client = new pg.Client({ connectionString: fixture.url })
   client.on('error', () => undefined)
   await client.connect()
   await client.query(`begin; lock table items in ${mode} mode`)
@@ -67,14 +51,14 @@ async function lockTable(mode = 'access exclusive'): Promise<{ release(): Promis
 }
 
 const floorsOf = async () =>
-  (await ask<{ floor: string }>(database.url, 'select floor from forebay.floors order by 1')).map(({ floor }) => floor)
-const requestOf = () => ask<{ purpose: string }>(database.url, 'select purpose from forebay.cuts')
-const epochOf = async () => (await ask<{ epoch: number }>(database.url, 'select max(epoch) as epoch from forebay.epochs'))[0]?.epoch
+  (await ask<{ floor: string }>(fixture.url, 'select floor from forebay.floors order by 1')).map(({ floor }) => floor)
+const requestOf = () => ask<{ purpose: string }>(fixture.url, 'select purpose from forebay.cuts')
+const epochOf = async () => (await ask<{ epoch: number }>(fixture.url, 'select max(epoch) as epoch from forebay.epochs'))[0]?.epoch
 
 it('goes from 2 to 5 queues under load while a node is killed in the middle: nothing is lost, nothing comes twice', async () => {
   const [doomed, old] = await Promise.all([startNodeProcess(config('n1', 2)), startNodeProcess(config('n2', 2))])
   load = publishUntilStopped()
-  await expect.poll(() => ask(database.url, 'select from items limit 1'), { timeout: 15_000 }).toHaveLength(1)
+  await expect.poll(() => ask(fixture.url, 'select from items limit 1'), { timeout: 15_000 }).toHaveLength(1)
   const refused = new CommandRun(['routing', 'apply', '-c', config('n3', 5)])
   expect(await refused.exited).toBe(64)
   expect(refused.stderr).toContain('No node waits with queues 5')
@@ -92,21 +76,21 @@ it('goes from 2 to 5 queues under load while a node is killed in the middle: not
 
   await sleep(500)
   await load.stop()
-  await floorsReachEnd(database.url, feed.events)
-  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  await floorsReachEnd(fixture.url, fixture.feed.events)
+  expect(await differenceOf(fixture.url, fixture.feed.events)).toEqual(noDifference)
   expect(await requestOf()).toEqual([])
   const { epoch, queues } = await young.status()
   expect({ epoch, queues: queues.length }).toEqual({ epoch: 2, queues: 5 * partitions })
   await expect.poll(async () => (await old.status()).reasons.join(), { timeout: 5_000 }).toMatch(/has queues 5, this node has queues 2/)
   expect((await old.status()).partitions).toEqual([])
   const rows = await ask<{ cut: Record<string, string>; opened: string }>(
-    database.url,
+    fixture.url,
     'select cut, opened_at as opened from forebay.epochs where epoch = 2',
   )
   expect(Object.keys(rows[0]!.cut)).toHaveLength(partitions)
   expect(await old.kill('SIGTERM')).toBe(0)
   expect(await young.kill('SIGTERM')).toBe(0)
-  expect(await ask(database.url, 'select node from forebay.nodes where node not like $1', ['n1%'])).toEqual([])
+  expect(await ask(fixture.url, 'select node from forebay.nodes where node not like $1', ['n1%'])).toEqual([])
 }, 180_000)
 
 it('lets the nodes read on when the command is killed, when it is interrupted, and when the time is up, and applies afterwards', async () => {
@@ -130,7 +114,7 @@ it('lets the nodes read on when the command is killed, when it is interrupted, a
   expect(second.stderr).toMatch(/Another request to drain .* is in force since .* `forebay routing cancel`/)
   await killed.kill()
   await lock.release()
-  const isVoid = async () => (await ask(database.url, `select from forebay.cuts where renewed_at > now() - interval '10 s'`)).length === 0
+  const isVoid = async () => (await ask(fixture.url, `select from forebay.cuts where renewed_at > now() - interval '10 s'`)).length === 0
   await expect.poll(isVoid, { timeout: 15_000 }).toBe(true)
   await goesOn()
   expect(await epochOf()).toBe(1)
@@ -159,18 +143,18 @@ it('lets the nodes read on when the command is killed, when it is interrupted, a
   expect(await applied.exited, applied.stderr).toBe(0)
   expect(applied.stdout).toMatch(/epoch 2 opens with queues 5 instead of 2\nit is run by n2\./)
   await load.stop()
-  await floorsReachEnd(database.url, feed.events)
-  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  await floorsReachEnd(fixture.url, fixture.feed.events)
+  expect(await differenceOf(fixture.url, fixture.feed.events)).toEqual(noDifference)
   await Promise.all([old.kill('SIGTERM'), young.kill('SIGTERM')])
 }, 240_000)
 
 const versionsOf = async () =>
-  (await ask<{ version: string }>(database.url, 'select version from forebay.epochs order by epoch')).map(({ version }) => version)
+  (await ask<{ version: string }>(fixture.url, 'select version from forebay.epochs order by epoch')).map(({ version }) => version)
 
 it('rolls back from version 2 to 1 under load while a node is killed in the middle: nothing is lost, nothing comes twice', async () => {
   const old = await startNodeProcess(config('a1', 2))
   load = publishUntilStopped()
-  await expect.poll(() => ask(database.url, 'select from items limit 1'), { timeout: 15_000 }).toHaveLength(1)
+  await expect.poll(() => ask(fixture.url, 'select from items limit 1'), { timeout: 15_000 }).toHaveLength(1)
   const next = { version: '2' } as const
   const doomed = await startNodeProcess(config('b1', 2, next))
   expect(await old.exited).toBe(75)
@@ -196,8 +180,8 @@ it('rolls back from version 2 to 1 under load while a node is killed in the midd
 
   await sleep(500)
   await load.stop()
-  await floorsReachEnd(database.url, feed.events)
-  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  await floorsReachEnd(fixture.url, fixture.feed.events)
+  expect(await differenceOf(fixture.url, fixture.feed.events)).toEqual(noDifference)
   const listed = new CommandRun(['versions', 'list', '-c', config('a2', 2), '--json'])
   expect(await listed.exited, listed.stderr).toBe(0)
   const { epochs, accepted } = JSON.parse(listed.stdout) as { epochs: Record<string, unknown>[]; accepted: unknown[] }
@@ -215,7 +199,7 @@ it('rolls back from version 2 to 1 under load while a node is killed in the midd
 it('leaves a task out in words only, under load, and brings it back with every event it missed', async () => {
   const whole = await startNodeProcess(config('n1', 2))
   load = publishUntilStopped()
-  await expect.poll(() => ask(database.url, 'select from totals limit 1'), { timeout: 15_000 }).toHaveLength(1)
+  await expect.poll(() => ask(fixture.url, 'select from totals limit 1'), { timeout: 15_000 }).toHaveLength(1)
   const part = await startNodeProcess(config('n2', 2, { tasksOnly: ['item', 'latest'] }))
   const reasonsOf = async (node: typeof whole) => (await node.status()).reasons.join()
   expect(await reasonsOf(part)).toMatch(/Epoch 1 .* this node lacks task total\..*`forebay tasks drop total`/)
@@ -226,7 +210,7 @@ it('leaves a task out in words only, under load, and brings it back with every e
   expect(await drop.exited, drop.stderr).toBe(0)
   await expect.poll(async () => (await part.status()).epoch, { timeout: 20_000 }).toBe(2)
   await expect.poll(() => reasonsOf(whole), { timeout: 10_000 }).toMatch(/this node has task total besides\. Its own epoch was closed/)
-  const sums = () => ask<{ events: string }>(database.url, 'select coalesce(sum(events), 0) as events from totals')
+  const sums = () => ask<{ events: string }>(fixture.url, 'select coalesce(sum(events), 0) as events from totals')
   const before = await sums()
   await sleep(1500)
   expect(await sums()).toEqual(before)
@@ -244,8 +228,8 @@ it('leaves a task out in words only, under load, and brings it back with every e
   await expect.poll(async () => (await again.status()).epoch, { timeout: 20_000 }).toBe(3)
   await expect.poll(async () => (await whole.status()).epoch, { timeout: 10_000 }).toBe(3)
   await load.stop()
-  await floorsReachEnd(database.url, feed.events)
-  expect(await differenceOf(database.url, feed.events)).toEqual(noDifference)
+  await floorsReachEnd(fixture.url, fixture.feed.events)
+  expect(await differenceOf(fixture.url, fixture.feed.events)).toEqual(noDifference)
   expect(await again.kill('SIGTERM')).toBe(0)
   expect(await whole.kill('SIGTERM')).toBe(0)
 }, 300_000)

@@ -2,15 +2,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type CommandFolder, commandFolder } from '../support/forebay-command.ts'
 import { eventually } from '../support/grid-cluster.ts'
-import { type Feed, createItemTables, floorsReachEnd, itemValues, itemsPipeline, postgresFeed, startNode } from '../support/live-node.ts'
-import { type TestDatabase, createTestDatabase } from '../support/postgres-database.ts'
+import { itemsDatabase } from '../support/items-database.ts'
+import { floorsReachEnd, itemValues, itemsPipeline, startNode } from '../support/live-node.ts'
 import { ThrottledProxy } from '../support/throttled-proxy.ts'
 
 const topic = 'tuned'
 const throttledBytesPerSecond = 100_000
 const publishEveryMs = 20
-let database: TestDatabase
-let feed: Feed
+const fixture = itemsDatabase(topic, { isShared: true })
 let free: CommandFolder
 let isOver = false
 let publishing: Promise<void>
@@ -31,13 +30,10 @@ interface Tuned {
 }
 
 beforeAll(async () => {
-  database = await createTestDatabase()
-  await createItemTables(database.url)
-  feed = await postgresFeed(database.url, topic)
-  free = commandFolder({ topic }, { url: database.url })
-  await using node = await startNode(itemsPipeline({ topic }), { url: database.url })
-  for (const partition of [0, 1]) await feed.publish(partition, [...itemValues(partition, 500), 'no json'])
-  await floorsReachEnd(database.url, feed.events)
+  free = commandFolder({ topic }, { url: fixture.url })
+  await using node = await startNode(itemsPipeline({ topic }), { url: fixture.url })
+  for (const partition of [0, 1]) await fixture.feed.publish(partition, [...itemValues(partition, 500), 'no json'])
+  await floorsReachEnd(fixture.url, fixture.feed.events)
   await node.stop()
   publishing = publish()
 })
@@ -45,26 +41,24 @@ afterAll(async () => {
   isOver = true
   await publishing
   free[Symbol.dispose]()
-  await feed[Symbol.asyncDispose]()
-  await database.drop()
 })
 
 /** About 100 events a second in each partition. */
 async function publish(): Promise<void> {
   while (!isOver) {
     const startedMs = performance.now()
-    for (const partition of [0, 1]) await feed.publish(partition, itemValues(partition, 2))
+    for (const partition of [0, 1]) await fixture.feed.publish(partition, itemValues(partition, 2))
     await sleep(Math.max(0, startedMs + publishEveryMs - performance.now()))
   }
 }
 
 const scratchSchemas = () =>
-  database.query<{ name: string }>("select nspname as name from pg_namespace where starts_with(nspname, 'forebay_tune_')")
+  fixture.query<{ name: string }>("select nspname as name from pg_namespace where starts_with(nspname, 'forebay_tune_')")
 const untouched = async () => {
   const found: unknown[] = []
   for (const table of ['pipelines', 'epochs', 'floors', 'watermarks', 'dead_letters', 'log_floors'])
-    found.push(await database.query(`select xmin, t.* from forebay.${table} t order by t::text`))
-  found.push(await database.query('select (select count(*) from items) as items, (select sum(events) from totals) as totals'))
+    found.push(await fixture.query(`select xmin, t.* from forebay.${table} t order by t::text`))
+  found.push(await fixture.query('select (select count(*) from items) as items, (select sum(events) from totals) as totals'))
   return found
 }
 const msOf = (text: string) => Number.parseFloat(text) * (text.endsWith('ms') ? 1 : 1000)
@@ -94,9 +88,9 @@ describe('forebay tune', () => {
   )
 
   it('gives a throttled database longer intervals, and promises less', { timeout: 90_000 }, async () => {
-    await using proxy = await ThrottledProxy.start(Number(new URL(database.url).port))
+    await using proxy = await ThrottledProxy.start(Number(new URL(fixture.url).port))
     proxy.limit(throttledBytesPerSecond)
-    const url = new URL(database.url)
+    const url = new URL(fixture.url)
     ;[url.hostname, url.port] = ['127.0.0.1', String(proxy.port)]
     using throttled = commandFolder({ topic }, { url: url.href })
     const slow = await throttled.json<Tuned>(0, 'tune', '--quick')

@@ -15,10 +15,19 @@ export interface Mutant {
   readonly edits: readonly Edit[]
 }
 
+interface MutantOptions extends Pick<SummaryOptions, 'firstSeed' | 'schedules'> {
+  /** A seed that may well catch it. */
+  readonly triedFirst?: number | undefined
+}
+
 /** Schedules from `firstSeed` on with a rule broken, until one breaks an invariant. */
-export async function simulateMutant(mutant: Mutant, options: Pick<SummaryOptions, 'firstSeed' | 'schedules'>): Promise<Summary> {
+export async function simulateMutant(mutant: Mutant, { triedFirst, ...options }: MutantOptions): Promise<Summary> {
   type Module = typeof import('./summary.ts')
   const { summarise } = await importMutated<Module>(mutant.edits, 'test/simulation/summary.ts')
+  if (triedFirst !== undefined) {
+    const summary = await summarise({ firstSeed: triedFirst, schedules: 1 })
+    if (summary.violations.length > 0) return summary
+  }
   return summarise({ ...options, stopsAtViolation: true })
 }
 

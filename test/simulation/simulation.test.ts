@@ -12,6 +12,30 @@ const freshSeed = Date.now() % 2 ** 31
 /** The simulated log has neither, and its nodes have no watch on their progress. */
 const notSimulated = ['tombstones', 'clampedTimes', 'stalls']
 
+/** What must have happened for the absence of violations to mean anything. */
+const happened = [
+  ...Object.keys(counterNames).filter((name) => !notSimulated.includes(name)),
+  'overwrites',
+  'twoOwners',
+  ...happenings.map((name) => `fault.${name}`),
+  'fault.commitUnknownApplied',
+  'fault.commitUnknownLost',
+  'fault.staleBatch',
+  'fault.lingering',
+  'fault.clamp',
+  'fault.badJob',
+  'fault.killed',
+  'fault.innocentDeath',
+  'fault.databaseFull',
+  'fault.deadlock',
+  'cutInPeace',
+  'fault.tasks',
+  'fault.forgottenEpoch',
+  'calm',
+  'forgottenBesideBlocked',
+  'fault.cut',
+]
+
 describe('the simulation', () => {
   it('makes the same trace from the same seed', async () => {
     for (const seed of [7, 8, 9]) {
@@ -22,34 +46,16 @@ describe('the simulation', () => {
     }
   })
 
-  it('breaks no invariant in 1,500 schedules, and meets every fault on the way', async () => {
-    const summary = await summarise({ firstSeed: 1, schedules: 1_500 })
+  it('breaks no invariant in 600 schedules, and meets every fault in them or in the next 900', async () => {
+    const summary = await summarise({ firstSeed: 1, schedules: 600 })
     expect(summary.violations, replay).toEqual([])
     expect(summary.medianSteps).toBeGreaterThanOrEqual(500)
     expect(summary.medianFaults).toBeGreaterThanOrEqual(20)
-    const names = [
-      ...Object.keys(counterNames).filter((name) => !notSimulated.includes(name)),
-      'overwrites',
-      'twoOwners',
-      ...happenings.map((name) => `fault.${name}`),
-      'fault.commitUnknownApplied',
-      'fault.commitUnknownLost',
-      'fault.staleBatch',
-      'fault.lingering',
-      'fault.clamp',
-      'fault.badJob',
-      'fault.killed',
-      'fault.innocentDeath',
-      'fault.databaseFull',
-      'fault.deadlock',
-      'cutInPeace',
-      'fault.tasks',
-      'fault.forgottenEpoch',
-      'calm',
-      'forgottenBesideBlocked',
-      'fault.cut',
-    ]
-    expect(names.filter((name) => !(summary.counts[name]! > 0))).toEqual([])
+    const missing = happened.filter((name) => !(summary.counts[name]! > 0))
+    if (missing.length === 0) return
+    const { counts, violations } = await summarise({ firstSeed: 601, schedules: 900 })
+    expect(violations, replay).toEqual([])
+    expect(missing.filter((name) => !(counts[name]! > 0))).toEqual([])
   }, 600_000)
 
   it('breaks no invariant in 100 schedules that nobody has tried before', async () => {

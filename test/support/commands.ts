@@ -6,12 +6,12 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { stringify } from 'yaml'
 import type { NodeStatus } from '../../src/status/status.ts'
+import { builtCommand } from './built.ts'
 import { eventually } from './grid-cluster.ts'
 
-const main = resolve(import.meta.dirname, '../../src/cli/main.ts')
 const pipelines = {
-  '1': resolve(import.meta.dirname, 'items-pipeline.ts'),
-  '2': resolve(import.meta.dirname, 'items-pipeline-2.ts'),
+  '1': resolve(import.meta.dirname, 'items-pipeline.mjs'),
+  '2': resolve(import.meta.dirname, 'items-pipeline-2.mjs'),
 }
 
 export interface ConfigChoice {
@@ -81,7 +81,7 @@ export class CommandRun {
   readonly exited: Promise<number | null>
 
   constructor(words: readonly string[]) {
-    this.child = spawn(process.execPath, ['--import', 'tsx', main, ...words], { stdio: ['ignore', 'pipe', 'pipe'] })
+    this.child = spawn(process.execPath, [builtCommand, ...words], { stdio: ['ignore', 'pipe', 'pipe'] })
     this.child.stdout!.on('data', (part: Buffer) => (this.stdout += part.toString()))
     this.child.stderr!.on('data', (part: Buffer) => (this.stderr += part.toString()))
     this.exited = new Promise((done) => this.child.once('close', (code) => done(code)))

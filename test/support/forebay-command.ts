@@ -3,11 +3,10 @@ import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import type { EventSettings } from '../../src/config/settings.ts'
+import { builtCommand } from './built.ts'
 import { eventBytesMax } from './live-node.ts'
-
-const root = resolve(import.meta.dirname, '../..')
 
 export interface CommandResult {
   readonly code: number | null
@@ -30,21 +29,22 @@ export interface CommandFolder extends Disposable {
 /** `choice` is the code of the argument of `itemsPipeline`, such as `{ topic: 'x' }`. */
 export function commandFolder(choice: object, { url, events }: { url: string; events?: EventSettings }): CommandFolder {
   const dir = mkdtempSync(join(tmpdir(), 'forebay-command-'))
-  const support = join(root, 'test/support/live-node.ts')
+  const support = join(import.meta.dirname, 'items.mjs')
   writeFileSync(
-    join(dir, 'pipeline.ts'),
+    join(dir, 'pipeline.mjs'),
     `import { itemsPipeline } from ${JSON.stringify(support)}\nexport default itemsPipeline(${JSON.stringify(choice)})\n`,
   )
   const size = `${eventBytesMax}B`
   const log =
     events?.kind === 'kafka' ? { kind: 'kafka', brokers: events.brokers, eventBytesMax: size } : { kind: 'postgres', eventBytesMax: size }
-  writeFileSync(join(dir, 'forebay.yaml'), JSON.stringify({ pipeline: './pipeline.ts', events: log }))
+  writeFileSync(join(dir, 'forebay.yaml'), JSON.stringify({ pipeline: './pipeline.mjs', events: log }))
   const start = (...args: string[]): RunningCommand => {
-    const child = spawn(
-      process.execPath,
-      ['--import', join(root, 'node_modules/tsx/dist/loader.mjs'), join(root, 'src/cli/main.ts'), ...args, '-c', 'forebay.yaml'],
-      { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, FOREBAY_DATABASE_URL: url } },
-    )
+    const env = { ...process.env, FOREBAY_DATABASE_URL: url }
+    const child = spawn(process.execPath, [builtCommand, ...args, '-c', 'forebay.yaml'], {
+      cwd: dir,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env,
+    })
     let stdout = ''
     let stderr = ''
     child.stdout!.on('data', (part: Buffer) => (stdout += part.toString()))

@@ -1,6 +1,6 @@
-/** Items of which some end or hang the process that converts them; JavaScript, since a test copies it beside a built forebay. */
+/** Items of which some end or hang the process that converts them. JavaScript, which every sandbox loads at once. */
 import * as z from 'zod'
-import { definePipeline, json, postgresTable } from './dist/index.js'
+import { definePipeline, json, postgresTable } from 'forebay'
 
 const item = z.object({ key: z.string(), n: z.int(), kills: z.string().optional() })
 

@@ -1,72 +1,25 @@
 /**
- * Nodes for live tests: a pipeline of small items, feeds that remember what they published, and a checker that computes
+ * Nodes for live tests: the pipeline of small items, feeds that remember what they published, and a checker that computes
  * from those events alone which rows there must be. The checker shares no code with the product.
  */
-import { tmpdir } from 'node:os'
 import { Kafka, logLevel } from 'kafkajs'
 import pg from 'pg'
 import { WebSocket } from 'ws'
-import * as z from 'zod'
 import { PostgresEventPublisher } from '../../src/events/postgres-event-publisher.ts'
-import { definePipeline, json, postgresTable, webSocket } from '../../src/index.ts'
 import type { Pipeline } from '../../src/index.ts'
+import { startKafka } from '../../src/launch/kafka-server.ts'
+import { provisionJars } from '../../src/launch/maven-jars.ts'
+import { serversFolder } from '../../src/launch/package-root.ts'
 import { runNode } from '../../src/main.ts'
 import type { EventSettings, GridSettings, NodeSettings } from '../../src/config/settings.ts'
 import type { NodeStatus } from '../../src/status/status.ts'
 import { eventually } from './grid-cluster.ts'
-import { sharedKafka } from './shared-kafka.ts'
+import { sharedServer } from './shared-server.ts'
+
+export { itemsPipeline } from './items.mjs'
 
 export const eventBytesMax = 200_000
 export const segmentBytesMax = 131_072
-
-const itemSchema = z.object({ key: z.string(), n: z.int(), mode: z.string().optional(), pad: z.string().optional() })
-
-interface PipelineChoice {
-  readonly name?: string
-  readonly topic: string
-  readonly version?: string
-  /** First part of the names of its tables. */
-  readonly prefix?: string
-}
-
-/** Each item into a table without any unique index, a sum a key (whose merge is not idempotent), and the latest of each key. */
-export function itemsPipeline({ name = 'items', topic, version = '1', prefix = '' }: PipelineChoice): Pipeline {
-  return definePipeline({
-    name,
-    version,
-    source: { topic, decode: json(itemSchema) },
-    key: (event) => {
-      if (event.mode === 'bad key') throw new Error('this one has no key')
-      return event.key
-    },
-    tasks: {
-      item: {
-        every: '15ms',
-        sink: postgresTable(`${prefix}items`, {
-          columns: { source_partition: 'int', source_offset: 'bigint', item_key: 'text', n: 'int', made_by: 'text' },
-        }),
-        convert: (event, at) => {
-          if (event.mode === 'bad convert') throw new Error('this one cannot be converted')
-          return { source_partition: at.partition, source_offset: at.offset, item_key: event.key, n: event.n, made_by: version }
-        },
-      },
-      total: {
-        every: '60ms',
-        sink: postgresTable(`${prefix}totals`, {
-          columns: { item_key: 'text', events: 'bigint', total: 'bigint', last_n: 'int' },
-          upsertOn: ['item_key'],
-          merge: { events: 'add', total: 'add', last_n: 'last' },
-        }),
-        convert: (event) => ({ item_key: event.key, events: 1, total: event.n, last_n: event.n }),
-      },
-      latest: {
-        every: '10ms',
-        sink: webSocket('latest', { latestBy: (event: { key: string; n: number }) => event.key }),
-        convert: ({ key, n }) => ({ key, n }),
-      },
-    },
-  })
-}
 
 export async function createItemTables(url: string, prefix = ''): Promise<void> {
   await ask(
@@ -175,11 +128,16 @@ export interface Feed extends AsyncDisposable {
   publish(partition: number, values: readonly (string | Buffer)[]): Promise<void>
 }
 
+export interface PostgresFeed extends Feed {
+  /** Forgets events beyond what the log keeps. */
+  trim(): Promise<number>
+}
+
 export async function postgresFeed(
   url: string,
   topic: string,
   { partitions = 2, retentionEvents = 1_000_000 } = {},
-): Promise<Feed & { trim(): Promise<number> }> {
+): Promise<PostgresFeed> {
   const publisher = new PostgresEventPublisher({ url })
   await publisher.createTopic(topic, { partitions, retentionEvents })
   const events: PublishedEvent[] = []
@@ -209,7 +167,9 @@ export interface TestKafka {
 }
 
 export async function startTestKafka(): Promise<TestKafka> {
-  const address = await sharedKafka(tmpdir())
+  const { address } = await sharedServer('kafka', async (dir) =>
+    startKafka({ dir, jars: (await provisionJars(serversFolder)).kafka, heapMb: 512 }),
+  )
   const kafka = new Kafka({ brokers: [address], logLevel: logLevel.NOTHING })
   return {
     address,

@@ -1,6 +1,6 @@
 /** Everything that has a name is called as what every object inherits, or holds what a terminal takes for a command. */
 import * as z from 'zod'
-import { definePipeline, json, postgresTable, webSocket } from '../../src/index.ts'
+import { definePipeline, json, postgresTable, webSocket } from 'forebay'
 
 const event = z.looseObject({ key: z.string(), n: z.int() })
 type Event = z.infer<typeof event>

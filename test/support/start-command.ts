@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { builtCommand } from './built.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -35,7 +36,7 @@ export class StartCommand {
       ...grid.map((line) => `  ${line}`),
     ]
     writeFileSync(file, `${lines.join('\n')}\n`)
-    this.child = spawn(process.execPath, ['--import', 'tsx', join(root, 'src/cli/main.ts'), 'start', '-c', file], {
+    this.child = spawn(process.execPath, [builtCommand, 'start', '-c', file], {
       cwd: root,
       env: { ...process.env, FOREBAY_DATABASE_URL: url },
       stdio: ['ignore', 'pipe', 'pipe'],

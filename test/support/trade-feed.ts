@@ -1,10 +1,11 @@
 /** The trades that live tests feed: the recorded day where it is at hand, else a day of the seeded synthetic market as a file. */
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { gzipSync } from 'node:zlib'
+import { gunzipSync, gzipSync } from 'node:zlib'
 import { readMarket } from '../../src/launch/market.ts'
 
 const recorded = resolve(import.meta.dirname, '../../../shared/data/trades-2013-10-08.csv.gz')
+const recordedEvents = 654_140
 const header = 'ms_since_midnight,symbol,price_e4,size,exchange,conditions,suspicious'
 
 export interface TradeFeed {
@@ -12,9 +13,14 @@ export interface TradeFeed {
   readonly events: number
 }
 
-/** Writes the synthetic file into `dir` when the recorded one is not there. */
-export function tradeFeed(dir: string): TradeFeed {
-  return existsSync(recorded) ? { file: recorded, events: 654_140 } : syntheticFeed(dir, Number.POSITIVE_INFINITY)
+/** All trades, or the first `eventsMax`. Writes into `dir` what is not there as a file. */
+export function tradeFeed(dir: string, eventsMax = Number.POSITIVE_INFINITY): TradeFeed {
+  if (!existsSync(recorded)) return syntheticFeed(dir, eventsMax)
+  if (eventsMax >= recordedEvents) return { file: recorded, events: recordedEvents }
+  const lines = gunzipSync(readFileSync(recorded)).toString().split('\n')
+  const file = join(dir, `first-${eventsMax}.csv.gz`)
+  writeFileSync(file, gzipSync(`${lines.slice(0, eventsMax + 1).join('\n')}\n`))
+  return { file, events: eventsMax }
 }
 
 /** The first trades of the synthetic market, `eventsMax` at most, as a file in `dir`. */
@@ -24,7 +30,7 @@ export function syntheticFeed(dir: string, eventsMax: number): TradeFeed {
     const values = Object.values(JSON.parse(json) as Record<string, unknown>)
     return values.map((value) => (typeof value === 'boolean' ? Number(value) : value)).join(',')
   })
-  const file = join(dir, 'synthetic.csv.gz')
+  const file = join(dir, `synthetic-${lines.length}.csv.gz`)
   writeFileSync(file, gzipSync(`${header}\n${lines.join('\n')}\n`))
   return { file, events: lines.length }
 }

@@ -1,4 +1,4 @@
 /** The next version of the pipeline of items, as a module. */
-import { itemsPipeline } from './live-node.ts'
+import { itemsPipeline } from './items.mjs'
 
 export default itemsPipeline({ topic: 'items', version: '2' })
