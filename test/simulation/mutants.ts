@@ -405,7 +405,7 @@ export const mutants: readonly Mutant[] = [
     name: 'dead-letter-without-ordinal',
     breaks: 'rule 10: a bisected job is named by its own ordinal',
     caughtBy: ['I2', 'I6'],
-    edits: [{ file: 'src/work/isolate.ts', from: 'ordinal: lines.ordinal(0)', to: 'ordinal: 0' }],
+    edits: [{ file: 'src/work/isolate.ts', from: 'ordinal: lines.ordinal(i)', to: 'ordinal: 0' }],
   },
   {
     name: 'cut-undrained',

@@ -127,11 +127,6 @@ export class SimDatabase {
   }
 
   halt(halt: PartitionHalt): void {
-    console.error(
-      'HALT',
-      JSON.stringify(halt, (_, v) => (typeof v === 'bigint' ? String(v) : v)),
-      this.partitions[halt.partition]!.leaderEpoch,
-    )
     if (!this.halts.has(halt.partition)) this.halts.set(halt.partition, halt)
   }
 
