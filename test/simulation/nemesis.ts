@@ -49,6 +49,8 @@ export class Nemesis {
   restartedMs = -Infinity
   #retainedPast = false
   readonly #retaskChance: number
+  /** The first incarnation that saw no fault. */
+  #peaceful = 0
   /** A node that the end of all other faults leaves without one of the servers, for ever (rule 22). */
   #lasting: { readonly slot: number; readonly ports: readonly PortName[] } | undefined
 
@@ -119,8 +121,24 @@ export class Nemesis {
       gate.speed = 1
       gate.cutPorts.clear()
     })
+    this.#peaceful = this.#incarnations
     this.#cutForGood()
     this.#assignAll()
+  }
+
+  /**
+   * A node that learned before the peace that its epoch was closed may leave it only now, although a failover opened it again:
+   * it looks for the active epoch and comes back, as every node does. Else all that live may be cut off for good.
+   */
+  comeBack(): void {
+    this.#nodes.forEach((node, slot) => {
+      if (node === undefined || node.wire.node >= this.#peaceful || !(hasEnded(node) || wasClosed(node))) return
+      this.#crash(slot)
+      this.#start(slot)
+      if (slot === this.#lasting?.slot) this.#cutForGood()
+      this.#assignAll()
+      this.restartedMs = this.#of.scheduler.nowMs
+    })
   }
 
   #cutForGood(): void {
@@ -462,6 +480,10 @@ export class Nemesis {
 
 function hasEnded(node: SimNode | SimMember): boolean {
   return node instanceof SimMember && node.isEnded
+}
+
+function wasClosed(node: SimNode | SimMember): boolean {
+  return node instanceof SimNode && node.wasClosed
 }
 
 function isLeaving(node: SimNode | SimMember): boolean {

@@ -16,4 +16,8 @@ export const regressionSeeds: readonly { readonly seed: number; readonly was: st
     was: 'a repair read a log of Kafka again that had been cut and had grown, and took what had come in the place of what was read',
   },
   { seed: 1228, was: 'of the simulation: a healthy task waits where a blocked one holds all that its reader may hold (rule 3)' },
+  {
+    seed: 20_580,
+    was: 'of the simulation: a node left an epoch that a failover had opened again and did not come back, and the other one was cut off for good',
+  },
 ]

@@ -224,8 +224,9 @@ class Schedule {
     const death = this.#death
     if (death instanceof Violation) throw death
     if (death instanceof Error) throw new Violation('crash', `a part of a node died: ${death.stack ?? death.message}`)
-    const { scheduler, grid, database } = this.#world
+    const { scheduler, grid, database, faults } = this.#world
     if (scheduler.steps % lookSteps !== 0) return
+    if (faults.isQuiet) this.#nemesis.comeBack()
     const { live } = this.#nemesis
     for (const node of live) this.#memory.check(node.wire.name, node)
     this.#memory.checkGrid(grid, scopeOf(database.epoch))
