@@ -1,10 +1,21 @@
 /** Jobs to lines. Pure: nothing is asked of a server. */
+import { atOnce } from '../at-once.ts'
 import { ForebayError, sentenceOf } from '../errors.ts'
 import type { Sink } from './sink.ts'
 
-/** The encoder of a sink's jobs; it throws FB_BAD_JOB where the sink has none of its own. */
+/** The encoder of a sink's jobs. Throws FB_BAD_JOB for what is no line, and what the sink's own encoder throws. */
 export function encodeOf({ label, encode }: Pick<Sink<unknown>, 'label' | 'encode'>): (job: unknown) => string {
-  return encode ?? ((job) => jsonLine(label, job))
+  if (encode === undefined) return (job) => jsonLine(label, job)
+  return (job) => {
+    const line: unknown = atOnce(encode(job), 'encode')
+    // A second line would be taken for the job after it.
+    if (typeof line !== 'string' || line.includes('\n'))
+      throw new ForebayError(
+        'FB_BAD_JOB',
+        `${label}: encode must give one line of text without a newline, not ${typeof line === 'string' ? 'several' : typeof line}.`,
+      )
+    return line
+  }
 }
 
 function jsonLine(label: string, job: unknown): string {

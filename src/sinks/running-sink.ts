@@ -61,19 +61,35 @@ export function runningSink(sink: Sink<unknown>, open: OpenSink): RunningSink {
   if (sink.delivery !== 'exactly-once') {
     const { delivery } = sink
     const deliver = (jobs: readonly JobLines[], signal: AbortSignal) =>
-      asFailure(sink, () => (open as OpenDeliveringSink).deliver(new Batch(jobs), signal))
+      asFailure(sink, async () => outcomeOf(await (open as OpenDeliveringSink).deliver(new Batch(jobs), signal), jobs))
     return { ...base, delivery, deliver }
   }
   const writing = open as WritingSink
   const { screen, writeEach } = writing
   const of = (transaction: LedgerTransaction) => transaction as unknown as SqlTransaction
+  const finding =
+    (find: NonNullable<WritingSink['screen']>) =>
+    (transaction: LedgerTransaction, jobs: readonly JobLines[]): Promise<readonly RefusedJob[]> =>
+      asFailure(sink, async () => ordered(await find.call(writing, of(transaction), new Batch(jobs)), jobs))
   return {
     ...base,
     delivery: 'exactly-once',
     write: (transaction, jobs) => asFailure(sink, () => writing.write(of(transaction), new Batch(jobs))),
-    ...(screen === undefined ? {} : { screen: (transaction, jobs) => screen.call(writing, of(transaction), new Batch(jobs)) }),
-    ...(writeEach === undefined ? {} : { writeEach: (transaction, jobs) => writeEach.call(writing, of(transaction), new Batch(jobs)) }),
+    ...(screen === undefined ? {} : { screen: finding(screen) }),
+    ...(writeEach === undefined ? {} : { writeEach: finding(writeEach) }),
   }
+}
+
+function outcomeOf(outcome: BatchOutcome | void, jobs: readonly JobLines[]): BatchOutcome | undefined {
+  return outcome?.dead === undefined ? undefined : { dead: ordered(outcome.dead, jobs) }
+}
+
+/** In the order of the jobs, one for each. Throws where an index names no job: whatever was meant would be lost. */
+function ordered(refused: readonly RefusedJob[], jobs: readonly JobLines[]): readonly RefusedJob[] {
+  const { size } = new Batch(jobs)
+  const stranger = refused.find(({ index }) => !Number.isInteger(index) || index < 0 || index >= size)
+  if (stranger !== undefined) throw new Error(`it names job ${stranger.index} as refused, of a batch of ${size}`)
+  return [...new Map(refused.map((one) => [one.index, one])).values()].toSorted((a, b) => a.index - b.index)
 }
 
 /** What a sink throws of its own is tried again. */

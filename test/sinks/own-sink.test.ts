@@ -57,6 +57,34 @@ describe('A sink of one’s own', () => {
     expect((error as Error).message).toBe('my sink: disk is gone')
   })
 
+  it('encodes each job as one line, or the job is refused', () => {
+    const encodeBy = (encode: (job: unknown) => unknown) =>
+      runningSink({ ...of('ephemeral'), encode: encode as () => string }, { deliver: async () => undefined }).encode
+    expect(encodeBy(() => 'a line')(1)).toBe('a line')
+    for (const bad of ['two\nlines', 7, undefined, Promise.resolve('later')]) {
+      expect(() => encodeBy(() => bad)(1)).toThrow(expect.objectContaining({ code: expect.stringMatching(/^FB_BAD_/) as string }))
+    }
+  })
+
+  it('may name dead jobs in any order, and none that there is not', async () => {
+    const deliverBy = (dead: { index: number; error: string }[]) => {
+      const sink = runningSink(of('at-least-once'), { deliver: async () => ({ dead }) })
+      if (sink.delivery === 'exactly-once') throw new Error('it delivers')
+      return sink.deliver([jobs(), jobs()], signal)
+    }
+    const at = (index: number) => ({ index, error: 'no' })
+    expect(await deliverBy([at(5), at(0), at(5)])).toEqual({ dead: [at(0), at(5)] })
+    for (const index of [6, -1, 0.5]) await expect(deliverBy([at(index)])).rejects.toMatchObject({ code: 'FB_SINK' })
+  })
+
+  it('is tried again after a search for bad jobs that fails', async () => {
+    const fails = () => Promise.reject(new TypeError('a bug'))
+    const sink = runningSink(of('exactly-once'), { write: fails, screen: fails, writeEach: fails })
+    if (sink.delivery !== 'exactly-once') throw new Error('it writes')
+    for (const call of [sink.write, sink.screen!, sink.writeEach!])
+      await expect(call({} as never, [jobs()])).rejects.toMatchObject({ code: 'FB_SINK' })
+  })
+
   it('is refused when it cannot do what its delivery asks for', () => {
     expect(() => runningSink(of('exactly-once'), { deliver: async () => undefined })).toThrow(/must have write/)
   })
