@@ -7,7 +7,7 @@ import type { Base } from './connect/node-base.ts'
 import { linesBytesMaxOf } from './ingest/converting.ts'
 import { carefulPorts } from './connect/careful.ts'
 import type { PipelineFile } from './connect/careful.ts'
-import { closeSinks, nodeTask, openSink } from './connect/sinks.ts'
+import { closeSinks, nodeTask, openSinks } from './connect/sinks.ts'
 import type { TaskSink } from './connect/sinks.ts'
 import { isForebayError, sentenceOf } from './errors.ts'
 import { startFloors } from './events/start-floors.ts'
@@ -135,12 +135,32 @@ interface EpochOptions {
 }
 
 /** Runs in the epoch of `ledger` until `signal` aborts; throws FB_EPOCH_CLOSED when it is closed. */
-async function runEpoch(base: Base, ledger: PostgresLedger, { options, status, show }: EpochOptions, signal: AbortSignal): Promise<void> {
-  const { settings, pipeline } = options
-  const { clock, metrics, logger, log, cron } = base
+async function runEpoch(base: Base, ledger: PostgresLedger, epoch: EpochOptions, signal: AbortSignal): Promise<void> {
+  const { settings, pipeline } = epoch.options
   const checksum = floorChecksum(base, { pipeline: pipeline.name, topic: pipeline.source.topic })
   await checksum.check()
   const built = await buildNode(base, ledger, settings, pipeline)
+  try {
+    await runBuilt(base, { ledger, checksum, built }, epoch, signal)
+  } finally {
+    await closeSinks(built.sinks)
+  }
+}
+
+interface Opened {
+  readonly ledger: PostgresLedger
+  readonly checksum: ReturnType<typeof floorChecksum>
+  readonly built: BuiltNode
+}
+
+async function runBuilt(
+  base: Base,
+  { ledger, checksum, built }: Opened,
+  { options, status, show }: EpochOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const { settings, pipeline } = options
+  const { clock, metrics, logger, log, cron } = base
   const { node, membership, sinks, ends } = built
   const watched = { clock, observer: metrics, database: base.pool, grid: base.grid }
   const progress = (built.progress = watchOwnProgress(watched, { id: base.id, settings, pipeline, node, membership, ends, status }))
@@ -177,7 +197,6 @@ async function runEpoch(base: Base, ledger: PostgresLedger, { options, status, s
   } finally {
     side.abort()
     await Promise.all(beside)
-    await closeSinks(sinks)
   }
 }
 
@@ -253,8 +272,7 @@ async function buildNode(base: Base, ledger: PostgresLedger, settings: NodeSetti
   const tasks = chosenTasks(settings, pipeline)
   const tracked = trackedTasks(tasks)
   const context = { pipeline: pipeline.name, node: id, database: pool, grid: valuesGrid, clock, observer, scope, secret }
-  const sinks: TaskSink[] = []
-  for (const task of tasks) sinks.push(await openSink(task, context))
+  const sinks = await openSinks(tasks, context)
   const read = () => observer.total('events') - observer.total('tombstones')
   const before = read()
   const letters = new LetterTally({ clock, observer, events: () => read() - before })

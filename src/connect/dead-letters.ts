@@ -17,7 +17,7 @@ import { LocalJobGrid } from '../grid/local-job-grid.ts'
 import { silent } from '../observer.ts'
 import { SystemClock } from '../schedule/clock.ts'
 import { isDurable } from '../sinks/traits.ts'
-import { closeSinks, openSink } from './sinks.ts'
+import { closeSinks, openSinks } from './sinks.ts'
 import type { TaskSink } from './sinks.ts'
 
 export interface DeadLetterParts extends AsyncDisposable {
@@ -38,9 +38,9 @@ export async function openDeadLetters(
   const { name, source } = pipeline
   const database = openDatabase(settings)
   const log = openEventLog(settings, pipeline)
-  let opened = new Map<string, TaskSink>()
+  let opened: readonly TaskSink[] = []
   const close = async () => {
-    await closeSinks([...opened.values()])
+    await closeSinks(opened)
     await Promise.allSettled([log[Symbol.asyncDispose](), database[Symbol.asyncDispose]()])
   }
   const checkLog = () => checkSameLog({ log, database, warn }, { pipeline: name, topic: source.topic })
@@ -60,7 +60,7 @@ export async function openDeadLetters(
       checkTasks(active, name, trackedTasks(chosenTasks(settings, pipeline)))
       await checkLog()
       opened = await openDurable(database, name, chosenTasks(settings, pipeline))
-      return { letters, log, sinks: new Map([...opened].map(([task, { running }]) => [task, running])) }
+      return { letters, log, sinks: new Map(opened.map(({ task, running }) => [task, running])) }
     },
     [Symbol.asyncDispose]: close,
   }
@@ -77,11 +77,9 @@ function checkTasks({ epoch, fingerprint }: EpochRow, pipeline: string, tasks: r
 }
 
 /** The sinks of tasks that keep what they are given. Nothing of what they need of a grid leaves this process. */
-async function openDurable(database: Database, pipeline: string, tasks: readonly TaskDefinition[]): Promise<Map<string, TaskSink>> {
+async function openDurable(database: Database, pipeline: string, tasks: readonly TaskDefinition[]): Promise<TaskSink[]> {
   const clock = new SystemClock()
   const grid = new LocalJobGrid({ capacity: 1 })
   const context = { pipeline, node: 'redrive', database, clock, observer: silent, grid, scope: 'redrive', secret: '' }
-  const sinks = new Map<string, TaskSink>()
-  for (const task of tasks.filter(isDurable)) sinks.set(task.name, await openSink(task, context))
-  return sinks
+  return openSinks(tasks.filter(isDurable), context)
 }

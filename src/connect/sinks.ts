@@ -25,6 +25,18 @@ export async function openSink({ name: task, sink }: TaskDefinition, context: Om
   return { task, open, running: runningSink(sink, open) }
 }
 
+/** The sinks of `tasks`, in their order; those that are open are closed again when one does not open. */
+export async function openSinks(tasks: readonly TaskDefinition[], context: Omit<SinkContext, 'task' | 'log'>): Promise<TaskSink[]> {
+  const sinks: TaskSink[] = []
+  try {
+    for (const task of tasks) sinks.push(await openSink(task, context))
+    return sinks
+  } catch (error) {
+    await closeSinks(sinks)
+    throw error
+  }
+}
+
 /** Closes what was opened, each whatever became of the others. */
 export async function closeSinks(sinks: readonly Pick<TaskSink, 'open'>[]): Promise<void> {
   await Promise.allSettled(sinks.map(async ({ open }) => open.close?.()))

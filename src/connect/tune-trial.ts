@@ -21,7 +21,7 @@ import { windowSegmentsMax } from '../config/settings.ts'
 import type { NodeSettings } from '../config/settings.ts'
 import { silent } from '../observer.ts'
 import type { Observer } from '../observer.ts'
-import { openSink } from './sinks.ts'
+import { closeSinks, openSink } from './sinks.ts'
 import type { TaskSink } from './sinks.ts'
 import type { EventSample } from '../tune/measure-events.ts'
 import { PacedLog } from '../tune/paced-log.ts'
@@ -97,6 +97,7 @@ export async function runTrial(base: TuneBase, options: TrialOptions): Promise<T
   try {
     await runFor(node, opened, recorder, { ...options, base })
   } finally {
+    await closeSinks(opened)
     await destroyQuietly(grid, namesOf(scope, base, settings, opened), isLocal ? () => undefined : base.warn)
     if (isLocal) await grid[Symbol.asyncDispose]()
   }

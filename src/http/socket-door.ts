@@ -11,17 +11,13 @@ import { WebSocketServer, type WebSocket } from 'ws'
 import { sentenceOf } from '../errors.ts'
 import type { Observer } from '../observer.ts'
 import type { PushView } from '../sinks/web-socket/push-clients.ts'
-import type { ChannelRequest } from '../sinks/web-socket/web-socket-definition.ts'
 import { subprotocol } from './access.ts'
 import { isOriginAllowed } from '../config/host-check.ts'
+import type { Channel } from '../sinks/web-socket/channel.ts'
 import type { Visitors } from './visitors.ts'
 
 /** Takes the sockets of clients that asked for a channel, and looks after them until they close. */
-export interface PushChannel {
-  attach(socket: WebSocket, view: PushView): void
-  /** What a client may see, or false; left out, everything. Throws what cannot be decided. */
-  authorize?(request: ChannelRequest): Promise<{ readonly allows: ((key: string) => boolean) | undefined } | false>
-}
+export type PushChannel = Pick<Channel, 'attach' | 'authorize'>
 
 /** Why a request is not let in. */
 export interface Refusal {

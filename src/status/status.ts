@@ -12,6 +12,7 @@ import { lettersText } from '../dead-letters/letter-tally.ts'
 import type { LetterStatus } from '../dead-letters/letter-tally.ts'
 import { troubleSentence } from './trouble-status.ts'
 import type { TroubleStatus } from './trouble-status.ts'
+import { tableText } from '../text/table-text.ts'
 
 export interface MemberStatus {
   readonly node: string
@@ -220,18 +221,18 @@ export function renderStatusText(status: NodeStatus): string {
     `members ${status.members.map((member) => (member.isSelf ? `${member.node} (this)` : member.node)).join(', ') || 'none'}`,
     `memory ${mebibytes(status.memory.rssBytes)} MiB resident, ${mebibytes(status.memory.heapUsedBytes)} MiB heap${buffersText(status.buffers)};` +
       ` timers late by ${milliseconds(status.eventLoop.delayP99Ms)} at p99`,
-    ...section(['partition', 'floor', 'position', 'end', 'lag', 'state'], status.partitions.map(partitionRow)),
-    ...section(['queue', 'received', 'pending', 'applied'], status.queues.map(queueRow)),
-    ...section(
+    ...tableText(['partition', 'floor', 'position', 'end', 'lag', 'state'], status.partitions.map(partitionRow)),
+    ...tableText(['queue', 'received', 'pending', 'applied'], status.queues.map(queueRow)),
+    ...tableText(
       ['task', 'every', 'rows', 'latency p50', 'p99', 'p99.9', 'tick slip p99', 'flush p99', 'state'],
       status.tasks.map((task) => taskRow(task, own(status.latency, task.task))),
     ),
-    ...section(
+    ...tableText(
       ['channel', 'keys', 'clients', 'dropped'],
       status.channels.map((row) => [row.channel, `${row.keys}`, `${row.clients}`, `${row.dropped}`]),
     ),
-    ...section(cronHead, status.cron.map(cronCells)),
-    ...section(
+    ...tableText(cronHead, status.cron.map(cronCells)),
+    ...tableText(
       ['counter', 'total'],
       Object.entries(status.counters).map(([name, total]) => [name, `${total}`]),
     ),
@@ -264,18 +265,6 @@ function taskRow(row: TaskStatus, latency: HistogramJson | undefined): string[] 
   const state = row.blockedReason ? `blocked: ${row.blockedReason}` : row.lastError ? `last error: ${row.lastError}` : 'running'
   const latencies = [50, 99, 99.9].map((percent) => milliseconds(histogram.percentile(percent)))
   return [row.task, `${row.everyMs} ms`, `${row.rows}`, ...latencies, milliseconds(row.tickSlipP99Ms), milliseconds(row.flushP99Ms), state]
-}
-
-/** A table with columns as wide as their widest cell; nothing when there are no rows. */
-function section(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  if (rows.length === 0) return []
-  const widths = head.map((cell, column) => Math.max(cell.length, ...rows.map((row) => row[column]?.length ?? 0)))
-  const lineOf = (row: readonly string[]) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd()
-  return ['', lineOf(head), ...rows.map(lineOf)]
 }
 
 function milliseconds(value: number | null): string {
