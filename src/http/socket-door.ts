@@ -17,7 +17,9 @@ import type { Channel } from '../sinks/web-socket/channel.ts'
 import type { Visitors } from './visitors.ts'
 
 /** Takes the sockets of clients that asked for a channel, and looks after them until they close. */
-export type PushChannel = Pick<Channel, 'attach' | 'authorize'>
+export interface PushChannel extends Pick<Channel, 'authorize'> {
+  attach(socket: WebSocket, view: PushView): void
+}
 
 /** Why a request is not let in. */
 export interface Refusal {
